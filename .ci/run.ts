@@ -1,0 +1,35 @@
+// The steps behind .ci/run, each in its own process; sums their counts into the closing line.
+
+import { spawn } from "node:child_process";
+
+const nightly = process.argv.includes("--nightly");
+const steps: { title: string; command: string[]; env?: NodeJS.ProcessEnv }[] = [
+  { title: "npm test", command: ["npm", "test"], env: { TWINLOG_REQUIRE_INTEROP: "1", ...(nightly ? { TWINLOG_NIGHTLY: "1" } : {}) } },
+];
+
+let passed = 0;
+let failed = 0;
+for (const step of steps) {
+  const started = performance.now();
+  console.log(`\n#### ${step.title}`);
+  const { code, output } = await run(step.command, step.env);
+  const line = [...output.matchAll(/^(\d+) passed, (\d+) failed/gm)].at(-1);
+  const counts = line ? [Number(line[1]), Number(line[2])] : code === 0 ? [1, 0] : [0, 1];
+  passed += counts[0]!;
+  failed += code !== 0 ? Math.max(1, counts[1]!) : counts[1]!;
+  console.log(`#### ${step.title}: exit ${code} after ${((performance.now() - started) / 1000).toFixed(0)} s`);
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);
+
+function run(command: string[], env: NodeJS.ProcessEnv = {}): Promise<{ code: number; output: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(command[0]!, command.slice(1), { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "inherit"] });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output = (output + text).slice(-200_000);
+      process.stdout.write(text);
+    });
+    child.on("close", (code) => resolve({ code: code ?? 1, output }));
+  });
+}

@@ -1,0 +1,229 @@
+// The neutral counterpart of the replication benchmarks: speaks both sides of RocketMQ's default HA protocol with as
+// little work as possible, so that what is measured is the node at the other end. Prints one JSON line.
+//
+//   ha_peer serve PORT STORE FILE_SIZE TOTAL BATCH    acts as master: sends STORE's commit log up to TOTAL, times acks
+//   ha_peer pingpong PORT STORE FILE_SIZE START COUNT FRAME PAUSE_US
+//                                                     acts as master: one frame at a time, waits for its ack
+//   ha_peer pull HOST PORT FROM TOTAL                 acts as slave: reads TOTAL bytes, acknowledges what it read
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <endian.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+#include <poll.h>
+
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static void die(const char *what) {
+  perror(what);
+  exit(1);
+}
+
+static void read_all(int fd, void *to, size_t count) {
+  for (char *at = to; count > 0;) {
+    ssize_t n = read(fd, at, count);
+    if (n <= 0) die("read");
+    at += n;
+    count -= n;
+  }
+}
+
+static void write_all(int fd, struct iovec *parts, int count) {
+  while (count > 0) {
+    ssize_t n = writev(fd, parts, count);
+    if (n <= 0) die("write");
+    while (count > 0 && (size_t)n >= parts->iov_len) {
+      n -= parts->iov_len;
+      parts++;
+      count--;
+    }
+    if (count > 0) {
+      parts->iov_base = (char *)parts->iov_base + n;
+      parts->iov_len -= n;
+    }
+  }
+}
+
+static int64_t file_size;
+static const char *store;
+
+// One mapped file at a time is enough: the log is read in order.
+static char *mapped(int64_t offset) {
+  static char *map;
+  static int64_t start = -1;
+  int64_t wanted = offset - offset % file_size;
+  if (wanted != start) {
+    if (map) munmap(map, file_size);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/commitlog/%020ld", store, (long)wanted);
+    int fd = open(path, O_RDONLY);
+    if (fd < 0) die(path);
+    map = mmap(NULL, file_size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    if (map == MAP_FAILED) die("mmap");
+    close(fd);
+    start = wanted;
+  }
+  return map + (offset - start);
+}
+
+static int accept_slave(int port, int64_t *request) {
+  int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  if (bind(listener, (void *)&address, sizeof address) || listen(listener, 8)) die("listen");
+  fprintf(stderr, "listening\n");
+  int fd = accept(listener, NULL, NULL);
+  if (fd < 0) die("accept");
+  close(listener);
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  uint64_t report;
+  read_all(fd, &report, 8);
+  *request = be64toh(report);
+  return fd;
+}
+
+static void send_frame(int fd, int64_t offset, int32_t size) {
+  char header[12];
+  uint64_t o = htobe64(offset);
+  uint32_t s = htobe32(size);
+  memcpy(header, &o, 8);
+  memcpy(header + 8, &s, 4);
+  struct iovec parts[2] = {{header, 12}, {size ? mapped(offset) : NULL, size}};
+  write_all(fd, parts, size ? 2 : 1);
+}
+
+static int64_t next_size(int64_t offset, int64_t total, int64_t batch) {
+  int64_t size = total - offset, room = file_size - offset % file_size;
+  if (size > room) size = room;
+  return size > batch ? batch : size;
+}
+
+// Reads reports that have come; the newest wins.
+static int64_t drain_acks(int fd, int64_t last, int wait_ms) {
+  static char buffer[65536];
+  static size_t held;
+  struct pollfd p = {fd, POLLIN, 0};
+  if (poll(&p, 1, wait_ms) <= 0) return last;
+  ssize_t n = read(fd, buffer + held, sizeof buffer - held);
+  if (n <= 0) die("slave closed");
+  held += n;
+  size_t whole = held - held % 8;
+  if (whole) {
+    uint64_t report;
+    memcpy(&report, buffer + whole - 8, 8);
+    last = be64toh(report);
+    memmove(buffer, buffer + whole, held - whole);
+    held -= whole;
+  }
+  return last;
+}
+
+static int compare_double(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x < y ? -1 : x > y;
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) return 2;
+  int64_t request = 0;
+  if (!strcmp(argv[1], "serve") && argc == 7) {
+    store = argv[3];
+    file_size = atoll(argv[4]);
+    int64_t total = atoll(argv[5]), batch = atoll(argv[6]);
+    int fd = accept_slave(atoi(argv[2]), &request);
+    double start = seconds();
+    int64_t next = request, acked = -1;
+    while (next < total) {
+      int64_t size = next_size(next, total, batch);
+      send_frame(fd, next, size);
+      next += size;
+      acked = drain_acks(fd, acked, 0);
+    }
+    double sent = seconds();
+    while (acked < total) acked = drain_acks(fd, acked, 1000);
+    double end = seconds();
+    printf("{\"bytes\":%ld,\"seconds\":%.6f,\"sendSeconds\":%.6f,\"request\":%ld}\n", (long)(total - request), end - start, sent - start, (long)request);
+    return 0;
+  }
+  if (!strcmp(argv[1], "pingpong") && argc == 9) {
+    store = argv[3];
+    file_size = atoll(argv[4]);
+    int64_t next = atoll(argv[5]);
+    int count = atoi(argv[6]);
+    int frame = atoi(argv[7]), pause_us = atoi(argv[8]);
+    int fd = accept_slave(atoi(argv[2]), &request);
+    // The slave may ask to see its last record again before it goes on from its end.
+    for (int64_t acked = -1; request < next;) {
+      int64_t size = next_size(request, next, 1 << 20);
+      send_frame(fd, request, size);
+      request += size;
+      while (request == next && acked < next) acked = drain_acks(fd, acked, 1000);
+    }
+    double *times = malloc(sizeof(double) * count);
+    for (int i = 0; i < count; i++) {
+      // A frame is one whole record; its first four bytes say how long it is.
+      int32_t size = (int32_t)be32toh(*(uint32_t *)mapped(next));
+      if (frame > 0 && size != frame && next % file_size + frame <= file_size && size > frame * 2) size = (int32_t)(file_size - next % file_size);
+      double start = seconds();
+      send_frame(fd, next, size);
+      next += size;
+      for (int64_t acked = -1; acked < next;) acked = drain_acks(fd, acked, 1000);
+      times[i] = (seconds() - start) * 1e6;
+      if (pause_us) usleep(pause_us);
+    }
+    qsort(times, count, sizeof(double), compare_double);
+    printf("{\"count\":%d,\"p50us\":%.1f,\"p99us\":%.1f,\"p999us\":%.1f,\"maxus\":%.1f}\n", count, times[count / 2], times[(int)(count * 0.99)], times[(int)(count * 0.999)], times[count - 1]);
+    return 0;
+  }
+  if (!strcmp(argv[1], "pull") && argc == 6) {
+    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[3]))};
+    inet_pton(AF_INET, argv[2], &address.sin_addr);
+    if (connect(fd, (void *)&address, sizeof address)) die("connect");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    int64_t from = atoll(argv[4]), total = atoll(argv[5]), done = 0, frames = 0;
+    uint64_t report = htobe64(from);
+    double start = seconds(), first = 0;
+    if (write(fd, &report, 8) != 8) die("write");
+    static char buffer[1 << 20];
+    while (done < total) {
+      char header[12];
+      read_all(fd, header, 12);
+      uint64_t o;
+      uint32_t s;
+      memcpy(&o, header, 8);
+      memcpy(&s, header + 8, 4);
+      int64_t offset = be64toh(o);
+      int32_t size = be32toh(s);
+      for (int32_t left = size; left > 0;) {
+        ssize_t n = read(fd, buffer, (size_t)left < sizeof buffer ? (size_t)left : sizeof buffer);
+        if (n <= 0) die("read");
+        left -= n;
+      }
+      if (size == 0) continue;
+      if (!first) first = seconds();
+      done += size;
+      frames++;
+      report = htobe64(offset + size);
+      if (write(fd, &report, 8) != 8) die("write");
+    }
+    double end = seconds();
+    printf("{\"bytes\":%ld,\"frames\":%ld,\"seconds\":%.6f,\"sinceFirst\":%.6f}\n", (long)done, (long)frames, end - start, end - first);
+    return 0;
+  }
+  fprintf(stderr, "see the first lines of ha_peer.c\n");
+  return 2;
+}

@@ -1,0 +1,93 @@
+// Apache keys that have no row in schema.ts: old spellings, modes that are refused, things done differently here, and
+// keys that simply have no effect. A broker.conf may carry any of them; load.ts says one line about each.
+
+import type { ConfigKey } from "./schema.ts";
+
+/** Other spellings of a key, from 4.x. Both given with different values is an error. */
+export const ALIASES: Readonly<Record<string, ConfigKey>> = {
+  mapedFileSizeCommitLog: "mappedFileSizeCommitLog",
+  mapedFileSizeConsumeQueue: "mappedFileSizeConsumeQueue",
+  haSlaveFallbehindMax: "haMaxGapNotInSync",
+};
+
+/** Modes that are not supported: any value but `only` refuses to start. `instead` says what to do. */
+export const REFUSED: Readonly<Record<string, { readonly only: string; readonly instead: string }>> = {
+  enableControllerMode: { only: "false", instead: "controller mode is not supported" },
+  enableDLegerCommitLog: { only: "false", instead: "DLedger commit logs are not supported" },
+  duplicationEnable: { only: "false", instead: "log duplication is not supported" },
+  storeType: { only: "default", instead: "only Apache's default consume queue files are supported" },
+};
+
+const ONE_LOOP = "not needed: one event loop appends, there is no lock to choose";
+const POSITIONAL = "not needed: files are written positionally, nothing is mapped into memory";
+
+/** Keys whose purpose is met in another way: what is done instead. */
+export const REPLACED: Readonly<Record<string, string>> = {
+  transientStorePoolEnable: "not needed: records go straight to the page cache by positional writes, there is no pool",
+  transientStorePoolSize: "not needed: there is no transient store pool",
+  fastFailIfNoBufferInStorePool: "not needed: there is no transient store pool",
+  commitIntervalCommitLog: "not needed: without a transient store pool nothing has to be committed before a flush",
+  commitCommitLogLeastPages: "not needed: without a transient store pool nothing has to be committed before a flush",
+  commitCommitLogThoroughInterval: "not needed: without a transient store pool nothing has to be committed before a flush",
+  wakeCommitWhenPutMessage: "not needed: without a transient store pool nothing has to be committed before a flush",
+  wakeFlushWhenPutMessage: "not needed: a put arms the flush timer, nothing polls",
+  warmMapedFileEnable: POSITIONAL,
+  flushLeastPagesWhenWarmMapedFile: POSITIONAL,
+  putConsumeQueueDataByFileChannel: "always so: consume queues are written positionally",
+  useReentrantLockWhenPutMessage: ONE_LOOP,
+  topicQueueLockNum: ONE_LOOP,
+  osPageCacheBusyTimeOutMills: "not needed: puts are queued in order and bounded, no put holds a lock for long",
+  destroyMapedFileIntervalForcibly: "not needed: a file is closed and removed at once, no reader holds a mapping",
+  redeleteHangedFileInterval: "not needed: a removed file cannot hang, no reader holds a mapping",
+  syncMasterFlushOffsetWhenStartup: "not needed: a slave compares its tail with the master's bytes on connecting",
+  maxSlaveResendLength: "not used, as in Apache's default HA",
+  maxChecksumRange: "not used, as in Apache's default HA",
+  putMessageTimeout: "not used, as in Apache: slaveTimeout and syncFlushTimeout bound a put",
+  allAckInSyncStateSet: "controller mode only: inSyncReplicas says how many copies a put waits for",
+  haMaxTimeSlaveNotCatchup: "controller mode only: haMaxGapNotInSync says which slaves are in sync",
+  asyncLearner: "controller mode only: a slave whose copies should not count is not supported",
+  enableSlaveActingMaster: "not supported: a slave never acts for its master, promote it by the verb role or switchover",
+  enableConsumeQueueExt: "not supported: consume queues are written without extension files",
+  enableLmq: "not supported: only the message's own consume queue is written",
+  enableMultiDispatch: "not supported: only the message's own consume queue is written",
+  fastListenPort: "the VIP port is vipListenPort, listenPort - 2 by default",
+  brokerFastFailureEnable: "not needed: queues are bounded, and a full one stops reading its connection",
+  aclEnable: "not supported: bind the ports to a protected interface",
+  authenticationEnabled: "not supported: bind the ports to a protected interface",
+  authorizationEnabled: "not supported: bind the ports to a protected interface",
+  tlsEnable: "not supported: bind the ports to a protected interface",
+};
+
+/** Further Apache keys without effect here, so that they are not taken for typing errors: one line for all of them. */
+export const WITHOUT_EFFECT: ReadonlySet<string> = new Set(
+  `accessMessageInMemoryMaxRatio ackThreadPoolQueueCapacity adminBrokerThreadPoolNums asyncSendEnable
+autoCreateSubscriptionGroup autoDeleteUnusedStats bitMapLengthConsumeQueueExt brokerTopicEnable
+broadcastOffsetExpireMaxSecond broadcastOffsetExpireSecond channelExpiredTimeout clearRetryTopicWhenDeleteTopic
+clientCallbackExecutorThreads clientManageThreadPoolNums clientManagerThreadPoolQueueCapacity clusterTopicEnable
+compressedRegister configBlackList consumerFallbehindThreshold consumerManageThreadPoolNums
+consumerManagerThreadPoolQueueCapacity consumerOffsetUpdateVersionStep defaultMessageRequestMode
+delayOffsetUpdateVersionStep disableConsumeIfConsumerReadSlowly enableBroadcastOffsetStore enableCalcFilterBitMap
+enableCompaction enableDetailStat enableMixedMessageType enableNetWorkFlowControl enablePropertyFilter
+enableRetryTopicV2 enableSingleTopicRegister enableSplitRegistration endTransactionThreadPoolNums
+endTransactionPoolQueueCapacity expectConsumerNumUseFilter filterDataCleanTimeSpan filterSupportRetry
+flushConsumerOffsetHistoryInterval flushConsumerOffsetInterval flushDelayOffsetInterval forceRegister
+heartbeatThreadPoolNums heartbeatThreadPoolQueueCapacity highSpeedMode litePullMessageEnable
+litePullMessageThreadPoolNums lockInStrictMode longPollingEnable mappedFileSizeConsumeQueueExt
+mapperFileSizeBatchConsumeQueue maxErrorRateOfBloomFilter maxFilterMessageSize maxLmqConsumeQueueNum
+maxTransferBytesOnMessageInDisk maxTransferBytesOnMessageInMemory maxTransferCountOnMessageInDisk
+maxTransferCountOnMessageInMemory messageStorePlugIn metricsExporterType msgTraceTopicName namesrvDomain
+namesrvDomainSubgroup notifyConsumerIdsChangedEnable offsetCheckInSlave popFromRetryProbability
+processReplyMessageThreadPoolNums pullMessageThreadPoolNums pullThreadPoolQueueCapacity queryMessageThreadPoolNums
+queryThreadPoolQueueCapacity readUnCommitted realTimeNotifyConsumerChange recallMessageEnable regionId
+rejectPullConsumerEnable rejectTransactionMessage replyThreadPoolQueueCapacity reviveQueueNum rocketmqHome
+sendMessageThreadPoolNums sendThreadPoolQueueCapacity serverAsyncSemaphoreValue serverCallbackExecutorThreads
+serverChannelMaxIdleTimeSeconds serverOnewaySemaphoreValue serverPooledByteBufAllocatorEnable serverSelectorThreads
+serverSocketBacklog serverSocketRcvBufSize serverSocketSndBufSize serverWorkerThreads shortPollingTimeMills
+slaveReadEnable startAcceptSendRequestTimeStamp storeReplyMessageEnable subscriptionExpiredTimeout timerMaxDelaySec
+timerPrecisionMs timerRollWindowSlot timerWheelEnable traceOn traceTopicEnable transactionCheckInterval
+transactionCheckMax transactionMetricFlushInterval transactionOpBatchInterval transactionOpMsgMaxSize
+transactionTimeOut transferMsgByHeap travelCqFileNumWhenGetMessage useEpollNativeSelector useServerSideResetOffset
+useTLS validateSystemTopicWhenUpdateTopic waitTimeMillsInAckQueue waitTimeMillsInAdminBrokerQueue
+waitTimeMillsInHeartbeatQueue waitTimeMillsInPullQueue waitTimeMillsInSendQueue
+waitTimeMillsInTransactionQueue`.split(/\s+/),
+);

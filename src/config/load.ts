@@ -1,0 +1,256 @@
+// Merges default, broker.conf and flags into one Config, works out the defaults that depend on others, and checks what
+// only shows in the whole. It reads no file and no environment itself: the command line hands both in.
+
+import { ConfigError } from "../base/errors.ts";
+import type { Process } from "../runtime/runtime.ts";
+import { ALIASES, REFUSED, REPLACED, WITHOUT_EFFECT } from "./apache_keys.ts";
+import { nearest } from "./nearest.ts";
+import { parseProperties } from "./properties.ts";
+import { CONFIG_KEYS, isConfigKey, settingOf } from "./schema.ts";
+import type { Config, ConfigKey } from "./schema.ts";
+import { Derived, formatHostPort, parseHostPort } from "./setting.ts";
+
+/** What defaults take from the machine. */
+export type ConfigHost = Pick<Process, "hostname" | "localAddress" | "env">;
+
+/** Where a value came from. */
+export type ConfigSource = "default" | "file" | "flag";
+
+/** What loading yields: the configuration and the lines to tell the user, each a whole sentence. */
+export interface LoadedConfig {
+  readonly config: Config;
+  readonly sources: ReadonlyMap<ConfigKey, ConfigSource>;
+  readonly warnings: readonly string[];
+}
+
+/** One given value; `origin` names the flag, or file and line, in messages. */
+interface Given {
+  readonly value: unknown;
+  readonly source: ConfigSource;
+  readonly origin: string;
+}
+
+type Values = { -readonly [K in ConfigKey]: Config[K] };
+
+/**
+ * Merges defaults, a `broker.conf` (its name and bytes) and flags (Apache key or alias to text; flags win).
+ * Throws {@link ConfigError} naming the key, the value seen and the value wanted.
+ */
+export function loadConfig(options: {
+  readonly host: ConfigHost;
+  readonly file?: { readonly name: string; readonly bytes: Uint8Array };
+  readonly flags?: ReadonlyMap<string, string>;
+}): LoadedConfig {
+  const warnings: string[] = [];
+  const given = new Map<ConfigKey, Given>();
+  if (options.file) readFile(options.file, given, warnings);
+  readFlags(options.flags ?? new Map(), given);
+  return finish(given, options.host, warnings);
+}
+
+/** A configuration from values of their own types: for programs that embed a node, and tests. */
+export function createConfig(values: Partial<Config>, host: ConfigHost): LoadedConfig {
+  const given = new Map<ConfigKey, Given>();
+  for (const [key, value] of Object.entries(values)) {
+    if (value === undefined) continue;
+    if (!isConfigKey(key)) throw new ConfigError(unknownKey("Configuration key", key));
+    given.set(key, { value: parseValue(key, value, key), source: "flag", origin: key });
+  }
+  return finish(given, host, []);
+}
+
+/**
+ * One value, from a file, a flag or JSON, as its key's type. Throws {@link ConfigError}; `origin` names it in the message.
+ */
+export function parseValue(key: ConfigKey, raw: unknown, origin: string): Config[ConfigKey] {
+  const setting = settingOf(key);
+  const isScalar = raw === null || ["string", "number", "boolean"].includes(typeof raw);
+  const value = isScalar ? setting.parse(String(raw ?? "").trim()) : undefined;
+  if (value === undefined) throw new ConfigError(`${origin} is ${JSON.stringify(raw)}, wanted ${setting.wanted}`);
+  return value as Config[ConfigKey];
+}
+
+/** The message about a name that is not a key, with the nearest one that is. */
+export function unknownKey(what: string, key: string): string {
+  const near = nearest(key, [...CONFIG_KEYS, ...Object.keys(ALIASES)]);
+  return `${what} "${key}" is unknown` + (near === null ? "" : `, did you mean "${near}"?`);
+}
+
+function readFile(
+  file: { readonly name: string; readonly bytes: Uint8Array },
+  given: Map<ConfigKey, Given>,
+  warnings: string[],
+): void {
+  const withoutEffect: string[] = [];
+  const last = new Map(parseProperties(file.bytes).map((entry) => [entry.key, entry]));
+  for (const { key, value, line } of last.values()) {
+    const origin = `${key} (${file.name}, line ${line})`;
+    const target = ALIASES[key] ?? key;
+    if (isConfigKey(target)) {
+      if (settingOf(target).flagOnly) throw new ConfigError(`${origin} is set, wanted it as a flag only`);
+      // Apache reads a port of 0 or below as "listenPort + 1" here, and 0 on a flag is any free port for us.
+      if (target === "haListenPort" && /^(-\d+|0+)$/.test(value.trim())) continue;
+      give(given, target, { value: parseValue(target, value, origin), source: "file", origin });
+    } else if (Object.hasOwn(REFUSED, key)) {
+      const { only, instead } = REFUSED[key]!;
+      if (value.trim() !== only) throw new ConfigError(`${origin} is "${value.trim()}", wanted "${only}": ${instead}`);
+    } else if (Object.hasOwn(REPLACED, key)) {
+      warnings.push(`${origin} has no effect here, ${REPLACED[key]}`);
+    } else if (WITHOUT_EFFECT.has(key)) {
+      withoutEffect.push(key);
+    } else {
+      warnings.push(`Left out: ${unknownKey(`${file.name}, line ${line}, key`, key)}`);
+    }
+  }
+  if (withoutEffect.length > 0) warnings.push(`${file.name}: without effect here: ${withoutEffect.join(", ")}`);
+}
+
+function readFlags(flags: ReadonlyMap<string, string>, given: Map<ConfigKey, Given>): void {
+  const fromFlags = new Map<ConfigKey, Given>();
+  for (const [key, value] of flags) {
+    const target = ALIASES[key] ?? key;
+    const origin = flagName(key);
+    if (!isConfigKey(target)) throw new ConfigError(unknownKey("Flag for key", key));
+    give(fromFlags, target, { value: parseValue(target, value, origin), source: "flag", origin });
+  }
+  for (const [key, value] of fromFlags) given.set(key, value);
+}
+
+/** Sets a key, refusing a second, different value that came under another spelling. */
+function give(given: Map<ConfigKey, Given>, key: ConfigKey, next: Given): void {
+  const before = given.get(key);
+  if (before !== undefined && before.value !== next.value) {
+    throw new ConfigError(
+      `${before.origin} is ${before.value} and ${next.origin} is ${next.value}, wanted one value: they are the same setting`,
+    );
+  }
+  given.set(key, next);
+}
+
+function finish(given: ReadonlyMap<ConfigKey, Given>, host: ConfigHost, warnings: string[]): LoadedConfig {
+  const values: Partial<Record<ConfigKey, unknown>> = {};
+  const sources = new Map<ConfigKey, ConfigSource>();
+  for (const key of CONFIG_KEYS) {
+    const setting = settingOf(key);
+    sources.set(key, given.get(key)?.source ?? "default");
+    if (given.has(key)) values[key] = given.get(key)!.value;
+    else if (!(setting.fallback instanceof Derived)) values[key] = setting.fallback;
+  }
+  const config = derive(values as Partial<Values>, given, host);
+  checkRole(config, given, warnings);
+  checkWhole(config);
+  if (config.brokerRole === "SYNC_MASTER" && config.inSyncReplicas === 1) {
+    const origin = given.get("inSyncReplicas")?.origin ?? "inSyncReplicas";
+    warnings.push(`${origin} is 1: this SYNC_MASTER does not wait for any slave, give 2 or more for a second copy`);
+  }
+  return { config, sources, warnings };
+}
+
+/** Fills in what {@link Derived} defaults promise, in the order they depend on each other. */
+function derive(values: Partial<Values>, given: ReadonlyMap<ConfigKey, Given>, host: ConfigHost): Values {
+  const isSlave = values.brokerRole === "SLAVE";
+  const listenPort = values.listenPort ??= isSlave ? 11911 : 10911;
+  // Any free port for the main one means any free port for those that go by it.
+  const beside = (key: ConfigKey, distance: number) => {
+    const port = listenPort === 0 ? 0 : listenPort + distance;
+    if (port >= 0 && port <= 65535) return port;
+    throw new ConfigError(`${key} by default is listenPort ${distance < 0 ? "-" : "+"} ${Math.abs(distance)} = ${port}, wanted 0 to 65535: give it`);
+  };
+  values.vipListenPort ??= beside("vipListenPort", -2);
+  values.haListenPort ??= beside("haListenPort", 1);
+  if (values.adminAddress === undefined) {
+    values.adminAddress = formatHostPort({ hostname: "127.0.0.1", port: beside("adminAddress", 2) });
+  }
+  values.brokerName ??= host.hostname;
+  values.brokerId ??= isSlave ? 1 : 0;
+  values.brokerIP1 ??= host.localAddress;
+  values.brokerIP2 ??= host.localAddress;
+  if (values.namesrvAddr === undefined) {
+    const fromEnvironment = host.env("NAMESRV_ADDR") ?? null;
+    values.namesrvAddr = parseValue("namesrvAddr", fromEnvironment, "Environment variable NAMESRV_ADDR") as string | null;
+  }
+  if (!given.has("haMasterAddress")) {
+    values.haMasterAddress = isSlave && values.namesrvAddr === null ? "127.0.0.1:10912" : null;
+  }
+  values.storePathRootDir ??= `./data/${listenPort}`;
+  values.storePathCommitLog ??= `${values.storePathRootDir.replace(/\/+$/, "")}/commitlog`;
+  return normalize(values as Values);
+}
+
+/** Values that Apache bends instead of refusing: whole consume queue units, and its bounds of the registration period. */
+function normalize(config: Config): Values {
+  return {
+    ...config,
+    mappedFileSizeConsumeQueue: Math.ceil(config.mappedFileSizeConsumeQueue / 20) * 20,
+    registerNameServerPeriod: Math.max(10000, Math.min(60000, config.registerNameServerPeriod)),
+  };
+}
+
+/**
+ * Checks a change at run time (`PATCH /config`: keys to JSON values) against the table and the rest of the
+ * configuration, and returns it typed. Throws {@link ConfigError}, also for a key that needs a restart.
+ */
+export function parseConfigPatch(current: Config, patch: Readonly<Record<string, unknown>>): Partial<Config> {
+  const parsed: Partial<Record<ConfigKey, unknown>> = {};
+  for (const [key, raw] of Object.entries(patch)) {
+    const target = ALIASES[key] ?? key;
+    if (!isConfigKey(target)) throw new ConfigError(unknownKey("Configuration key", key));
+    if (!settingOf(target).live) throw new ConfigError(`${key} can't change while the node runs, restart it with the new value`);
+    parsed[target] = parseValue(target, raw, key);
+  }
+  const whole = normalize({ ...current, ...parsed });
+  checkWhole(whole);
+  return Object.fromEntries(Object.keys(parsed).map((key) => [key, whole[key as ConfigKey]]));
+}
+
+/** Changes the one configuration object that the node's components hold; `patch` is from {@link parseConfigPatch}. */
+export function applyConfigPatch(config: Config, patch: Partial<Config>): void {
+  Object.assign(config, patch);
+}
+
+function checkRole(config: Values, given: ReadonlyMap<ConfigKey, Given>, warnings: string[]): void {
+  const origin = given.get("brokerId")?.origin ?? "brokerId";
+  if (config.brokerRole === "SLAVE" && config.brokerId <= 0) {
+    throw new ConfigError(`${origin} is ${config.brokerId} and brokerRole is SLAVE, wanted a brokerId of 1 or more`);
+  }
+  if (config.brokerRole !== "SLAVE" && config.brokerId !== 0) {
+    warnings.push(`${origin} is ${config.brokerId}: a master's brokerId is 0, taken as 0`);
+    config.brokerId = 0;
+  }
+}
+
+/** Bounds between settings. */
+function checkWhole(config: Config): void {
+  if (config.haSendHeartbeatInterval >= config.haHousekeepingInterval) {
+    throw new ConfigError(
+      `haSendHeartbeatInterval is ${config.haSendHeartbeatInterval}, wanted less than haHousekeepingInterval (${config.haHousekeepingInterval}): idle connections would be closed for ever`,
+    );
+  }
+  if (config.diskSpaceCleanForciblyRatio > config.diskSpaceWarningLevelRatio) {
+    throw new ConfigError(
+      `diskSpaceCleanForciblyRatio is ${config.diskSpaceCleanForciblyRatio}, wanted at most diskSpaceWarningLevelRatio (${config.diskSpaceWarningLevelRatio})`,
+    );
+  }
+  checkPorts(config);
+}
+
+function checkPorts(config: Config): void {
+  const ports = new Map<number, string>();
+  const admin = config.adminAddress === null ? 0 : parseHostPort(config.adminAddress, 0)!.port;
+  const all = {
+    listenPort: config.listenPort,
+    vipListenPort: config.vipListenPort,
+    haListenPort: config.haListenPort,
+    adminAddress: admin,
+  };
+  for (const [key, port] of Object.entries(all)) {
+    if (port !== 0 && ports.has(port)) throw new ConfigError(`${key} and ${ports.get(port)} are both ${port}, wanted different ports`);
+    ports.set(port, key);
+  }
+}
+
+/** The flag of a key: `haListenPort` is `--ha-listen-port`, `brokerIP2` is `--broker-ip2`. */
+export function flagName(key: string): string {
+  const kebab = key.replaceAll(/([a-z0-9])([A-Z])/g, "$1-$2").replaceAll(/([A-Z])([A-Z][a-z])/g, "$1-$2");
+  return `--${kebab.toLowerCase()}`;
+}

@@ -1,0 +1,66 @@
+// Java's properties format, which broker.conf is written in: comments, continued lines, escapes, the three separators.
+// It owns the syntax only; load.ts knows the keys. The bytes are Latin-1, as java.util.Properties reads a stream.
+
+/** One `key=value` of a file; of a key given twice the last one counts, as in Java. */
+export interface PropertyEntry {
+  readonly key: string;
+  readonly value: string;
+  /** Line it starts on, from 1. */
+  readonly line: number;
+}
+
+/** Parses a properties file. Never throws: like Java, every line means something. */
+export function parseProperties(bytes: Uint8Array): PropertyEntry[] {
+  const entries: PropertyEntry[] = [];
+  for (const { text, line } of logicalLines(latin1(bytes))) {
+    const end = keyEnd(text);
+    const separator = /^[ \t\f]*[=:]?[ \t\f]*/.exec(text.slice(end))![0];
+    entries.push({ key: unescape(text.slice(0, end)), value: unescape(text.slice(end + separator.length)), line });
+  }
+  return entries;
+}
+
+function latin1(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+}
+
+/** Joins continued lines, drops comments and blank lines, leading white space removed. */
+function* logicalLines(content: string): Generator<{ text: string; line: number }> {
+  const lines = content.split(/\r\n|\r|\n/);
+  for (let at = 0; at < lines.length; at++) {
+    const line = at + 1;
+    let text = lines[at]!.replace(/^[ \t\f]+/, "");
+    if (text === "" || text.startsWith("#") || text.startsWith("!")) continue;
+    while (endsContinued(text)) {
+      at++;
+      text = text.slice(0, -1) + (lines[at] ?? "").replace(/^[ \t\f]+/, "");
+    }
+    yield { text, line };
+  }
+}
+
+/** Whether an odd number of backslashes ends the line. */
+function endsContinued(text: string): boolean {
+  return /\\*$/.exec(text)![0].length % 2 === 1;
+}
+
+/** Where the key ends: at the first separator or white space that no backslash escapes. */
+function keyEnd(text: string): number {
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === "\\") at++;
+    else if (/[=: \t\f]/.test(text[at]!)) return at;
+  }
+  return text.length;
+}
+
+const ESCAPES: Record<string, string> = { t: "\t", n: "\n", r: "\r", f: "\f" };
+
+/** Resolves backslash escapes; a `\u` without four hex digits (an error in Java) is taken literally. */
+function unescape(text: string): string {
+  return text.replaceAll(/\\(u[0-9A-Fa-f]{4}|.)/gs, (_, what: string) => {
+    if (what.length === 5) return String.fromCharCode(Number.parseInt(what.slice(1), 16));
+    return ESCAPES[what] ?? what;
+  });
+}

@@ -1,0 +1,325 @@
+// One slave as the master sees it: what it asked for, what it was sent, what it holds. Pure: the driver feeds it bytes,
+// written frames and the time, asks what to send next, reads the range from the log and writes it. It owns no socket,
+// timer or buffer, and says whatever others must know to its observer, synchronously.
+
+import { assert, errorMessage, ProtocolError } from "../base/errors.ts";
+import { FlowMonitor, type FlowMonitorOptions } from "./flow_monitor.ts";
+import { BODY_SIZE_MAX, TRANSFER_HEADER_SIZE } from "./frames.ts";
+import { HAConnectionState } from "./ha_connection_state.ts";
+import type { HARefusalReason } from "./ha_runtime_info.ts";
+import type { ReplicaLog } from "./replica_log.ts";
+import { ReportDecoder } from "./report_decoder.ts";
+
+/** The largest body while `haTransferBatchSize` is unset, bytes. */
+export const ADAPTIVE_BATCH_SIZE_MAX = 1024 * 1024;
+
+/**
+ * Added to the heartbeat interval, ms: Apache's master too is a little late, and a slave of 4.5.1 or older, which
+ * reports only after more than that interval without reading, would be kept silent by a punctual one.
+ */
+const HEARTBEAT_SLACK_MS = 10;
+
+/** The keys a connection reads, live: a change counts from the next frame on. */
+export interface HAConnectionOptions extends FlowMonitorOptions {
+  /** Heartbeat after so long without a write, ms. */
+  readonly haSendHeartbeatInterval: number;
+  /** Close after so long without a byte from the slave, ms. */
+  readonly haHousekeepingInterval: number;
+  /** Largest body, bytes; null: what is there, up to {@link ADAPTIVE_BATCH_SIZE_MAX}. */
+  readonly haTransferBatchSize: number | null;
+  /** Ours: send only what is on this master's disk. */
+  readonly haTransferAfterFlush: boolean;
+  /** Answer a request of 0 from the start of the last file (Apache's rule) instead of the log's start. */
+  readonly syncFromLastFile: boolean;
+}
+
+/** Who hears of a connection's turns. Called synchronously, after the change. */
+export interface HAConnectionObserver {
+  onStateChanged(connection: HAConnection): void;
+  /** `slaveAckOffset` grew. */
+  onAck(connection: HAConnection): void;
+  /** Something was refused; `detail` is one line for the operator. */
+  onRefused(connection: HAConnection, reason: HARefusalReason, detail: string): void;
+}
+
+/** A frame to send. `size` 0 is a heartbeat. */
+export interface Transfer {
+  offset: number;
+  size: number;
+}
+
+/**
+ * Mirrors Apache's `DefaultHAConnection` with its read and write services. Unlike it: acks are validated against what
+ * this very connection was sent, a slave ahead of the log is refused, one behind its start is reported.
+ *
+ * States: HANDSHAKE until the first report, TRANSFER while it replicates, SUSPEND when it can't be served (only
+ * heartbeats go out), SHUTDOWN at the end.
+ */
+export class HAConnection {
+  /** `host:port`. */
+  readonly remoteAddress: string;
+  /** Whose acks count together: the service's choice, see `haCountSlavesBy`. */
+  readonly slaveKey: string;
+  readonly flowMonitor: FlowMonitor;
+  /** Monotonic ms. */
+  readonly connectedAt: number;
+  readonly #log: ReplicaLog;
+  readonly #options: HAConnectionOptions;
+  readonly #observer: HAConnectionObserver;
+  readonly #decoder = new ReportDecoder();
+  readonly #transfer: Transfer = { offset: 0, size: 0 };
+  #state: HAConnectionState = HAConnectionState.HANDSHAKE;
+  #closeReason: string | null = null;
+  #suspendReason: string | null = null;
+  #slaveRequestOffset = -1;
+  #slaveAckOffset = -1;
+  /** The newest report, whether it counts or not: reports only grow. */
+  #reportedOffset = -1;
+  /** Next byte to send; also the end of what was handed to the socket. */
+  #transferFromWhere = -1;
+  /** First byte this slave was served. */
+  #servedFrom = -1;
+  #writing = false;
+  #lastReadTimestamp: number;
+  #lastWriteTimestamp: number;
+  /** For a slave that is ahead: whether it was told, and until when its own close is waited for. */
+  #farewell: "none" | "owed" | "sent" = "none";
+
+  constructor(parts: {
+    remoteAddress: string;
+    slaveKey: string;
+    log: ReplicaLog;
+    options: HAConnectionOptions;
+    observer: HAConnectionObserver;
+    /** Monotonic ms, here and below. */
+    now: number;
+  }) {
+    this.remoteAddress = parts.remoteAddress;
+    this.slaveKey = parts.slaveKey;
+    this.connectedAt = parts.now;
+    this.#log = parts.log;
+    this.#options = parts.options;
+    this.#observer = parts.observer;
+    this.#lastReadTimestamp = parts.now;
+    this.#lastWriteTimestamp = parts.now;
+    this.flowMonitor = new FlowMonitor(parts.options, parts.now);
+  }
+
+  get state(): HAConnectionState {
+    return this.#state;
+  }
+
+  /** Why it is in SHUTDOWN: a {@link HARefusalReason} or the words given to {@link close}. */
+  get closeReason(): string | null {
+    return this.#closeReason;
+  }
+
+  /** Why it is in SUSPEND, one line. */
+  get suspendReason(): string | null {
+    return this.#suspendReason;
+  }
+
+  /** The first report; -1 before it. */
+  get slaveRequestOffset(): number {
+    return this.#slaveRequestOffset;
+  }
+
+  /** The validated end of what the slave holds; -1 before that. Never falls. */
+  get slaveAckOffset(): number {
+    return this.#slaveAckOffset;
+  }
+
+  /** The next byte to send; -1 before the first report. */
+  get transferFromWhere(): number {
+    return this.#transferFromWhere;
+  }
+
+  /** Lowest byte this slave may still ask for, null when it is not being served. */
+  get retainOffset(): number | null {
+    if (this.#state !== HAConnectionState.TRANSFER) return null;
+    // One less than the ack: a slave that reconnects asks for its last record, which may end the file before.
+    return Math.max(this.#servedFrom, this.#slaveAckOffset - 1);
+  }
+
+  /** Bytes came from the slave. */
+  onBytes(bytes: Uint8Array, now: number): void {
+    if (this.#state === HAConnectionState.SHUTDOWN) return;
+    if (this.#farewell !== "none") return; // it only has to read and go; its silence or talk changes nothing
+    this.#lastReadTimestamp = now;
+    try {
+      const report = this.#decoder.push(bytes);
+      if (report !== null) this.#onReport(report);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#refuse("badReport", errorMessage(error));
+    }
+  }
+
+  /** Time has come to {@link nextDeadline}. */
+  onTick(now: number): void {
+    if (this.#state === HAConnectionState.SHUTDOWN || now < this.#housekeepingDeadline()) return;
+    if (this.#farewell !== "none") return this.close("slaveAhead");
+    const silent = `No byte from the slave for ${Math.floor(now - this.#lastReadTimestamp)} ms, wanted a report each ` +
+      `${this.#options.haHousekeepingInterval} ms`;
+    this.#refuse(this.#slaveRequestOffset < 0 ? "neverRequested" : "housekeeping", silent);
+  }
+
+  /** When {@link onTick} or {@link nextTransfer} may have something to do by time alone; null when closed. */
+  nextDeadline(now: number): number | null {
+    if (this.#state === HAConnectionState.SHUTDOWN) return null;
+    let deadline = this.#housekeepingDeadline();
+    if (this.#writing || this.#slaveRequestOffset < 0 || this.#farewell !== "none") return deadline;
+    deadline = Math.min(deadline, this.#heartbeatDeadline());
+    if (this.#bytesToSend() > 0) deadline = Math.min(deadline, this.flowMonitor.nextWindow(now));
+    return deadline;
+  }
+
+  /**
+   * The frame to send now, or null: wait for bytes, growth or the deadline. The object is reused by the next call. It
+   * is a question and changes nothing but SUSPEND, entered when the next byte turns out to be gone.
+   */
+  nextTransfer(now: number): Transfer | null {
+    if (this.#state === HAConnectionState.SHUTDOWN || this.#writing || this.#slaveRequestOffset < 0) return null;
+    if (this.#farewell !== "none") {
+      return this.#farewell === "owed" ? this.#asked(this.#log.maxOffset, 0) : null;
+    }
+    const size = Math.min(this.#bytesToSend(), this.flowMonitor.budget(now) - TRANSFER_HEADER_SIZE);
+    if (size > 0) return this.#asked(this.#transferFromWhere, size);
+    return now >= this.#heartbeatDeadline() ? this.#asked(this.#transferFromWhere, 0) : null;
+  }
+
+  /**
+   * The frame at `offset` with `size` body bytes is about to be handed to the socket; from here on the slave may
+   * acknowledge it. `size` is what the log gave, at most what {@link nextTransfer} said.
+   */
+  onTransferStarted(size: number, now: number): void {
+    assert(!this.#writing, "A transfer started while another was being written");
+    this.#writing = true;
+    if (this.#farewell === "owed") this.#farewell = "sent";
+    this.#transferFromWhere += size;
+    this.#lastWriteTimestamp = now;
+    this.flowMonitor.add(TRANSFER_HEADER_SIZE + size, now);
+  }
+
+  /** The frame has left. */
+  onTransferWritten(now: number): void {
+    this.#writing = false;
+    this.#lastWriteTimestamp = now;
+    // The slave that is ahead gets one heartbeat interval to read its frame and close: closing first would reset the
+    // connection under bytes it sent meanwhile, and the frame would be lost with it.
+    if (this.#farewell === "sent") this.#lastReadTimestamp = now;
+  }
+
+  /** The log no longer holds the byte it was asked for (its file expired between the question and the read). */
+  onNotHeld(): void {
+    if (this.#state === HAConnectionState.TRANSFER) this.#suspendBelowMin();
+  }
+
+  /** The connection is over, or shall be. Idempotent; the first reason stays. */
+  close(reason: string): void {
+    if (this.#state === HAConnectionState.SHUTDOWN) return;
+    this.#closeReason = reason;
+    this.#setState(HAConnectionState.SHUTDOWN);
+  }
+
+  #onReport(report: number): void {
+    if (this.#slaveRequestOffset < 0) return this.#onRequest(report);
+    if (report < this.#reportedOffset) {
+      return this.#refuse("ackWentBack", `Ack is ${report}, wanted at least its last report ${this.#reportedOffset}`);
+    }
+    if (report > this.#transferFromWhere) {
+      return this.#refuse("ackBeyondSent", `Ack is ${report}, wanted at most the end sent ${this.#transferFromWhere}`);
+    }
+    this.#reportedOffset = report;
+    if (this.#state === HAConnectionState.TRANSFER) this.#acked(report);
+  }
+
+  #onRequest(request: number): void {
+    const log = this.#log;
+    this.#slaveRequestOffset = request;
+    this.#reportedOffset = request;
+    this.#transferFromWhere = request === 0 ? this.#startOffset() : request;
+    this.#servedFrom = this.#transferFromWhere;
+    if (request > log.maxOffset) {
+      this.#farewell = "owed";
+      this.#suspend(
+        "slaveAhead",
+        `Slave asks from ${request}, this log ends at ${log.maxOffset}: promote the slave, or let it --resync`,
+      );
+      return;
+    }
+    if (this.#transferFromWhere < log.minOffset) return this.#suspendBelowMin();
+    this.#setState(HAConnectionState.TRANSFER);
+    this.#acked(request);
+  }
+
+  /** Where a slave that holds nothing starts. */
+  #startOffset(): number {
+    const { minOffset, maxOffset, mappedFileSize } = this.#log;
+    if (!this.#options.syncFromLastFile) return minOffset;
+    return Math.max(minOffset, maxOffset - maxOffset % mappedFileSize);
+  }
+
+  #acked(offset: number): void {
+    if (offset <= this.#slaveAckOffset) return;
+    this.#slaveAckOffset = offset;
+    this.#observer.onAck(this);
+  }
+
+  /** Body bytes that may go into one frame now: readable, in one file, at most a batch. */
+  #bytesToSend(): number {
+    if (this.#state !== HAConnectionState.TRANSFER) return 0;
+    const { minOffset, maxOffset, flushedOffset, mappedFileSize } = this.#log;
+    const from = this.#transferFromWhere;
+    if (from < minOffset) {
+      this.#suspendBelowMin();
+      return 0;
+    }
+    const readable = (this.#options.haTransferAfterFlush ? Math.min(flushedOffset, maxOffset) : maxOffset) - from;
+    const batchSize = this.#options.haTransferBatchSize ?? ADAPTIVE_BATCH_SIZE_MAX;
+    return Math.min(readable, mappedFileSize - from % mappedFileSize, Math.max(batchSize, 1), BODY_SIZE_MAX);
+  }
+
+  #housekeepingDeadline(): number {
+    const { haHousekeepingInterval, haSendHeartbeatInterval } = this.#options;
+    // Twice, as the frame itself may still be waiting for a slave that does not read.
+    const interval = this.#farewell === "none" ? haHousekeepingInterval : haSendHeartbeatInterval;
+    return this.#lastReadTimestamp + interval;
+  }
+
+  #heartbeatDeadline(): number {
+    return this.#lastWriteTimestamp + this.#options.haSendHeartbeatInterval + HEARTBEAT_SLACK_MS;
+  }
+
+  #asked(offset: number, size: number): Transfer {
+    this.#transfer.offset = offset;
+    this.#transfer.size = size;
+    return this.#transfer;
+  }
+
+  /** Apache's way, so that an Apache slave does not spin: heartbeats at the offset it wants, never data. */
+  #suspendBelowMin(): void {
+    this.#suspend(
+      "belowMin",
+      `Slave needs ${this.#transferFromWhere}, this log starts at ${this.#log.minOffset}: the slave can't go on ` +
+        "without a hole, let it --resync or copy the log anew",
+    );
+  }
+
+  #suspend(reason: HARefusalReason, detail: string): void {
+    this.#suspendReason = detail;
+    this.#setState(HAConnectionState.SUSPEND);
+    this.#observer.onRefused(this, reason, detail);
+  }
+
+  #refuse(reason: HARefusalReason, detail: string): void {
+    this.#observer.onRefused(this, reason, detail);
+    this.close(reason);
+  }
+
+  #setState(state: HAConnectionState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#observer.onStateChanged(this);
+  }
+}

@@ -1,0 +1,121 @@
+// Cuts the bytes of one connection into remoting commands, however the network split them. Pure: the connection feeds
+// it and asks; a frame that can't be one is a ProtocolError, after which the decoder is not used again.
+
+import { ProtocolError } from "../base/errors.ts";
+import { readInt32 } from "../base/bytes.ts";
+import { decodeJsonHeader } from "./json_header.ts";
+import { decodeRocketmqHeader } from "./rocketmq_header.ts";
+import { type RemotingCommand, SerializeType } from "./remoting_command.ts";
+
+/** Largest frame, its four length bytes included: the default of Apache's `com.rocketmq.remoting.frameMaxLength`. */
+export const FRAME_SIZE_MAX = 16_777_216;
+
+const EMPTY = new Uint8Array(0);
+
+/** Mirrors Apache's `NettyDecoder`. */
+export class FrameDecoder {
+  /** Bytes not yet decoded: either a view of the last chunk, or our own buffer. */
+  #bytes: Uint8Array = EMPTY;
+  #start = 0;
+  #end = 0;
+  #owned = false;
+  readonly #frameSizeMax: number;
+
+  /** `frameSizeMax`: bytes of the largest frame taken, its length field included. */
+  constructor(frameSizeMax: number = FRAME_SIZE_MAX) {
+    this.#frameSizeMax = frameSizeMax;
+  }
+
+  /** Bytes held of an unfinished frame. */
+  get pendingBytes(): number {
+    return this.#end - this.#start;
+  }
+
+  /**
+   * Takes bytes that are lent until {@link next} has returned null; what is left over then is copied. Memory grows with
+   * the bytes that came, never with a length that was announced.
+   */
+  push(chunk: Uint8Array): void {
+    if (this.#start === this.#end) {
+      this.#bytes = chunk;
+      this.#start = 0;
+      this.#end = chunk.length;
+      this.#owned = false;
+      return;
+    }
+    this.#reserve(chunk.length);
+    this.#bytes.set(chunk, this.#end);
+    this.#end += chunk.length;
+  }
+
+  /** The next whole command, its body a copy of its own; null when more bytes are needed. */
+  next(): RemotingCommand | null {
+    const available = this.#end - this.#start;
+    if (available >= 4) {
+      const size = 4 + this.#checkLength(readInt32(this.#bytes, this.#start));
+      // The second word is judged as soon as it is here: garbage is found before it is collected.
+      if (available >= 8) this.#checkHeaderWord(size);
+      if (available >= size) {
+        const command = decodeFrame(this.#bytes.subarray(this.#start, this.#start + size));
+        this.#start += size;
+        return command;
+      }
+    }
+    this.#keepRest();
+    return null;
+  }
+
+  #checkLength(length: number): number {
+    if (length < 4 || length > this.#frameSizeMax - 4) {
+      const hint = length >>> 24 === 0x16 ? " (the peer speaks TLS)" : "";
+      throw new ProtocolError(`Remoting frame length is ${length}, wanted 4 to ${this.#frameSizeMax - 4}${hint}`);
+    }
+    return length;
+  }
+
+  #checkHeaderWord(size: number): void {
+    const word = readInt32(this.#bytes, this.#start + 4);
+    const type = word >>> 24;
+    if (type !== SerializeType.JSON && type !== SerializeType.ROCKETMQ) {
+      throw new ProtocolError(`Remoting header type is ${type}, wanted 0 or 1`);
+    }
+    if ((word & 0xff_ffff) > size - 8) {
+      throw new ProtocolError(`Remoting header length is ${word & 0xff_ffff}, the frame leaves ${size - 8}`);
+    }
+  }
+
+  #keepRest(): void {
+    if (this.#owned) return;
+    const rest = this.#end - this.#start;
+    if (rest === 0) {
+      this.#bytes = EMPTY;
+      this.#start = this.#end = 0;
+      return;
+    }
+    this.#bytes = this.#bytes.slice(this.#start, this.#end);
+    this.#start = 0;
+    this.#end = rest;
+    this.#owned = true;
+  }
+
+  /** Makes room for `extra` bytes after what is pending. */
+  #reserve(extra: number): void {
+    const pending = this.#end - this.#start;
+    if (this.#owned && this.#end + extra <= this.#bytes.length) return;
+    const buffer = new Uint8Array(Math.max(pending + extra, Math.min(2 * pending, this.#frameSizeMax)));
+    buffer.set(this.#bytes.subarray(this.#start, this.#end));
+    this.#bytes = buffer;
+    this.#start = 0;
+    this.#end = pending;
+    this.#owned = true;
+  }
+}
+
+/** One whole frame, its length field included and checked. */
+function decodeFrame(frame: Uint8Array): RemotingCommand {
+  const word = readInt32(frame, 4);
+  const bodyAt = 8 + (word & 0xff_ffff);
+  const header = frame.subarray(8, bodyAt);
+  const fields = word >>> 24 === SerializeType.JSON ? decodeJsonHeader(header) : decodeRocketmqHeader(header);
+  return { ...fields, body: frame.slice(bodyAt) };
+}

@@ -1,0 +1,36 @@
+// Addresses as configuration and peers write them: "host:port", "[v6]:port", lists with ";".
+
+/** A host (name or number) and a port 1..65535. */
+export interface RemotingAddress {
+  readonly hostname: string;
+  readonly port: number;
+}
+
+/** `host:port` or `[v6]:port` (or, as Java prints it, `v6:port`); null when it is neither. */
+export function parseRemotingAddress(text: string): RemotingAddress | null {
+  const colon = text.lastIndexOf(":");
+  if (colon <= 0) return null;
+  const digits = text.slice(colon + 1);
+  const port = Number(digits);
+  if (!/^\d{1,5}$/.test(digits) || port < 1 || port > 65535) return null;
+  let hostname = text.slice(0, colon).trim();
+  if (hostname.startsWith("[") && hostname.endsWith("]")) hostname = hostname.slice(1, -1);
+  return hostname === "" || /[\s/]/.test(hostname) ? null : { hostname, port };
+}
+
+/** The addresses of `namesrvAddr`, which separates them by semicolons; blanks and repetitions are dropped. */
+export function splitAddressList(text: string): string[] {
+  return [...new Set(text.split(";").map((part) => part.trim()).filter((part) => part !== ""))];
+}
+
+/** The "VIP" port beside a broker's main port (main - 2); the address itself when it can't be read. */
+export function vipAddress(address: string): string {
+  const parsed = parseRemotingAddress(address);
+  if (parsed === null || parsed.port <= 2) return address;
+  return formatRemotingAddress(parsed.hostname, parsed.port - 2);
+}
+
+/** `host:port`, with brackets around an IPv6 address. */
+export function formatRemotingAddress(hostname: string, port: number): string {
+  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+}

@@ -1,0 +1,122 @@
+// One request or response of the remoting protocol, in memory, and its form on the wire: the eight bytes in front of a
+// header and a body. The header codecs are beside it; cutting a byte stream into frames is frame_decoder.ts.
+//
+//   | 4: L = bytes that follow | 1: header's type | 3: H | H: header | L - 4 - H: body |
+
+import { RemotingError } from "../base/errors.ts";
+import { writeInt32 } from "../base/bytes.ts";
+import { encodeJsonHeader } from "./json_header.ts";
+import { encodeRocketmqHeader } from "./rocketmq_header.ts";
+import { ResponseCode } from "./response_code.ts";
+
+/** The peer's language, sent in each header. A subset of Apache's `LanguageCode`. */
+export const LANGUAGE = "JAVA";
+/** `MQVersion` ordinal we present: V5_3_3. */
+export const MQ_VERSION = 479;
+/** Its printed name. */
+export const MQ_VERSION_DESC = "V5_3_3";
+
+/** `flag` bit: this is a response. */
+export const FLAG_RESPONSE = 1;
+/** `flag` bit: nobody waits for an answer. */
+export const FLAG_ONEWAY = 2;
+
+/** How a header is written. Mirrors Apache's `SerializeType`. */
+export const SerializeType = { JSON: 0, ROCKETMQ: 1 } as const;
+export type SerializeType = (typeof SerializeType)[keyof typeof SerializeType];
+
+/** The header alone. Mirrors the fields of Apache's `RemotingCommand`. */
+export interface RemotingHeader {
+  /** A `RequestCode`, or in a response a `ResponseCode`. */
+  readonly code: number;
+  /** `LanguageCode` name; `OTHER` when the peer's is unknown. */
+  readonly language: string;
+  /** `MQVersion` ordinal of the peer; 0 when it sent none. */
+  readonly version: number;
+  /** int32 chosen by the requester, copied into the response. */
+  readonly opaque: number;
+  readonly flag: number;
+  readonly remark: string | null;
+  readonly extFields: ReadonlyMap<string, string>;
+}
+
+/** A request or response. Mirrors Apache's `RemotingCommand`. */
+export interface RemotingCommand extends RemotingHeader {
+  /** Empty when there is none: the wire doesn't tell the two apart. */
+  readonly body: Uint8Array;
+}
+
+/** Values of `extFields` before they become strings; `null` and `undefined` are left out. */
+export type ExtValues = Readonly<Record<string, string | number | bigint | boolean | null | undefined>>;
+
+const NO_BODY = new Uint8Array(0);
+const NO_EXT: ReadonlyMap<string, string> = new Map();
+
+/** A request; its opaque is set by the connection that sends it. */
+export function createRequest(code: number, ext?: ExtValues, body?: Uint8Array): RemotingCommand {
+  return {
+    code,
+    language: LANGUAGE,
+    version: MQ_VERSION,
+    opaque: 0,
+    flag: 0,
+    remark: null,
+    extFields: ext === undefined ? NO_EXT : toExtFields(ext),
+    body: body ?? NO_BODY,
+  };
+}
+
+/** The answer to `request`. */
+export function createResponse(
+  request: RemotingHeader,
+  code: number,
+  parts: { remark?: string; ext?: ExtValues; body?: Uint8Array } = {},
+): RemotingCommand {
+  return {
+    code,
+    language: LANGUAGE,
+    version: MQ_VERSION,
+    opaque: request.opaque,
+    flag: FLAG_RESPONSE,
+    remark: parts.remark ?? null,
+    extFields: parts.ext === undefined ? NO_EXT : toExtFields(parts.ext),
+    body: parts.body ?? NO_BODY,
+  };
+}
+
+/** Whether this answers one of our requests. */
+export function isResponse(command: RemotingHeader): boolean {
+  return (command.flag & FLAG_RESPONSE) !== 0;
+}
+
+/** Whether nobody waits for an answer. */
+export function isOneway(command: RemotingHeader): boolean {
+  return (command.flag & FLAG_ONEWAY) !== 0;
+}
+
+/** The ext value, or a {@link RemotingError} `SYSTEM_ERROR` naming what is missing. */
+export function requiredExt(command: RemotingHeader, key: string): string {
+  const value = command.extFields.get(key);
+  if (value === undefined) throw new RemotingError(ResponseCode.SYSTEM_ERROR, `Request lacks the ext field "${key}"`);
+  return value;
+}
+
+/** The whole frame. A `RangeError` for a header of 16 MiB or more: a bug of ours. */
+export function encodeFrame(command: RemotingCommand, type: SerializeType = SerializeType.JSON): Uint8Array<ArrayBuffer> {
+  const header = type === SerializeType.JSON ? encodeJsonHeader(command) : encodeRocketmqHeader(command);
+  if (header.length > 0xff_ffff) throw new RangeError(`Header has ${header.length} bytes, wanted at most 16777215`);
+  const frame = new Uint8Array(8 + header.length + command.body.length);
+  writeInt32(frame, 0, 4 + header.length + command.body.length);
+  writeInt32(frame, 4, (type << 24) | header.length);
+  frame.set(header, 8);
+  frame.set(command.body, 8 + header.length);
+  return frame;
+}
+
+function toExtFields(ext: ExtValues): Map<string, string> {
+  const fields = new Map<string, string>();
+  for (const [key, value] of Object.entries(ext)) {
+    if (value !== null && value !== undefined) fields.set(key, String(value));
+  }
+  return fields;
+}

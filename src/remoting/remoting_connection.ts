@@ -1,0 +1,268 @@
+// One remoting connection, either end of it: requests and answers in both directions over one socket. It owns the
+// matching of answers, the bounded outbound queue, back-pressure and the idle limit; what a request means is the
+// processor's, and who connects to whom is the client's and the server's business.
+
+import { deferred, type Deferred } from "../base/async.ts";
+import { concatBytes } from "../base/bytes.ts";
+import { errorMessage, IoError, ProtocolError, RemotingError } from "../base/errors.ts";
+import type { Clock, Connection, Timer } from "../runtime/runtime.ts";
+import { formatRemotingAddress } from "./remoting_address.ts";
+import { FrameDecoder } from "./frame_decoder.ts";
+import { createResponse, encodeFrame, FLAG_ONEWAY, isOneway, isResponse, type RemotingCommand } from "./remoting_command.ts";
+import { ResponseCode } from "./response_code.ts";
+
+/** Why a connection ended. `garbage`: the peer broke the protocol; `overflow`: it left our answers unread. */
+export type RemotingCloseReason = "peer" | "local" | "garbage" | "idle" | "error" | "overflow" | "timeout";
+
+/** Answers requests. The answer is sent unless the request was one-way; null sends nothing (yet). */
+export type RequestHandler = (
+  request: RemotingCommand,
+  connection: RemotingConnection,
+) => RemotingCommand | null | Promise<RemotingCommand | null>;
+
+/** What a {@link RemotingConnection} needs. */
+export interface RemotingConnectionOptions {
+  readonly clock: Clock;
+  /** Called for each request of the peer, in order. Throws or rejects with what becomes an error answer. */
+  readonly onRequest: RequestHandler;
+  /** Called once. `detail` is a sentence for the log. */
+  readonly onClose: (reason: RemotingCloseReason, detail: string) => void;
+  /** Closed after this long with neither a byte read nor a write done. Apache: 120,000. */
+  readonly idleTimeoutMs: number;
+}
+
+/** Reading stops while this many bytes wait to be written. */
+const OUTBOUND_STOP_BYTES = 1024 * 1024;
+/** Frames beyond this many bytes in the queue are refused: the peer asks but doesn't read. */
+const OUTBOUND_MAX_BYTES = 64 * 1024 * 1024;
+/** Requests of the peer being worked on at once; beyond it reading stops. */
+const IN_FLIGHT_MAX = 1024;
+/** Requests of ours that may wait for an answer at once. */
+const PENDING_MAX = 1024;
+/** Small frames are written together up to this size. */
+const COALESCE_BYTES = 64 * 1024;
+
+interface PendingRequest {
+  readonly answer: Deferred<RemotingCommand>;
+  readonly timer: Timer;
+}
+
+/** Mirrors what Apache's `NettyRemotingAbstract` keeps per channel. */
+export class RemotingConnection {
+  /** `host:port` of the peer. */
+  readonly remoteAddress: string;
+  readonly #connection: Connection;
+  readonly #options: RemotingConnectionOptions;
+  readonly #pending = new Map<number, PendingRequest>();
+  #nextOpaque = 0;
+  #outbound: Uint8Array[] = [];
+  #outboundBytes = 0;
+  #writing = false;
+  #inFlight = 0;
+  /** Set while the read loop waits for room. */
+  #room: Deferred<void> | null = null;
+  #lastActivityMs: number;
+  #idleTimer: Timer;
+  #closed = false;
+
+  constructor(connection: Connection, options: RemotingConnectionOptions) {
+    this.#connection = connection;
+    this.#options = options;
+    this.remoteAddress = formatRemotingAddress(connection.remoteAddress.hostname, connection.remoteAddress.port);
+    this.#lastActivityMs = options.clock.monotonic();
+    this.#idleTimer = options.clock.setTimer(options.idleTimeoutMs, () => this.#checkIdle());
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Bytes accepted and not yet written. */
+  get outboundBytes(): number {
+    return this.#outboundBytes;
+  }
+
+  /** Reads until the connection ends; never rejects. Its owner runs it once. */
+  async run(): Promise<void> {
+    try {
+      const decoder = new FrameDecoder();
+      for (;;) {
+        const chunk = await this.#connection.read();
+        if (chunk === null) return this.close("peer", "The peer closed the connection");
+        this.#touch();
+        decoder.push(chunk);
+        for (let command = decoder.next(); command !== null; command = decoder.next()) {
+          this.#accept(command);
+          while (this.#isFull() && !this.#closed) await this.#waitForRoom();
+          if (this.#closed) return;
+        }
+      }
+    } catch (error) {
+      this.close(error instanceof ProtocolError ? "garbage" : "error", errorMessage(error));
+    }
+  }
+
+  /**
+   * Sends a request and resolves with its answer, whatever its code. Throws {@link IoError} `timeout` (the connection
+   * is then closed, as a peer that keeps silent once is not asked again) or `closed`, and {@link RemotingError}
+   * `SYSTEM_BUSY` when 1,024 requests wait already.
+   */
+  invoke(request: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {
+    if (this.#closed) return Promise.reject(this.#closedError());
+    if (this.#pending.size >= PENDING_MAX) {
+      return Promise.reject(new RemotingError(ResponseCode.SYSTEM_BUSY, `${PENDING_MAX} requests wait for answers`));
+    }
+    const opaque = this.#nextOpaque;
+    this.#nextOpaque = (opaque + 1) | 0;
+    const answer = deferred<RemotingCommand>();
+    const timer = this.#options.clock.setTimer(timeoutMs, () => {
+      const detail = `${this.remoteAddress} did not answer request ${request.code} within ${timeoutMs} ms`;
+      this.#settle(opaque)?.reject(new IoError("timeout", detail));
+      this.close("timeout", detail);
+    });
+    this.#pending.set(opaque, { answer, timer });
+    this.#enqueue({ ...request, opaque });
+    return answer.promise;
+  }
+
+  /** Sends a request nobody answers. Throws {@link IoError} `closed`. */
+  invokeOneway(request: RemotingCommand): void {
+    if (this.#closed) throw this.#closedError();
+    const opaque = this.#nextOpaque;
+    this.#nextOpaque = (opaque + 1) | 0;
+    this.#enqueue({ ...request, opaque, flag: request.flag | FLAG_ONEWAY });
+  }
+
+  /** Sends an answer made by a handler that returned null. Dropped when the connection is gone. */
+  respond(response: RemotingCommand): void {
+    if (!this.#closed) this.#enqueue(response);
+  }
+
+  /** Closes it and fails what waits. Idempotent. */
+  close(reason: RemotingCloseReason, detail: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#idleTimer.cancel();
+    this.#connection.close();
+    this.#outbound = [];
+    this.#outboundBytes = 0;
+    this.#room?.resolve();
+    for (const opaque of [...this.#pending.keys()]) this.#settle(opaque)?.reject(this.#closedError());
+    this.#options.onClose(reason, detail);
+  }
+
+  #accept(command: RemotingCommand): void {
+    if (isResponse(command)) {
+      // An answer nobody waits for came too late; Apache drops it as well.
+      this.#settle(command.opaque)?.resolve(command);
+      return;
+    }
+    let answer: RemotingCommand | null | Promise<RemotingCommand | null>;
+    try {
+      answer = this.#options.onRequest(command, this);
+    } catch (error) {
+      answer = errorAnswer(command, error);
+    }
+    if (answer instanceof Promise) void this.#answerLater(command, answer);
+    else this.#answer(command, answer);
+  }
+
+  async #answerLater(request: RemotingCommand, answer: Promise<RemotingCommand | null>): Promise<void> {
+    this.#inFlight++;
+    try {
+      this.#answer(request, await answer.catch((error: unknown) => errorAnswer(request, error)));
+    } finally {
+      this.#inFlight--;
+      this.#notifyRoom();
+    }
+  }
+
+  #answer(request: RemotingCommand, answer: RemotingCommand | null): void {
+    if (answer !== null && !isOneway(request)) this.respond(answer);
+  }
+
+  #settle(opaque: number): Deferred<RemotingCommand> | null {
+    const pending = this.#pending.get(opaque);
+    if (pending === undefined) return null;
+    this.#pending.delete(opaque);
+    pending.timer.cancel();
+    return pending.answer;
+  }
+
+  #enqueue(command: RemotingCommand): void {
+    const frame = encodeFrame(command);
+    if (this.#outboundBytes > 0 && this.#outboundBytes + frame.length > OUTBOUND_MAX_BYTES) {
+      this.close("overflow", `${this.#outboundBytes} bytes wait for a peer that does not read`);
+      return;
+    }
+    this.#outbound.push(frame);
+    this.#outboundBytes += frame.length;
+    if (!this.#writing) void this.#writeAll();
+  }
+
+  /** Writes until the queue is empty; exists only while there is something to write. */
+  async #writeAll(): Promise<void> {
+    this.#writing = true;
+    try {
+      while (this.#outbound.length > 0) {
+        const bytes = this.#takeBatch();
+        await this.#connection.write(bytes);
+        if (this.#closed) return;
+        this.#outboundBytes -= bytes.length;
+        this.#touch();
+        this.#notifyRoom();
+      }
+    } catch (error) {
+      this.close("error", errorMessage(error));
+    } finally {
+      this.#writing = false;
+    }
+  }
+
+  #takeBatch(): Uint8Array {
+    let count = 1;
+    let size = this.#outbound[0]!.length;
+    while (count < this.#outbound.length && size + this.#outbound[count]!.length <= COALESCE_BYTES) {
+      size += this.#outbound[count++]!.length;
+    }
+    const batch = this.#outbound.splice(0, count);
+    return count === 1 ? batch[0]! : concatBytes(batch);
+  }
+
+  #isFull(): boolean {
+    return this.#outboundBytes > OUTBOUND_STOP_BYTES || this.#inFlight >= IN_FLIGHT_MAX;
+  }
+
+  #waitForRoom(): Promise<void> {
+    this.#room = deferred<void>();
+    return this.#room.promise;
+  }
+
+  #notifyRoom(): void {
+    if (this.#room === null || this.#isFull()) return;
+    this.#room.resolve();
+    this.#room = null;
+  }
+
+  #touch(): void {
+    this.#lastActivityMs = this.#options.clock.monotonic();
+  }
+
+  /** One timer per connection, set anew only when it fires: a read costs no timer. */
+  #checkIdle(): void {
+    const idleMs = Math.floor(this.#options.clock.monotonic() - this.#lastActivityMs);
+    const leftMs = this.#options.idleTimeoutMs - idleMs;
+    if (leftMs <= 0) this.close("idle", `Nothing read or written for ${idleMs} ms`);
+    else this.#idleTimer = this.#options.clock.setTimer(leftMs, () => this.#checkIdle());
+  }
+
+  #closedError(): IoError {
+    return new IoError("closed", `The remoting connection to ${this.remoteAddress} is closed`);
+  }
+}
+
+/** The answer that carries what a processor threw. */
+function errorAnswer(request: RemotingCommand, error: unknown): RemotingCommand {
+  const code = error instanceof RemotingError ? error.code : ResponseCode.SYSTEM_ERROR;
+  return createResponse(request, code, { remark: errorMessage(error) });
+}

@@ -1,0 +1,258 @@
+// The one FileSystem of all three runtimes, over node:fs: positional access, whole writes, errors as IoError. It keeps
+// no cursor and no cache; the store decides what is written where and when it is synced.
+
+import fs from "node:fs";
+import { posix as posixPath } from "node:path";
+import { IoError } from "../base/errors.ts";
+import { closedError, errorCode, toIoError } from "./map_error.ts";
+import type { DiskUsage, FileHandle, FileInfo, FileSystem } from "./runtime.ts";
+
+const OPEN_FLAGS = {
+  read: fs.constants.O_RDONLY,
+  write: fs.constants.O_RDWR,
+  create: fs.constants.O_RDWR | fs.constants.O_CREAT,
+} as const;
+
+class NodeFileHandle implements FileHandle {
+  readonly path: string;
+  #fd: number;
+  #closeWanted = false;
+  // Asynchronous calls in flight: the descriptor must not be closed, and so reused, under them.
+  #inFlight = 0;
+
+  constructor(path: string, fd: number) {
+    this.path = path;
+    this.#fd = fd;
+  }
+
+  readAt(target: Uint8Array, offset: number): number {
+    const fd = this.#open("Read");
+    try {
+      let done = 0;
+      while (done < target.length) {
+        const count = fs.readSync(fd, target, done, target.length - done, offset + done);
+        if (count === 0) break;
+        done += count;
+      }
+      return done;
+    } catch (error) {
+      throw toIoError(error, this.#action("Read", offset));
+    }
+  }
+
+  async readAtAsync(target: Uint8Array, offset: number): Promise<number> {
+    let done = 0;
+    while (done < target.length) {
+      const count = await this.#async<number>(
+        "Read",
+        offset,
+        (fd, callback) => fs.read(fd, target, done, target.length - done, offset + done, callback),
+      );
+      if (count === 0) break;
+      done += count;
+    }
+    return done;
+  }
+
+  writeAt(bytes: Uint8Array, offset: number): void {
+    const fd = this.#open("Write");
+    try {
+      let done = 0;
+      while (done < bytes.length) {
+        const count = fs.writeSync(fd, bytes, done, bytes.length - done, offset + done);
+        if (count === 0) throw new IoError("other", `${this.#action("Write", offset)} failed: nothing was written`);
+        done += count;
+      }
+    } catch (error) {
+      throw toIoError(error, this.#action("Write", offset));
+    }
+  }
+
+  async sync(): Promise<void> {
+    await this.#async<void>("Sync", undefined, (fd, callback) => fs.fdatasync(fd, (error) => callback(error)));
+  }
+
+  syncBlocking(): void {
+    const fd = this.#open("Sync");
+    this.#try("Sync", () => fs.fdatasyncSync(fd));
+  }
+
+  truncate(size: number): void {
+    const fd = this.#open("Truncate");
+    this.#try("Truncate", () => fs.ftruncateSync(fd, size));
+  }
+
+  size(): number {
+    const fd = this.#open("Stat");
+    return this.#try("Stat", () => fs.fstatSync(fd).size);
+  }
+
+  close(): void {
+    this.#closeWanted = true;
+    this.#closeWhenIdle();
+  }
+
+  #closeWhenIdle(): void {
+    if (!this.#closeWanted || this.#inFlight > 0 || this.#fd < 0) return;
+    const fd = this.#fd;
+    this.#fd = -1;
+    this.#try("Close", () => fs.closeSync(fd));
+  }
+
+  #open(verb: string): number {
+    if (this.#closeWanted) throw closedError(this.#action(verb));
+    return this.#fd;
+  }
+
+  #action(verb: string, offset?: number): string {
+    return `${verb} "${this.path}"${offset === undefined ? "" : ` at ${offset}`}`;
+  }
+
+  #try<T>(verb: string, call: () => T): T {
+    try {
+      return call();
+    } catch (error) {
+      throw toIoError(error, this.#action(verb));
+    }
+  }
+
+  #async<T>(
+    verb: string,
+    offset: number | undefined,
+    start: (fd: number, callback: (error: Error | null, value?: T) => void) => void,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const fd = this.#open(verb);
+      this.#inFlight++;
+      const done = (error: Error | null, value?: T): void => {
+        this.#inFlight--;
+        this.#closeWhenIdle();
+        if (error) reject(toIoError(error, this.#action(verb, offset)));
+        else resolve(value as T);
+      };
+      try {
+        start(fd, done);
+      } catch (error) {
+        done(error as Error);
+      }
+    });
+  }
+}
+
+function attempt<T>(action: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw toIoError(error, action);
+  }
+}
+
+// As attempt, but something that is not there gives `missing`.
+function attemptUnlessMissing<T, M>(action: string, missing: M, call: () => T): T | M {
+  try {
+    return call();
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return missing;
+    throw toIoError(error, action);
+  }
+}
+
+/** Files of this machine. */
+export class NodeFileSystem implements FileSystem {
+  open(path: string, mode: "read" | "write" | "create"): FileHandle {
+    return attempt(`Open "${path}"`, () => new NodeFileHandle(path, fs.openSync(path, OPEN_FLAGS[mode], 0o644)));
+  }
+
+  stat(path: string): FileInfo | null {
+    return attemptUnlessMissing(`Stat "${path}"`, null, () => {
+      const info = fs.statSync(path);
+      return { size: info.size, isDirectory: info.isDirectory(), modifiedMs: Math.floor(info.mtimeMs) };
+    });
+  }
+
+  list(path: string): string[] {
+    return attemptUnlessMissing(`List "${path}"`, [], () => fs.readdirSync(path).sort());
+  }
+
+  makeDirectory(path: string): void {
+    attempt(`Make directory "${path}"`, () => fs.mkdirSync(path, { recursive: true }));
+  }
+
+  remove(path: string): void {
+    attempt(`Remove "${path}"`, () => fs.rmSync(path, { recursive: true, force: true }));
+  }
+
+  rename(from: string, to: string): void {
+    attempt(`Rename "${from}" to "${to}"`, () => fs.renameSync(from, to));
+  }
+
+  readFile(path: string): Uint8Array | null {
+    return attemptUnlessMissing(`Read "${path}"`, null, () => new Uint8Array(fs.readFileSync(path)));
+  }
+
+  writeFile(path: string, bytes: Uint8Array): void {
+    attempt(`Write "${path}"`, () => fs.writeFileSync(path, bytes));
+  }
+
+  syncDirectory(path: string): void {
+    attempt(`Sync directory "${path}"`, () => {
+      const fd = fs.openSync(path, fs.constants.O_RDONLY);
+      try {
+        fs.fsyncSync(fd);
+      } finally {
+        fs.closeSync(fd);
+      }
+    });
+  }
+
+  diskUsage(path: string): DiskUsage {
+    return attempt(`Measure the disk of "${path}"`, () => {
+      const info = fs.statfsSync(path);
+      return { totalBytes: info.blocks * info.bsize, freeBytes: info.bavail * info.bsize };
+    });
+  }
+
+  lockedBy(path: string): number | null {
+    return attemptUnlessMissing(`Read the locks of "${path}"`, null, () => {
+      const { dev, ino } = fs.statSync(path, { bigint: true });
+      return holdersOf(ino).find((pid) => pid !== process.pid && hasOpen(pid, dev, ino)) ?? null;
+    });
+  }
+}
+
+// Pids with a POSIX lock on an inode, from lines such as `1: POSIX  ADVISORY  WRITE 812 fe:00:1311 0 EOF`. A process
+// that waits for a lock has `->` after the number and holds nothing. Only Linux has the file.
+function holdersOf(ino: bigint): number[] {
+  let table: string;
+  try {
+    table = fs.readFileSync("/proc/locks", "utf8");
+  } catch {
+    return [];
+  }
+  const pids: number[] = [];
+  for (const line of table.split("\n")) {
+    const [, type, , , pid, file] = line.split(/\s+/);
+    if (type === "POSIX" && file?.split(":")[2] === String(ino)) pids.push(Number(pid));
+  }
+  return pids;
+}
+
+// Whether the process has this very file open: inode numbers repeat across file systems, and the device in /proc/locks
+// isn't always the one that stat tells. When its descriptors may not be read, the lock is believed.
+function hasOpen(pid: number, dev: bigint, ino: bigint): boolean {
+  const directory = `/proc/${pid}/fd`;
+  let names: string[];
+  try {
+    names = fs.readdirSync(directory);
+  } catch (error) {
+    return errorCode(error) !== "ENOENT";
+  }
+  return names.some((name) => {
+    try {
+      const info = fs.statSync(posixPath.join(directory, name), { bigint: true });
+      return info.dev === dev && info.ino === ino;
+    } catch {
+      return false;
+    }
+  });
+}

@@ -1,0 +1,192 @@
+// The seam between the engine and the machine. Everything above src/runtime/ talks to these interfaces only, so one
+// engine runs on Deno, Bun, Node and the simulator. What each method promises is written here and proven, for every
+// adapter, by tests/conformance/. No protocol knowledge and no policy lives below this line.
+
+/** A TCP endpoint as seen by an adapter. `hostname` is a numeric address; `port` is 0..65535. */
+export interface NetAddress {
+  readonly hostname: string;
+  readonly port: number;
+}
+
+/**
+ * One TCP connection, pulled by its owner. TCP_NODELAY is on. Half-open connections are kept: the end of the peer's
+ * stream does not close our own direction.
+ */
+export interface Connection {
+  readonly localAddress: NetAddress;
+  readonly remoteAddress: NetAddress;
+  /**
+   * The next bytes (at least one), or `null` at the end of the stream. One read at a time. The returned view is lent:
+   * it stays valid until the next `read` call. Unread bytes are left in the kernel beyond a bounded buffer (at most
+   * 1 MiB held by the adapter), so a reader that stops reading stops the peer. Throws {@link IoError} `reset`,
+   * `closed` (we closed it) or `other`.
+   */
+  read(): Promise<Uint8Array | null>;
+  /**
+   * Resolves once every byte was accepted by the kernel (not: by the peer). One write at a time, a second call throws;
+   * the buffer is lent to the adapter until then. An adapter never holds a copy of more than 1 MiB of it. Throws
+   * {@link IoError} `reset`, `closed` or `other`.
+   */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Ends our direction (FIN) after what was written; reading goes on. */
+  shutdownWrite(): Promise<void>;
+  /** Closes both directions and fails a pending read or write with `closed`. Idempotent. */
+  close(): void;
+  /** Resolves once the connection is closed, by either side or by an error, and its resources are released. */
+  readonly closed: Promise<void>;
+}
+
+/** A bound, listening socket. */
+export interface Listener {
+  /** The bound address; the real port when 0 was asked for. */
+  readonly address: NetAddress;
+  /** The next connection, or `null` once closed. Connections that arrive meanwhile wait in a bounded queue. */
+  accept(): Promise<Connection | null>;
+  /** Stops listening and closes connections nobody accepted. Idempotent. */
+  close(): void;
+}
+
+/** TCP. */
+export interface Net {
+  /** Binds and listens. Port 0 lets the system choose. Throws {@link IoError} `inUse`, `permission`, `other`. */
+  listen(options: { hostname: string; port: number }): Promise<Listener>;
+  /**
+   * Connects. Throws {@link IoError} `refused`, `timeout` (after `timeoutMs`), `other` (also for a name that does not
+   * resolve).
+   */
+  connect(options: { hostname: string; port: number; timeoutMs: number }): Promise<Connection>;
+}
+
+/** An open file. Access is positional: there is no cursor. Offsets and sizes are bytes. */
+export interface FileHandle {
+  readonly path: string;
+  /** Reads into `target` from `offset`; returns the count, less than asked only at the end of the file. Blocks. */
+  readAt(target: Uint8Array, offset: number): number;
+  /** As {@link readAt}, off the event loop: for ranges that may have to come from the disk. */
+  readAtAsync(target: Uint8Array, offset: number): Promise<number>;
+  /**
+   * Writes all of `bytes` at `offset`, growing the file when needed. When it throws (`noSpace`, `other` for EIO) any
+   * part of the range may have been written. Blocks: a record is about a microsecond.
+   */
+  writeAt(bytes: Uint8Array, offset: number): void;
+  /** Makes what was written before this call durable (fdatasync). Throws {@link IoError}; then assume nothing. */
+  sync(): Promise<void>;
+  /** {@link sync}, blocking. For recovery and shutdown. */
+  syncBlocking(): void;
+  /** Sets the size; new bytes read as zero (sparse). */
+  truncate(size: number): void;
+  /** Current size in bytes. */
+  size(): number;
+  /** Closes it. Idempotent. */
+  close(): void;
+}
+
+/** What `stat` tells. */
+export interface FileInfo {
+  readonly size: number;
+  readonly isDirectory: boolean;
+  /** Last modification, Unix ms. */
+  readonly modifiedMs: number;
+}
+
+/** Capacity of the file system that holds a path, in bytes. */
+export interface DiskUsage {
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+}
+
+/** Files. All methods but the `Async`/promise ones block; all throw {@link IoError}. Paths use `/`. */
+export interface FileSystem {
+  /** Opens for reading and, unless mode is `read`, writing. `create` makes the file when missing, `write` does not. */
+  open(path: string, mode: "read" | "write" | "create"): FileHandle;
+  /** `null` when nothing is there. */
+  stat(path: string): FileInfo | null;
+  /** Names (not paths) in a directory, sorted; empty when the directory is missing. */
+  list(path: string): string[];
+  /** Makes the directory and its parents. No error when it exists. */
+  makeDirectory(path: string): void;
+  /** Removes a file, or a directory with what is in it. No error when missing. */
+  remove(path: string): void;
+  /** Moves within one file system, replacing the target file. */
+  rename(from: string, to: string): void;
+  /** Whole content, `null` when missing. For small files. */
+  readFile(path: string): Uint8Array | null;
+  /** Creates or replaces; not durable until {@link FileHandle.sync} or {@link syncDirectory}. For small files. */
+  writeFile(path: string, bytes: Uint8Array): void;
+  /** Makes creations, renames and removals inside this directory durable. */
+  syncDirectory(path: string): void;
+  diskUsage(path: string): DiskUsage;
+  /**
+   * Pid of a live process, other than this one, that holds a POSIX lock on the file (a Java broker's FileLock), or
+   * `null`: unlocked, or the platform can't tell.
+   */
+  lockedBy(path: string): number | null;
+}
+
+/** A running timer. */
+export interface Timer {
+  /** Idempotent; after it the callback does not run. */
+  cancel(): void;
+}
+
+/** Time. Integers only. */
+export interface Clock {
+  /** Wall clock, Unix ms. May step. For what is stored or shown. */
+  now(): number;
+  /** Milliseconds since an arbitrary start, never going back, with a fraction on real machines. For durations. */
+  monotonic(): number;
+  /** Runs `callback` once after `delayMs` (at least; 0 means soon, never synchronously). Keeps the process alive. */
+  setTimer(delayMs: number, callback: () => void): Timer;
+}
+
+/** Randomness. */
+export interface Random {
+  /** An integer in `[0, bound)`; `1 <= bound <= 2^32`. */
+  nextInt(bound: number): number;
+  /** Cryptographically strong on real machines. */
+  bytes(count: number): Uint8Array;
+}
+
+/** A handler in the fetch style, as Hono's `app.fetch`. */
+export type HttpHandler = (request: Request) => Response | Promise<Response>;
+
+/** A running HTTP server. */
+export interface HttpServer {
+  readonly address: NetAddress;
+  /** Stops accepting, ends open responses (event streams too) and releases the port. */
+  close(): Promise<void>;
+}
+
+/** The operating system's view of this process. */
+export interface Process {
+  readonly pid: number;
+  readonly hostname: string;
+  /** IPv4 address that other hosts can reach this one by, else `127.0.0.1`. */
+  readonly localAddress: string;
+  env(name: string): string | undefined;
+  /** A token that differs for another process with the same pid (its start time), `null` when no such process lives. */
+  startToken(pid: number): string | null;
+  /** Calls back on SIGINT and SIGTERM until the returned function is called. */
+  onStopSignal(callback: (signal: string) => void): () => void;
+  /** Total physical memory and this process's resident set, bytes. */
+  memory(): { totalBytes: number; residentBytes: number };
+  writeOut(text: string): void;
+  writeErr(text: string): void;
+  /** Standard input as chunks of bytes. */
+  stdin(): AsyncIterable<Uint8Array>;
+  readonly stdoutIsTerminal: boolean;
+  exit(code: number): never;
+}
+
+/** One machine: an adapter, or a simulated host. */
+export interface Runtime {
+  readonly name: "deno" | "bun" | "node" | "simulated";
+  readonly version: string;
+  readonly net: Net;
+  readonly fs: FileSystem;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly process: Process;
+  /** Serves HTTP/1.1. Throws {@link IoError} `inUse`. */
+  serveHttp(options: { hostname: string; port: number }, handler: HttpHandler): Promise<HttpServer>;
+}

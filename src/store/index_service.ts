@@ -1,0 +1,214 @@
+// The hash index as a whole: which files exist, which keys of a message go in, queries across files, expiry, and what of
+// it can be trusted after a crash. Driven by ReputMessageService (puts) and MessageStore (life cycle, queries). The
+// index is derived from the log and can always be built again from it.
+
+import type { Logger } from "../base/logger.ts";
+import type { Clock, FileSystem } from "../runtime/runtime.ts";
+import { absoluteHash, IndexFile, type IndexFileShape, indexKeyHash, javaHashCode, javaHashCodeOfUtf8 } from "./index_file.ts";
+
+/** Configuration keys of the index, with Apache's names. */
+export interface IndexOptions extends IndexFileShape {
+  /** Most offsets one query returns; 64 by default. */
+  readonly maxMsgsNumBatch: number;
+}
+
+/** What the index needs of the store checkpoint. */
+export interface IndexCheckpoint {
+  indexMsgTimestamp: number;
+  flush(): void;
+}
+
+/** Answer of a query. Mirrors Apache's `QueryOffsetResult`. */
+export interface QueryOffsetResult {
+  /** Log offsets, newest first. Hash hits: the caller compares keys if it must be sure. */
+  readonly phyOffsets: number[];
+  /** Store time of the newest indexed message, Unix ms. */
+  readonly indexLastUpdateTimestamp: number;
+  /** Log offset of the newest indexed message. */
+  readonly indexLastUpdatePhyoffset: number;
+}
+
+const SPACE = 0x20;
+
+/** The index files of a store. Mirrors Apache's `IndexService`. Methods throw {@link IoError} from the disk. */
+export class IndexService {
+  readonly #fs: FileSystem;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #directory: string;
+  readonly #options: IndexOptions;
+  readonly #checkpoint: IndexCheckpoint;
+  readonly #files: IndexFile[] = [];
+  /** Hash of `topic#` by topic: the part all keys of a topic share. */
+  readonly #topicHashes = new Map<string, number>();
+
+  constructor(parts: {
+    fs: FileSystem;
+    clock: Clock;
+    logger: Logger;
+    directory: string;
+    options: IndexOptions;
+    checkpoint: IndexCheckpoint;
+  }) {
+    this.#fs = parts.fs;
+    this.#clock = parts.clock;
+    this.#logger = parts.logger;
+    this.#directory = parts.directory;
+    this.#options = parts.options;
+    this.#checkpoint = parts.checkpoint;
+  }
+
+  /**
+   * Opens the files. After an unclean exit those newer than the checkpoint's `indexMsgTimestamp` (every file that was
+   * not full) are removed, as Apache does. Returns whether messages below the log's end may be missing from the index.
+   */
+  load(lastExitOk: boolean): { readonly incomplete: boolean } {
+    this.#fs.makeDirectory(this.#directory);
+    for (const name of this.#fs.list(this.#directory)) {
+      if (!/^\d{17}$/.test(name)) continue;
+      const file = IndexFile.open(this.#fs, `${this.#directory}/${name}`, this.#options);
+      if (!lastExitOk && file.endTimestamp > this.#checkpoint.indexMsgTimestamp) {
+        this.#logger.info("Removing an index file that was not closed; it is built again from the log", {
+          file: file.path,
+        });
+        file.destroy();
+        continue;
+      }
+      this.#files.push(file);
+    }
+    return { incomplete: !lastExitOk };
+  }
+
+  /** Log offset up to which messages are known to be indexed: start of the last indexed one, 0 for none. */
+  get endPhyOffset(): number {
+    return this.#files.at(-1)?.endPhyOffset ?? 0;
+  }
+
+  /** Number of files. */
+  get fileCount(): number {
+    return this.#files.length;
+  }
+
+  /**
+   * Indexes one message: its unique key and each word of its keys, given as ranges of UTF-8 bytes (`from >= to`: none).
+   * One that lies below the last indexed message is skipped. Rollback records are the caller's to leave out.
+   */
+  buildIndex(
+    topic: string,
+    phyOffset: number,
+    storeTimestamp: number,
+    bytes: Uint8Array,
+    uniqKeyFrom: number,
+    uniqKeyTo: number,
+    keysFrom: number,
+    keysTo: number,
+  ): void {
+    if (uniqKeyFrom >= uniqKeyTo && keysFrom >= keysTo) return;
+    if (phyOffset < this.endPhyOffset) return;
+    const topicHash = this.#topicHash(topic);
+    if (uniqKeyFrom < uniqKeyTo) {
+      this.#putKey(javaHashCodeOfUtf8(bytes, uniqKeyFrom, uniqKeyTo, topicHash), phyOffset, storeTimestamp);
+    }
+    for (let from = keysFrom; from < keysTo;) {
+      let to = from;
+      while (to < keysTo && bytes[to] !== SPACE) to++;
+      if (to > from) this.#putKey(javaHashCodeOfUtf8(bytes, from, to, topicHash), phyOffset, storeTimestamp);
+      from = to + 1;
+    }
+  }
+
+  #topicHash(topic: string): number {
+    let hash = this.#topicHashes.get(topic);
+    if (hash === undefined) {
+      hash = javaHashCode(`${topic}#`);
+      this.#topicHashes.set(topic, hash);
+    }
+    return hash;
+  }
+
+  #putKey(hash: number, phyOffset: number, storeTimestamp: number): void {
+    let file = this.#files.at(-1);
+    if (file === undefined || file.isFull) file = this.#createFile(file ?? null);
+    file.putKey(absoluteHash(hash), phyOffset, storeTimestamp);
+  }
+
+  #createFile(previous: IndexFile | null): IndexFile {
+    if (previous !== null) {
+      previous.seal();
+      this.#checkpoint.indexMsgTimestamp = previous.endTimestamp;
+      this.#checkpoint.flush();
+    }
+    const file = IndexFile.create(this.#fs, `${this.#directory}/${this.#nextName(previous)}`, this.#options, previous);
+    this.#files.push(file);
+    return file;
+  }
+
+  /** Local time as 17 digits, always after the previous file's name: load sorts by name. */
+  #nextName(previous: IndexFile | null): string {
+    const name = timeMillisToHumanString(this.#clock.now());
+    const last = previous?.path.slice(-name.length);
+    return last === undefined || name > last ? name : String(BigInt(last) + 1n);
+  }
+
+  /**
+   * Log offsets of messages that may carry `key`, stored in `[begin, end]` (Unix ms), newest first: at most `maxNum`
+   * and `maxMsgsNumBatch`.
+   */
+  queryOffset(topic: string, key: string, maxNum: number, begin: number, end: number): QueryOffsetResult {
+    const most = Math.min(maxNum, this.#options.maxMsgsNumBatch);
+    const hash = indexKeyHash(topic, key);
+    const phyOffsets: number[] = [];
+    for (let i = this.#files.length - 1; i >= 0 && phyOffsets.length < most; i--) {
+      const file = this.#files[i]!;
+      if (file.isTimeMatched(begin, end)) file.selectPhyOffset(phyOffsets, hash, most, begin, end);
+      if (file.beginTimestamp < begin) break;
+    }
+    const last = this.#files.at(-1);
+    return {
+      phyOffsets,
+      indexLastUpdateTimestamp: last?.endTimestamp ?? 0,
+      indexLastUpdatePhyoffset: last?.endPhyOffset ?? 0,
+    };
+  }
+
+  /** Removes files (never the last) whose messages all lie below the log's `minOffset`. Returns how many. */
+  deleteExpiredFile(minOffset: number): number {
+    let count = 0;
+    while (this.#files.length > 1 && this.#files[0]!.endPhyOffset < minOffset) {
+      this.#files.shift()!.destroy();
+      count++;
+    }
+    return count;
+  }
+
+  /** Takes back the entries of messages at or beyond `phyOffset`: the log was cut there. */
+  truncate(phyOffset: number): void {
+    while (this.#files.length > 0 && this.#files.at(-1)!.beginPhyOffset >= phyOffset) this.#files.pop()!.destroy();
+    this.#files.at(-1)?.truncate(phyOffset);
+  }
+
+  /** Removes everything: the log was moved aside. */
+  destroy(): void {
+    for (const file of this.#files.splice(0)) file.destroy();
+  }
+
+  /** Brings everything to the disk (blocks) and closes the files. */
+  shutdown(): void {
+    this.#files.at(-1)?.seal();
+    this.close();
+  }
+
+  /** Closes the files without writing anything back, as a crash would. */
+  close(): void {
+    for (const file of this.#files.splice(0)) file.close();
+  }
+}
+
+/** Local time as Apache names index files: `yyyyMMddHHmmssSSS`. */
+export function timeMillisToHumanString(timestamp: number): string {
+  const time = new Date(timestamp);
+  const part = (value: number, digits: number) => String(value).padStart(digits, "0");
+  return part(time.getFullYear(), 4) + part(time.getMonth() + 1, 2) + part(time.getDate(), 2) +
+    part(time.getHours(), 2) + part(time.getMinutes(), 2) + part(time.getSeconds(), 2) +
+    part(time.getMilliseconds(), 3);
+}

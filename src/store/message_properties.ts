@@ -1,0 +1,103 @@
+// A message's properties as they stand in a record, `name 0x01 value 0x02` repeated, and what is derived from them.
+// Pure. Parsing is as lenient as Apache's, so that both find the same tags and keys in the same bytes.
+
+import { utf8 } from "../base/bytes.ts";
+
+/** Ends a property's name. */
+export const NAME_VALUE_SEPARATOR = 0x01;
+/** Ends a property. */
+export const PROPERTY_SEPARATOR = 0x02;
+/** Most bytes of properties a record can hold: their length is a signed 16-bit integer. */
+export const PROPERTIES_SIZE_MAX = 32767;
+
+/** Names with a meaning to the store. Mirrors Apache's `MessageConst`. */
+export const MessageConst = {
+  PROPERTY_KEYS: "KEYS",
+  PROPERTY_TAGS: "TAGS",
+  PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX: "UNIQ_KEY",
+  PROPERTY_WAIT_STORE_MSG_OK: "WAIT",
+  PROPERTY_DELAY_TIME_LEVEL: "DELAY",
+  PROPERTY_INNER_NUM: "INNER_NUM",
+  PROPERTY_CRC32: "__CRC32#",
+} as const;
+
+/** Between the keys of `KEYS`. */
+export const KEY_SEPARATOR = " ";
+/** The topic that holds delayed messages until they are due. Mirrors `TopicValidator.RMQ_SYS_SCHEDULE_TOPIC`. */
+export const SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX";
+
+/** Properties to bytes, with a 0x02 after the last one too. Mirrors `MessageDecoder.messageProperties2String`. */
+export function formatProperties(properties: ReadonlyMap<string, string>): Uint8Array<ArrayBuffer> {
+  let text = "";
+  for (const [name, value] of properties) text += `${name}\x01${value}\x02`;
+  return utf8.encode(text);
+}
+
+/** A callback per property: where its name and its value lie, as byte positions. Later duplicates win by order. */
+export type PropertyVisitor = (nameAt: number, nameEnd: number, valueAt: number, valueEnd: number) => void;
+
+/**
+ * Walks the properties in `[at, end)`. A part without a name, a separator or a value is skipped, a missing last 0x02
+ * accepted. Mirrors `MessageDecoder.string2messageProperties`.
+ */
+export function visitProperties(bytes: Uint8Array, at: number, end: number, visit: PropertyVisitor): void {
+  while (at < end) {
+    let separator = -1;
+    let next = at;
+    for (; next < end && bytes[next] !== PROPERTY_SEPARATOR; next++) {
+      if (separator < 0 && bytes[next] === NAME_VALUE_SEPARATOR) separator = next;
+    }
+    if (separator > at && separator < next - 1) visit(at, separator, separator + 1, next);
+    at = next + 1;
+  }
+}
+
+/** Bytes to properties. */
+export function parseProperties(bytes: Uint8Array): Map<string, string> {
+  const properties = new Map<string, string>();
+  visitProperties(bytes, 0, bytes.length, (nameAt, nameEnd, valueAt, valueEnd) => {
+    properties.set(utf8.decode(bytes.subarray(nameAt, nameEnd)), utf8.decode(bytes.subarray(valueAt, valueEnd)));
+  });
+  return properties;
+}
+
+/** Java's `String.hashCode`: over UTF-16 units, a signed 32-bit integer. */
+export function javaHashCode(text: string): number {
+  let hash = 0;
+  for (let i = 0; i < text.length; i++) hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0;
+  return hash;
+}
+
+/** The hash a consume queue entry holds for a tag; 0 without one. Mirrors `MessageExtBrokerInner.tagsString2tagsCode`. */
+export function tagsString2tagsCode(tags: string | undefined): number {
+  return tags === undefined || tags === "" ? 0 : javaHashCode(tags);
+}
+
+/** When delayed messages are due: milliseconds per level, level 1 first. Mirrors `messageDelayLevel`. */
+export class DelayLevels {
+  readonly #delaysMs: readonly number[];
+
+  /** From Apache's form, `1s 5s 10s 1m 2h 1d`. Throws {@link RangeError} for a part it can't read. */
+  constructor(messageDelayLevel = DEFAULT_DELAY_LEVELS) {
+    this.#delaysMs = messageDelayLevel.trim().split(/\s+/).map((part) => {
+      const unitMs = UNIT_MS[part.slice(-1)];
+      const count = Number(part.slice(0, -1));
+      if (unitMs === undefined || part.length < 2 || !Number.isSafeInteger(count)) {
+        throw new RangeError(`Delay level is "${part}", wanted a number and one of s, m, h, d`);
+      }
+      return count * unitMs;
+    });
+  }
+
+  /**
+   * When a message of that level is due, Unix ms; null for a level of 0 or less. Levels above the highest count as the
+   * highest. Mirrors `computeDeliverTimestamp` as `CommitLog.checkMessageAndReturnSize` uses it.
+   */
+  deliverTimestamp(level: number, storeTimestamp: number): number | null {
+    if (!(level > 0)) return null;
+    return storeTimestamp + (this.#delaysMs[Math.min(level, this.#delaysMs.length) - 1] ?? 1000);
+  }
+}
+
+const DEFAULT_DELAY_LEVELS = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
+const UNIT_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };

@@ -1,0 +1,91 @@
+// The conformance suites on the runtime that runs this file, over the real machine.
+
+import { execFileSync, spawn } from "node:child_process";
+import fs from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import { after } from "node:test";
+import { loadRuntime } from "../../src/runtime/detect.ts";
+import { runClockConformance } from "./clock_suite.ts";
+import type { Abilities, Conduct, SilentPeer } from "./env.ts";
+import { runFsConformance } from "./fs_suite.ts";
+import { runHttpConformance } from "./http_suite.ts";
+import { runNetConformance } from "./net_suite.ts";
+
+const HOSTNAME = "127.0.0.1";
+const runtime = await loadRuntime();
+const root = fs.mkdtempSync(`${os.tmpdir()}/twinlog-conformance-`);
+const smallDisk = mountSmallDisk(`${root}/small`);
+after(() => {
+  if (smallDisk === true) execFileSync("umount", [`${root}/small`]);
+  fs.rmSync(root, { recursive: true, force: true });
+});
+
+const abilities: Abilities = {
+  silentPeer: os.platform() === "linux" ? true : "a full backlog is silent only on Linux",
+  smallDisk,
+};
+
+const conduct: Conduct = async (body) => {
+  const directory = fs.mkdtempSync(`${root}/test-`);
+  await body({
+    runtime,
+    hostname: HOSTNAME,
+    directory,
+    fetch: (url, init) => fetch(url, init),
+    silentPeer,
+    smallDiskDirectory: () => `${root}/small`,
+  });
+};
+
+function mountSmallDisk(path: string): true | string {
+  if (os.platform() !== "linux" || os.userInfo().uid !== 0) return "mounting a tmpfs takes root on Linux";
+  fs.mkdirSync(path);
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=2m", "tmpfs", path], { stdio: "ignore" });
+    return true;
+  } catch {
+    return "mounting a tmpfs is not permitted here";
+  }
+}
+
+// A stopped process that listens: once its backlog is full, Linux drops further requests without an answer.
+async function silentPeer(): Promise<SilentPeer> {
+  const script = `
+    const server = require("node:net").createServer();
+    server.listen({ host: "${HOSTNAME}", port: 0, backlog: 1 }, () => {
+      require("node:fs").writeSync(1, server.address().port + "\\n");
+      process.kill(process.pid, "SIGSTOP");
+    });`;
+  const child = spawn("node", ["-e", script], { stdio: ["ignore", "pipe", "ignore"] });
+  const port = await new Promise<number>((resolve) => {
+    child.stdout.once("data", (line: Uint8Array) => resolve(Number(new TextDecoder().decode(line))));
+  });
+  const sockets: net.Socket[] = [];
+  for (let i = 0; i < 8; i++) {
+    const socket = net.connect({ host: HOSTNAME, port });
+    socket.on("error", () => {});
+    sockets.push(socket);
+    // Only those the backlog holds ever connect; the first one that does not says that it is full.
+    const connected = await new Promise<boolean>((resolve) => {
+      socket.once("connect", () => resolve(true));
+      runtime.clock.setTimer(100, () => resolve(false));
+    });
+    if (!connected) break;
+  }
+  return {
+    hostname: HOSTNAME,
+    port,
+    async release() {
+      for (const socket of sockets) socket.destroy();
+      const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+      child.kill("SIGKILL");
+      await gone;
+    },
+  };
+}
+
+runClockConformance(runtime.name, conduct);
+runFsConformance(runtime.name, conduct, abilities);
+runNetConformance(runtime.name, conduct, abilities);
+runHttpConformance(runtime.name, conduct);

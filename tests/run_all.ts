@@ -1,0 +1,114 @@
+// The one test command: type check, then every suite on Deno, Bun and Node, then the interop suite when Java is here.
+// Its last line is the sum, `N passed, N failed, N skipped`; its exit code is 1 unless everything passed.
+//
+//   node tests/run_all.ts [--runtime deno,bun,node] [--no-interop] [--only FOLDER,...]
+
+import { spawn, spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { parseArgs } from "node:util";
+
+const ROOT = path.resolve(import.meta.dirname, "..");
+const BIN = path.join(ROOT, "node_modules/.bin");
+
+const { values } = parseArgs({
+  options: {
+    runtime: { type: "string", default: "deno,bun,node" },
+    only: { type: "string" },
+    "no-interop": { type: "boolean", default: false },
+  },
+});
+
+type Counts = { passed: number; failed: number; skipped: number };
+
+/** How each runtime is told to run test files, and how its closing lines are read. */
+const RUNNERS: Record<string, { command: (files: string[]) => string[]; read: Record<keyof Counts, RegExp> }> = {
+  node: {
+    command: (files) => ["node", "--test", "--test-reporter=spec", "--test-concurrency=2", ...files],
+    read: { passed: /^ℹ pass (\d+)$/m, failed: /^ℹ fail (\d+)$/m, skipped: /^ℹ skipped (\d+)$/m },
+  },
+  deno: {
+    command: (files) => ["deno", "test", "-A", "--no-check", "--reporter=pretty", ...files],
+    read: { passed: /(\d+) passed/, failed: /(\d+) failed/, skipped: /(\d+) ignored/ },
+  },
+  bun: {
+    command: (files) => ["bun", "test", "--timeout", "120000", ...files.map((file) => `./${file}`)],
+    read: { passed: /^\s*(\d+) pass$/m, failed: /^\s*(\d+) fail$/m, skipped: /^\s*(\d+) skip$/m },
+  },
+};
+
+function testFiles(folders: string[]): string[] {
+  return folders.flatMap((folder) =>
+    fs.readdirSync(path.join(ROOT, "tests", folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith("_test.ts"))
+      .map((name) => path.join("tests", folder, name))
+      .sort()
+  );
+}
+
+/** Runs a command, showing what it prints; answers with its exit code and output. */
+function run(command: string[]): Promise<{ code: number; output: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(path.join(BIN, command[0]!), command.slice(1), {
+      cwd: ROOT,
+      env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        output += text;
+        process.stdout.write(text);
+      });
+    }
+    child.on("close", (code) => resolve({ code: code ?? 1, output }));
+  });
+}
+
+const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+
+async function runSuite(title: string, runtime: string, files: string[]): Promise<void> {
+  if (files.length === 0) return;
+  console.log(`\n== ${title} on ${runtime}: ${files.length} files`);
+  const started = performance.now();
+  const { command, read } = RUNNERS[runtime]!;
+  const { code, output } = await run(command(files));
+  // The closing lines come last: take the final match of each.
+  const summary = output.split("\n").slice(-25).join("\n");
+  const count = (pattern: RegExp) => Number(summary.match(pattern)?.[1] ?? 0);
+  const counts: Counts = { passed: count(read.passed), failed: count(read.failed), skipped: count(read.skipped) };
+  if (code !== 0 && counts.failed === 0) counts.failed = 1;
+  if (counts.passed === 0) counts.failed = Math.max(1, counts.failed);
+  total.passed += counts.passed;
+  total.failed += counts.failed;
+  total.skipped += counts.skipped;
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(`== ${title} on ${runtime}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`);
+}
+
+console.log("== type check");
+const check = await run(["tsc", "-p", ".", "--noEmit"]);
+if (check.code === 0) total.passed++;
+else total.failed++;
+
+const folders = values.only?.split(",") ??
+  fs.readdirSync(path.join(ROOT, "tests"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !["interop", "fixtures", "support"].includes(entry.name))
+    .map((entry) => entry.name);
+const files = [...testFiles(folders.filter((folder) => folder !== "interop"))];
+if (!values.only) files.push("tests/tidy_test.ts");
+for (const runtime of values.runtime.split(",")) await runSuite("tests", runtime, files);
+
+if (!values["no-interop"] && (!values.only || folders.includes("interop"))) {
+  const java = spawnSync("javac", ["-version"]).status === 0 && spawnSync("mvn", ["-v"]).status === 0;
+  if (java || process.env.TWINLOG_REQUIRE_INTEROP) {
+    // The interop tests steer real processes on all three runtimes; their own runner is Node.
+    await runSuite("interop with Apache RocketMQ", "node", testFiles(["interop"]));
+  } else {
+    console.log("\n== interop with Apache RocketMQ: SKIPPED, it needs java, javac and mvn");
+    total.skipped++;
+  }
+}
+
+console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exit(total.failed === 0 ? 0 : 1);
