@@ -184,8 +184,8 @@ export interface AdminPort {
   /** Follows another master, or none (`null`); the live connection is closed. Refused on a master. */
   updateMasterAddress(address: string | null): Promise<AdminOutcome>;
   /**
-   * Holds off (true) or takes again (false) every put: once it has returned true, `maxOffset` stands still. Not saved: a
-   * restart or a role switch ends it. The step of `switchover` before the promotion (Apache's "fenced" running flag).
+   * Holds off (true) or takes again (false) every put: once it has resolved, a master's `maxOffset` stands still. Not
+   * saved: a restart or a role switch ends it. The first step of `switchover` (Apache's "fenced" running flag).
    */
   setFenced(fenced: boolean): Promise<AdminOutcome>;
 

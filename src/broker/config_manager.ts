@@ -59,7 +59,9 @@ export class ConfigManager {
         this.#document = document;
         // Only the main file's own text lets a later persist be skipped.
         this.#fileText = source === "file" ? text : null;
-        if (source === "bak") this.options.logger.warn("Read the previous config, the current one is unusable", { path });
+        if (source === "bak") {
+          this.options.logger.warn("Read the previous config, the current one is unusable", { path });
+        }
         return source;
       } catch (error) {
         this.options.logger.warn("Can't read a config file", { path, error: errorMessage(error) });

@@ -128,7 +128,11 @@ export class RemotingServer {
         this.#connections.delete(connection);
         this.#closes[reason]++;
         if (reason === "garbage" || reason === "overflow") {
-          this.#options.logger.warn("Closed a remoting connection", { remote: connection.remoteAddress, reason, detail });
+          this.#options.logger.warn("Closed a remoting connection", {
+            remote: connection.remoteAddress,
+            reason,
+            detail,
+          });
         }
       },
     });

@@ -198,7 +198,7 @@ export function parseConfigPatch(current: Config, patch: Readonly<Record<string,
     if (!settingOf(target).live) throw new ConfigError(`${key} can't change while the node runs, restart it with the new value`);
     parsed[target] = parseValue(target, raw, key);
   }
-  const whole = normalize({ ...current, ...parsed });
+  const whole = normalize({ ...current, ...(parsed as Partial<Config>) });
   checkWhole(whole);
   return Object.fromEntries(Object.keys(parsed).map((key) => [key, whole[key as ConfigKey]]));
 }

@@ -98,9 +98,12 @@ export class HAClient {
   #lastWrite = 0;
   #writing = false;
 
+  /** Throws `ConfigError` when `haStartOffset` is not a multiple of the log's file size. */
   constructor(log: Positions, options: HAClientOptions) {
     this.#log = log;
     this.#options = options;
+    // A wrong haStartOffset is said at once, not when it is first needed.
+    chooseStartOffset(null, log.mappedFileSize, options.haStartOffset);
   }
 
   /** Mirrors Apache's `HAClient.getCurrentState`. */
@@ -150,7 +153,7 @@ export class HAClient {
     return this.#lastWrite;
   }
 
-  /** The driver runs from now on; `reason` says what it waits for when there is no address (then `waiting`). */
+  /** The driver runs from now on; `waiting`: it has no address to connect to. */
   started(waiting: boolean): void {
     this.#failures = 0;
     if (waiting) this.#become(HAConnectionState.READY, "idle", "no master address");
@@ -210,7 +213,8 @@ export class HAClient {
     this.#lastRead = now;
     this.#lastWrite = now;
     if (this.#start === null && this.#check === null) {
-      const reason = "master no longer holds our last record, or we hold none whole: nothing to compare; the next record's " +
+      const reason =
+        "master no longer holds our last record, or we hold none whole: nothing to compare; the next record's " +
         "place will be checked, not what is before it";
       this.#become(HAConnectionState.HANDSHAKE, "unverified", reason);
     } else this.#become(HAConnectionState.HANDSHAKE, "verifying", "");
@@ -242,7 +246,8 @@ export class HAClient {
     if (this.#next >= 0 && physicOffset !== this.#next) return this.#misplaced(physicOffset, bodySize);
     const fileSize = this.#log.mappedFileSize;
     if ((physicOffset % fileSize) + bodySize > fileSize) {
-      const reason = `frame of ${bodySize} bytes at ${physicOffset} crosses a boundary of our files of ${fileSize} bytes; ` +
+      const reason =
+        `frame of ${bodySize} bytes at ${physicOffset} crosses a boundary of our files of ${fileSize} bytes; ` +
         "mappedFileSizeCommitLog must be the master's";
       return this.#rejected(reason, physicOffset);
     }
@@ -369,7 +374,9 @@ export class HAClient {
       const short = this.#state === "unverified" && range.maxOffset < this.#request;
       return short ? this.#shorter(Math.max(range.maxOffset, 0), -1) : null;
     }
-    if (this.#check.position > this.#request || this.#silentHeartbeats === 0) return null;
+    if (this.#silentHeartbeats === 0) return null;
+    const { position } = this.#check;
+    if (position > this.#request) return range.maxOffset <= position ? this.#shorter(position, this.#checkFrom) : null;
     if (range.minOffset > log.maxOffset) return this.#hole(range);
     if (range.minOffset > this.#request) {
       return { type: "relearn", reason: `master's min offset ${range.minOffset} is beyond our last record` };
@@ -425,7 +432,11 @@ export class HAClient {
 
   #hole(range: MasterRange): HAVerdict {
     const next = this.#log.maxOffset;
-    return { type: "hole", reason: `master's log begins at ${range.minOffset}, our next byte is ${next}`, offset: next };
+    return {
+      type: "hole",
+      reason: `master's log begins at ${range.minOffset}, our next byte is ${next}`,
+      offset: next,
+    };
   }
 
   #rejected(reason: string, offset: number): HAVerdict {

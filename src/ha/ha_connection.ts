@@ -79,7 +79,8 @@ export class HAConnection {
   #transferFromWhere = -1;
   /** First byte this slave was served. */
   #servedFrom = -1;
-  #writing = false;
+  /** A frame is being read from the log or written to the socket. */
+  #busy = false;
   #lastReadTimestamp: number;
   #lastWriteTimestamp: number;
   /** For a slave that is ahead: whether it was told, and until when its own close is waited for. */
@@ -168,33 +169,44 @@ export class HAConnection {
   nextDeadline(now: number): number | null {
     if (this.#state === HAConnectionState.SHUTDOWN) return null;
     let deadline = this.#housekeepingDeadline();
-    if (this.#writing || this.#slaveRequestOffset < 0 || this.#farewell !== "none") return deadline;
+    if (this.#busy || this.#slaveRequestOffset < 0 || this.#farewell !== "none") return deadline;
     deadline = Math.min(deadline, this.#heartbeatDeadline());
-    if (this.#bytesToSend() > 0) deadline = Math.min(deadline, this.flowMonitor.nextWindow(now));
-    return deadline;
+    const held = this.flowMonitor.budget(now) <= TRANSFER_HEADER_SIZE && this.#bytesToSend() > 0;
+    return held ? Math.min(deadline, this.flowMonitor.nextWindow(now)) : deadline;
   }
 
   /**
    * The frame to send now, or null: wait for bytes, growth or the deadline. The object is reused by the next call. It
-   * is a question and changes nothing but SUSPEND, entered when the next byte turns out to be gone.
+   * is a question and takes nothing, but the answer may be that the log no longer fits this slave: SUSPEND or SHUTDOWN.
    */
   nextTransfer(now: number): Transfer | null {
-    if (this.#state === HAConnectionState.SHUTDOWN || this.#writing || this.#slaveRequestOffset < 0) return null;
+    if (this.#state === HAConnectionState.SHUTDOWN || this.#busy || this.#slaveRequestOffset < 0) return null;
     if (this.#farewell !== "none") {
       return this.#farewell === "owed" ? this.#asked(this.#log.maxOffset, 0) : null;
     }
+    if (this.#state === HAConnectionState.TRANSFER) this.#checkStillHeld();
+    if (this.#closeReason !== null) return null;
     const size = Math.min(this.#bytesToSend(), this.flowMonitor.budget(now) - TRANSFER_HEADER_SIZE);
     if (size > 0) return this.#asked(this.#transferFromWhere, size);
     return now >= this.#heartbeatDeadline() ? this.#asked(this.#transferFromWhere, 0) : null;
   }
 
   /**
-   * The frame at `offset` with `size` body bytes is about to be handed to the socket; from here on the slave may
-   * acknowledge it. `size` is what the log gave, at most what {@link nextTransfer} said.
+   * {@link nextTransfer}, taken: the driver now reads the body from the log, then calls {@link onTransferStarted},
+   * writes, and calls {@link onTransferWritten}; or {@link onNotHeld}, or {@link close}. One at a time.
+   */
+  takeTransfer(now: number): Transfer | null {
+    const transfer = this.nextTransfer(now);
+    if (transfer !== null) this.#busy = true;
+    return transfer;
+  }
+
+  /**
+   * The frame that was taken is about to be handed to the socket; from here on the slave may acknowledge it. `size` is
+   * what the log gave of its body, at most what was asked; 0 only for a heartbeat.
    */
   onTransferStarted(size: number, now: number): void {
-    assert(!this.#writing, "A transfer started while another was being written");
-    this.#writing = true;
+    assert(this.#busy, "A transfer started that was not taken");
     if (this.#farewell === "owed") this.#farewell = "sent";
     this.#transferFromWhere += size;
     this.#lastWriteTimestamp = now;
@@ -203,15 +215,16 @@ export class HAConnection {
 
   /** The frame has left. */
   onTransferWritten(now: number): void {
-    this.#writing = false;
+    this.#busy = false;
     this.#lastWriteTimestamp = now;
     // The slave that is ahead gets one heartbeat interval to read its frame and close: closing first would reset the
     // connection under bytes it sent meanwhile, and the frame would be lost with it.
     if (this.#farewell === "sent") this.#lastReadTimestamp = now;
   }
 
-  /** The log no longer holds the byte it was asked for (its file expired between the question and the read). */
+  /** The log no longer holds the byte that was taken (its file expired between the question and the read). */
   onNotHeld(): void {
+    this.#busy = false;
     if (this.#state === HAConnectionState.TRANSFER) this.#suspendBelowMin();
   }
 
@@ -266,15 +279,19 @@ export class HAConnection {
     this.#observer.onAck(this);
   }
 
+  /** The log's start may have passed the next byte (expiry), its end may have fallen below it (a cut). */
+  #checkStillHeld(): void {
+    const { minOffset, maxOffset } = this.#log;
+    const from = this.#transferFromWhere;
+    if (from < minOffset) this.#suspendBelowMin();
+    else if (from > maxOffset) this.#refuse("logCut", `Log was cut to ${maxOffset}, below ${from}, the end sent`);
+  }
+
   /** Body bytes that may go into one frame now: readable, in one file, at most a batch. */
   #bytesToSend(): number {
     if (this.#state !== HAConnectionState.TRANSFER) return 0;
-    const { minOffset, maxOffset, flushedOffset, mappedFileSize } = this.#log;
+    const { maxOffset, flushedOffset, mappedFileSize } = this.#log;
     const from = this.#transferFromWhere;
-    if (from < minOffset) {
-      this.#suspendBelowMin();
-      return 0;
-    }
     const readable = (this.#options.haTransferAfterFlush ? Math.min(flushedOffset, maxOffset) : maxOffset) - from;
     const batchSize = this.#options.haTransferBatchSize ?? ADAPTIVE_BATCH_SIZE_MAX;
     return Math.min(readable, mappedFileSize - from % mappedFileSize, Math.max(batchSize, 1), BODY_SIZE_MAX);
@@ -282,7 +299,7 @@ export class HAConnection {
 
   #housekeepingDeadline(): number {
     const { haHousekeepingInterval, haSendHeartbeatInterval } = this.#options;
-    // Twice, as the frame itself may still be waiting for a slave that does not read.
+    // A slave that was refused has one heartbeat interval to read its last frame and go.
     const interval = this.#farewell === "none" ? haHousekeepingInterval : haSendHeartbeatInterval;
     return this.#lastReadTimestamp + interval;
   }

@@ -37,7 +37,8 @@ export function chooseStartOffset(
 ): StartRequest {
   if (haStartOffset !== null) return configuredStart(range, mappedFileSize, haStartOffset);
   if (range === null) {
-    const note = "master's log range can't be learned; following Apache's rule: an Apache master sends its last file only";
+    const note =
+      "master's log range can't be learned; following Apache's rule: an Apache master sends its last file only";
     return { request: 0, expected: null, leadByte: false, note };
   }
   if (range.minOffset > 0) {

@@ -92,7 +92,7 @@ export class FrameDecoder {
       this.#start = this.#end = 0;
       return;
     }
-    this.#bytes = this.#bytes.slice(this.#start, this.#end);
+    this.#bytes = copy(this.#bytes.subarray(this.#start, this.#end));
     this.#start = 0;
     this.#end = rest;
     this.#owned = true;
@@ -117,5 +117,10 @@ function decodeFrame(frame: Uint8Array): RemotingCommand {
   const bodyAt = 8 + (word & 0xff_ffff);
   const header = frame.subarray(8, bodyAt);
   const fields = word >>> 24 === SerializeType.JSON ? decodeJsonHeader(header) : decodeRocketmqHeader(header);
-  return { ...fields, body: frame.slice(bodyAt) };
+  return { ...fields, body: copy(frame.subarray(bodyAt)) };
+}
+
+/** A copy for certain: `slice` of a Buffer, which Node's sockets hand out, is a view. */
+function copy(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
 }

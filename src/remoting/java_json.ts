@@ -221,7 +221,9 @@ class Reader {
 
   #error(wanted: string): ProtocolError {
     const seen = this.#text.slice(this.#at, this.#at + 12);
-    return new ProtocolError(`JSON at ${this.#at} has ${seen === "" ? "the end" : JSON.stringify(seen)}, wanted ${wanted}`);
+    return new ProtocolError(
+      `JSON at ${this.#at} has ${seen === "" ? "the end" : JSON.stringify(seen)}, wanted ${wanted}`,
+    );
   }
 }
 

@@ -3,7 +3,7 @@
 
 import { ProtocolError } from "../base/errors.ts";
 import { utf8 } from "../base/bytes.ts";
-import type { RemotingHeader } from "./remoting_command.ts";
+import type { RemotingHeader } from "./remoting_header.ts";
 
 /** UTF-8 JSON with Apache's keys in Apache's (alphabetical) order. */
 export function encodeJsonHeader(header: RemotingHeader): Uint8Array {
@@ -59,7 +59,9 @@ function int32(value: unknown, what: string): number {
   if (value === undefined || value === null) return 0;
   const number = typeof value === "string" ? Number(value) : value;
   if (typeof number !== "number" || (number | 0) !== number) {
-    throw new ProtocolError(`Remoting ${what} is ${String(JSON.stringify(value)).slice(0, 40)}, wanted a 32-bit integer`);
+    throw new ProtocolError(
+      `Remoting ${what} is ${String(JSON.stringify(value)).slice(0, 40)}, wanted a 32-bit integer`,
+    );
   }
   return number;
 }

@@ -3,7 +3,7 @@
 
 import { errorMessage, IoError } from "../base/errors.ts";
 import type { Clock, Net } from "../runtime/runtime.ts";
-import { type RemotingAddress, parseRemotingAddress } from "./remoting_address.ts";
+import { parseRemotingAddress, type RemotingAddress } from "./remoting_address.ts";
 import { createResponse, type RemotingCommand } from "./remoting_command.ts";
 import { RemotingConnection, type RequestHandler } from "./remoting_connection.ts";
 import { ResponseCode } from "./response_code.ts";

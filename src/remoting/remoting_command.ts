@@ -6,6 +6,7 @@
 import { RemotingError } from "../base/errors.ts";
 import { writeInt32 } from "../base/bytes.ts";
 import { encodeJsonHeader } from "./json_header.ts";
+import type { RemotingHeader } from "./remoting_header.ts";
 import { encodeRocketmqHeader } from "./rocketmq_header.ts";
 import { ResponseCode } from "./response_code.ts";
 
@@ -24,21 +25,6 @@ export const FLAG_ONEWAY = 2;
 /** How a header is written. Mirrors Apache's `SerializeType`. */
 export const SerializeType = { JSON: 0, ROCKETMQ: 1 } as const;
 export type SerializeType = (typeof SerializeType)[keyof typeof SerializeType];
-
-/** The header alone. Mirrors the fields of Apache's `RemotingCommand`. */
-export interface RemotingHeader {
-  /** A `RequestCode`, or in a response a `ResponseCode`. */
-  readonly code: number;
-  /** `LanguageCode` name; `OTHER` when the peer's is unknown. */
-  readonly language: string;
-  /** `MQVersion` ordinal of the peer; 0 when it sent none. */
-  readonly version: number;
-  /** int32 chosen by the requester, copied into the response. */
-  readonly opaque: number;
-  readonly flag: number;
-  readonly remark: string | null;
-  readonly extFields: ReadonlyMap<string, string>;
-}
 
 /** A request or response. Mirrors Apache's `RemotingCommand`. */
 export interface RemotingCommand extends RemotingHeader {
@@ -102,7 +88,10 @@ export function requiredExt(command: RemotingHeader, key: string): string {
 }
 
 /** The whole frame. A `RangeError` for a header of 16 MiB or more: a bug of ours. */
-export function encodeFrame(command: RemotingCommand, type: SerializeType = SerializeType.JSON): Uint8Array<ArrayBuffer> {
+export function encodeFrame(
+  command: RemotingCommand,
+  type: SerializeType = SerializeType.JSON,
+): Uint8Array<ArrayBuffer> {
   const header = type === SerializeType.JSON ? encodeJsonHeader(command) : encodeRocketmqHeader(command);
   if (header.length > 0xff_ffff) throw new RangeError(`Header has ${header.length} bytes, wanted at most 16777215`);
   const frame = new Uint8Array(8 + header.length + command.body.length);

@@ -2,13 +2,20 @@
 // matching of answers, the bounded outbound queue, back-pressure and the idle limit; what a request means is the
 // processor's, and who connects to whom is the client's and the server's business.
 
-import { deferred, type Deferred } from "../base/async.ts";
+import { type Deferred, deferred } from "../base/async.ts";
 import { concatBytes } from "../base/bytes.ts";
 import { errorMessage, IoError, ProtocolError, RemotingError } from "../base/errors.ts";
 import type { Clock, Connection, Timer } from "../runtime/runtime.ts";
 import { formatRemotingAddress } from "./remoting_address.ts";
-import { FrameDecoder } from "./frame_decoder.ts";
-import { createResponse, encodeFrame, FLAG_ONEWAY, isOneway, isResponse, type RemotingCommand } from "./remoting_command.ts";
+import { FRAME_SIZE_MAX, FrameDecoder } from "./frame_decoder.ts";
+import {
+  createResponse,
+  encodeFrame,
+  FLAG_ONEWAY,
+  isOneway,
+  isResponse,
+  type RemotingCommand,
+} from "./remoting_command.ts";
 import { ResponseCode } from "./response_code.ts";
 
 /** Why a connection ended. `garbage`: the peer broke the protocol; `overflow`: it left our answers unread. */
@@ -39,6 +46,8 @@ const OUTBOUND_MAX_BYTES = 64 * 1024 * 1024;
 const IN_FLIGHT_MAX = 1024;
 /** Requests of ours that may wait for an answer at once. */
 const PENDING_MAX = 1024;
+/** A larger body would make the peer close the connection; the rest is for the header. */
+const ANSWER_BODY_MAX = FRAME_SIZE_MAX - 64 * 1024;
 /** Small frames are written together up to this size. */
 const COALESCE_BYTES = 64 * 1024;
 
@@ -135,7 +144,10 @@ export class RemotingConnection {
 
   /** Sends an answer made by a handler that returned null. Dropped when the connection is gone. */
   respond(response: RemotingCommand): void {
-    if (!this.#closed) this.#enqueue(response);
+    if (this.#closed) return;
+    if (response.body.length <= ANSWER_BODY_MAX) return this.#enqueue(response);
+    const remark = `The answer has ${response.body.length} bytes, more than a frame may hold`;
+    this.#enqueue(createResponse(response, ResponseCode.SYSTEM_ERROR, { remark }));
   }
 
   /** Closes it and fails what waits. Idempotent. */

@@ -5,11 +5,24 @@
 
 import { ProtocolError } from "../base/errors.ts";
 import { concatBytes, readInt16, readInt32, utf8, writeInt16, writeInt32 } from "../base/bytes.ts";
-import type { RemotingHeader } from "./remoting_command.ts";
+import type { RemotingHeader } from "./remoting_header.ts";
 
 /** Names by Apache's `LanguageCode` number. */
 const LANGUAGES = [
-  "JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS", "RUST", "NODE_JS",
+  "JAVA",
+  "CPP",
+  "DOTNET",
+  "PYTHON",
+  "DELPHI",
+  "ERLANG",
+  "RUBY",
+  "OTHER",
+  "HTTP",
+  "GO",
+  "PHP",
+  "OMS",
+  "RUST",
+  "NODE_JS",
 ] as const;
 const OTHER = 7;
 const FIXED_SIZE = 21;

@@ -1,7 +1,7 @@
 // Connections that a runtime pushes at us, waiting to be accepted. Bounded: beyond it new ones are closed at once, as a
 // full kernel backlog would refuse them.
 
-import { deferred, type Deferred } from "../base/async.ts";
+import { type Deferred, deferred } from "../base/async.ts";
 import type { Connection } from "./runtime.ts";
 
 /** Connections held for `accept` at most. */

@@ -1,2 +1,319 @@
-// placeholder until the adapter lands, minutes from now
-export { createNodeRuntime as createBunRuntime } from "./node.ts";
+// Bun's adapter: Bun.listen and Bun.connect behind Net, Bun.serve for HTTP, and the shared files, clock and process. No
+// protocol and no policy. Bun pushes what it receives, so reading is paused whenever more than a little waits here.
+
+import { type Deferred, deferred } from "../base/async.ts";
+import { IoError } from "../base/errors.ts";
+import { AcceptQueue } from "./accept_queue.ts";
+import { HTTP_BODY_BYTES_MAX, PLAIN_FAILURES } from "./http_limits.ts";
+import { closedError, toIoError } from "./map_error.ts";
+import { NodeFileSystem } from "./node_fs.ts";
+import { NODE_PROCESS } from "./node_process.ts";
+import type { Connection, HttpHandler, HttpServer, Listener, Net, NetAddress, Runtime } from "./runtime.ts";
+import { SYSTEM_CLOCK, SYSTEM_RANDOM } from "./system_clock.ts";
+
+/** What we use of a Bun socket. `data` is the owner's, here the connection that wraps it. */
+interface BunSocket {
+  data: BunConnection | undefined;
+  readonly localAddress: string;
+  readonly localPort: number;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  /** Bytes the kernel took; fewer than given means: wait for `drain`. Negative when closed. Nothing is copied. */
+  write(bytes: Uint8Array, offset: number, length: number): number;
+  pause(): void;
+  resume(): void;
+  /** Without an argument: sends FIN and keeps reading. */
+  shutdown(): void;
+  /** Closes both directions at once; what was accepted still goes out (`terminate` would reset the connection). */
+  close(): void;
+  setNoDelay(on: boolean): void;
+}
+
+interface BunSocketHandlers {
+  open(socket: BunSocket): void;
+  data(socket: BunSocket, chunk: Uint8Array): void;
+  drain(socket: BunSocket): void;
+  end(socket: BunSocket): void;
+  close(socket: BunSocket, error?: Error): void;
+  error(socket: BunSocket, error: Error): void;
+  connectError?(socket: BunSocket, error: Error): void;
+}
+
+interface BunSocketOptions {
+  hostname: string;
+  port: number;
+  allowHalfOpen: boolean;
+  socket: BunSocketHandlers;
+}
+
+/** What we use of the `Bun` global. */
+interface BunApi {
+  readonly version: string;
+  listen(options: BunSocketOptions): { readonly hostname: string; readonly port: number; stop(force: boolean): void };
+  connect(options: BunSocketOptions): Promise<BunSocket>;
+  serve(options: {
+    hostname: string;
+    port: number;
+    maxRequestBodySize: number;
+    fetch(request: Request, server: { timeout(request: Request, seconds: number): void }): Promise<Response>;
+    error(error: Error): Response;
+  }): { readonly hostname: string; readonly port: number; stop(force: boolean): Promise<void> };
+}
+
+// Received bytes that wait here at most before reading is paused; Bun delivers up to 512 KiB at a time.
+const RECEIVED_BYTES_MAX = 512 * 1024;
+
+class BunConnection implements Connection {
+  readonly localAddress: NetAddress;
+  readonly remoteAddress: NetAddress;
+  readonly closed: Promise<void>;
+  readonly #socket: BunSocket;
+  readonly #resolveClosed: () => void;
+  readonly #received: Uint8Array[] = [];
+  #receivedBytes = 0;
+  #paused = false;
+  #reader: Deferred<Uint8Array | null> | null = null;
+  #writer: { readonly bytes: Uint8Array; done: number; readonly settled: Deferred<void> } | null = null;
+  #ended = false;
+  #over = false;
+  #closedHere = false;
+  #failure: IoError | null = null;
+
+  constructor(socket: BunSocket) {
+    this.#socket = socket;
+    this.localAddress = { hostname: socket.localAddress, port: socket.localPort };
+    this.remoteAddress = { hostname: socket.remoteAddress, port: socket.remotePort };
+    const closed = deferred<void>();
+    this.closed = closed.promise;
+    this.#resolveClosed = closed.resolve;
+    socket.setNoDelay(true);
+  }
+
+  async read(): Promise<Uint8Array | null> {
+    if (this.#reader !== null) throw new Error("A read is already pending");
+    if (this.#closedHere) throw this.#reason();
+    const chunk = this.#received.shift();
+    if (chunk !== undefined) {
+      this.#receivedBytes -= chunk.length;
+      this.#resumeWhenRoom();
+      return chunk;
+    }
+    if (this.#ended) return null;
+    if (this.#over) throw this.#reason();
+    this.#reader = deferred();
+    this.#resumeWhenRoom();
+    return await this.#reader.promise;
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    if (this.#writer !== null) return Promise.reject(new Error("A write is already pending"));
+    if (this.#over) return Promise.reject(this.#reason());
+    this.#writer = { bytes, done: 0, settled: deferred<void>() };
+    const { promise } = this.#writer.settled;
+    this.onDrain();
+    return promise;
+  }
+
+  shutdownWrite(): Promise<void> {
+    if (this.#over) return Promise.reject(this.#reason());
+    this.#socket.shutdown();
+    return Promise.resolve();
+  }
+
+  close(): void {
+    this.#closedHere = true;
+    if (this.#over) return;
+    this.#socket.close();
+    this.onClose();
+  }
+
+  onData(chunk: Uint8Array): void {
+    const reader = this.#reader;
+    if (reader !== null) {
+      this.#reader = null;
+      reader.resolve(chunk);
+      return;
+    }
+    this.#received.push(chunk);
+    this.#receivedBytes += chunk.length;
+    if (this.#receivedBytes >= RECEIVED_BYTES_MAX && !this.#paused) {
+      this.#paused = true;
+      this.#socket.pause();
+    }
+  }
+
+  /** The kernel takes bytes again: goes on with the pending write. */
+  onDrain(): void {
+    const writer = this.#writer;
+    if (writer === null) return;
+    while (writer.done < writer.bytes.length) {
+      const count = this.#socket.write(writer.bytes, writer.done, writer.bytes.length - writer.done);
+      if (count <= 0) return;
+      writer.done += count;
+    }
+    this.#writer = null;
+    writer.settled.resolve();
+  }
+
+  onEnd(): void {
+    this.#ended = true;
+    this.#reader?.resolve(null);
+    this.#reader = null;
+  }
+
+  onError(error: Error): void {
+    this.#failure ??= toIoError(error, this.#name());
+  }
+
+  onClose(error?: Error): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (error) this.onError(error);
+    if (this.#closedHere || this.#failure !== null) {
+      this.#reader?.reject(this.#reason());
+      this.#reader = null;
+    } else {
+      this.onEnd();
+    }
+    this.#writer?.settled.reject(this.#reason());
+    this.#writer = null;
+    this.#resolveClosed();
+  }
+
+  #resumeWhenRoom(): void {
+    if (!this.#paused || this.#over || this.#receivedBytes >= RECEIVED_BYTES_MAX) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  #reason(): IoError {
+    if (this.#closedHere) return closedError(this.#name());
+    return this.#failure ?? new IoError("reset", `${this.#name()} failed: closed by the peer`);
+  }
+
+  #name(): string {
+    return `Connection with ${this.remoteAddress.hostname}:${this.remoteAddress.port}`;
+  }
+}
+
+function handlers(open: (socket: BunSocket, connection: BunConnection) => void): BunSocketHandlers {
+  return {
+    open: (socket) => open(socket, socket.data = new BunConnection(socket)),
+    data: (socket, chunk) => socket.data?.onData(chunk),
+    drain: (socket) => socket.data?.onDrain(),
+    end: (socket) => socket.data?.onEnd(),
+    close: (socket, error) => socket.data?.onClose(error),
+    error: (socket, error) => socket.data?.onError(error),
+  };
+}
+
+class BunNet implements Net {
+  readonly #bun: BunApi;
+  constructor(bun: BunApi) {
+    this.#bun = bun;
+  }
+
+  // deno-lint-ignore require-await -- the interface wants a promise, so failures have to come as rejections
+  async listen({ hostname, port }: { hostname: string; port: number }): Promise<Listener> {
+    const queue = new AcceptQueue();
+    try {
+      const listener = this.#bun.listen({
+        hostname,
+        port,
+        allowHalfOpen: true,
+        socket: handlers((_, connection) => queue.push(connection)),
+      });
+      return {
+        address: { hostname: listener.hostname, port: listener.port },
+        accept: () => queue.next(),
+        close() {
+          listener.stop(false);
+          queue.close();
+        },
+      };
+    } catch (error) {
+      throw toIoError(error, `Listen on ${hostname}:${port}`);
+    }
+  }
+
+  connect({ hostname, port, timeoutMs }: {
+    hostname: string;
+    port: number;
+    timeoutMs: number;
+  }): Promise<Connection> {
+    const action = `Connect to ${hostname}:${port}`;
+    return new Promise((resolve, reject) => {
+      let givenUp = false;
+      const timer = SYSTEM_CLOCK.setTimer(timeoutMs, () => {
+        givenUp = true;
+        reject(new IoError("timeout", `${action} failed: no answer in ${timeoutMs} ms`));
+      });
+      const fail = (error: unknown): void => {
+        timer.cancel();
+        reject(toIoError(error, action));
+      };
+      const open = (_: BunSocket, connection: BunConnection): void => {
+        timer.cancel();
+        // Bun can't be told to stop trying.
+        if (givenUp) connection.close();
+        else resolve(connection);
+      };
+      const socket = { ...handlers(open), connectError: (_: BunSocket, error: Error) => fail(error) };
+      this.#bun.connect({ hostname, port, allowHalfOpen: true, socket }).catch(fail);
+    });
+  }
+}
+
+// Bun sends a response's head together with the first bytes of its body, so a client would wait for the first event to
+// learn that the stream is open. A comment, which every reader of event streams skips, makes it go out at once.
+const EVENT_STREAM_COMMENT = new TextEncoder().encode(":\n\n");
+
+function promptEvents(response: Response): Response {
+  if (response.body === null || !response.headers.get("content-type")?.startsWith("text/event-stream")) return response;
+  const prompted = response.body.pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array>({ start: (controller) => controller.enqueue(EVENT_STREAM_COMMENT) }),
+  );
+  return new Response(prompted, response);
+}
+
+// deno-lint-ignore require-await -- as above
+async function serve(
+  bun: BunApi,
+  { hostname, port }: { hostname: string; port: number },
+  handler: HttpHandler,
+): Promise<HttpServer> {
+  try {
+    const server = bun.serve({
+      hostname,
+      port,
+      maxRequestBodySize: HTTP_BODY_BYTES_MAX,
+      async fetch(request, self) {
+        // An event stream may be silent for longer than a connection may be idle.
+        self.timeout(request, 0);
+        return promptEvents(await handler(request));
+      },
+      error: () => PLAIN_FAILURES.internal(),
+    });
+    return {
+      address: { hostname: server.hostname, port: server.port },
+      close: () => server.stop(true),
+    };
+  } catch (error) {
+    throw toIoError(error, `Listen on ${hostname}:${port}`);
+  }
+}
+
+/** The runtime when running on Bun. */
+export function createBunRuntime(): Runtime {
+  const bun = (globalThis as unknown as { Bun: BunApi }).Bun;
+  return {
+    name: "bun",
+    version: bun.version,
+    net: new BunNet(bun),
+    fs: new NodeFileSystem(),
+    clock: SYSTEM_CLOCK,
+    random: SYSTEM_RANDOM,
+    process: NODE_PROCESS,
+    serveHttp: (options, handler) => serve(bun, options, handler),
+  };
+}

@@ -7,13 +7,17 @@ export const HTTP_BODY_BYTES_MAX = 16 * 1024 * 1024;
 export function limitBody(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
   let total = 0;
   return body.pipeThrough(
-    new TransformStream<Uint8Array, Uint8Array>({
-      transform(chunk, controller) {
-        total += chunk.length;
-        if (total > HTTP_BODY_BYTES_MAX) throw new RangeError(`Body is over ${HTTP_BODY_BYTES_MAX} bytes`);
-        controller.enqueue(chunk);
+    new TransformStream<Uint8Array, Uint8Array>(
+      {
+        transform(chunk, controller) {
+          total += chunk.length;
+          if (total > HTTP_BODY_BYTES_MAX) throw new RangeError(`Body is over ${HTTP_BODY_BYTES_MAX} bytes`);
+          controller.enqueue(chunk);
+        },
       },
-    }, undefined, { highWaterMark: 0 }),
+      undefined,
+      { highWaterMark: 0 },
+    ),
   );
 }
 

@@ -3,7 +3,7 @@
 
 import net from "node:net";
 import process from "node:process";
-import { deferred, type Deferred } from "../base/async.ts";
+import { type Deferred, deferred } from "../base/async.ts";
 import { IoError } from "../base/errors.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { closedError, toIoError } from "./map_error.ts";
@@ -66,7 +66,7 @@ class NodeConnection implements Connection {
   }
 
   write(bytes: Uint8Array): Promise<void> {
-    if (this.#writer !== null) throw new Error("A write is already pending");
+    if (this.#writer !== null) return Promise.reject(new Error("A write is already pending"));
     const writer = this.#writer = deferred<void>();
     this.#socket.write(bytes, (error) => {
       if (this.#writer !== writer) return;

@@ -4,6 +4,8 @@
 import fs from "node:fs";
 import os from "node:os";
 import process from "node:process";
+import tty from "node:tty";
+import { errorCode } from "./map_error.ts";
 import type { Process } from "./runtime.ts";
 
 const STOP_SIGNALS = ["SIGINT", "SIGTERM"] as const;
@@ -21,7 +23,7 @@ function startToken(pid: number): string | null {
     process.kill(pid, 0);
     return "alive";
   } catch (error) {
-    return (error as { code?: string }).code === "EPERM" ? "alive" : null;
+    return errorCode(error) === "EPERM" ? "alive" : null;
   }
 }
 
@@ -46,16 +48,21 @@ async function* stdin(): AsyncGenerator<Uint8Array> {
   for await (const chunk of process.stdin) yield typeof chunk === "string" ? new TextEncoder().encode(chunk) : chunk;
 }
 
-// The reader of our output may be gone (`twinlog status | head`): that must not end a broker.
-const ignoreLostReader = (): void => {};
-let guarded = false;
-function write(stream: NodeJS.WriteStream, text: string): void {
-  if (!guarded) {
-    guarded = true;
-    process.stdout.on("error", ignoreLostReader);
-    process.stderr.on("error", ignoreLostReader);
+// Written at once, past the runtimes' streams: those lose what a slow pipe hasn't taken when the process exits. The
+// reader may be gone (`twinlog status | head`), which must not end a broker; one that takes nothing for a second, on a
+// pipe that somebody made non-blocking, loses the text. A pipe takes pieces of PIPE_BUF whole or not at all.
+const PIPE_BUF = 4096;
+function write(fd: number, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  let patienceMs = 1_000;
+  for (let done = 0; done < bytes.length;) {
+    try {
+      done += fs.writeSync(fd, bytes, done, Math.min(bytes.length - done, PIPE_BUF));
+    } catch (error) {
+      if (errorCode(error) !== "EAGAIN" || patienceMs-- === 0) return;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
   }
-  stream.write(text);
 }
 
 /** The {@link Process} of this very process. */
@@ -69,11 +76,11 @@ export const NODE_PROCESS: Process = {
   startToken,
   onStopSignal,
   memory: () => ({ totalBytes: os.totalmem(), residentBytes: process.memoryUsage.rss() }),
-  writeOut: (text) => write(process.stdout, text),
-  writeErr: (text) => write(process.stderr, text),
+  writeOut: (text) => write(1, text),
+  writeErr: (text) => write(2, text),
   stdin,
   get stdoutIsTerminal(): boolean {
-    return process.stdout.isTTY === true;
+    return tty.isatty(1);
   },
   exit: (code) => process.exit(code),
 };

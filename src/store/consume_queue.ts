@@ -1,19 +1,19 @@
 // One consume queue in Apache's format: 20-byte units in files of a fixed size, each pointing at one record of the log.
-// It owns the bytes of its files, not which records get a unit (ReputMessageService) nor when it is flushed or expired
+// It owns what its files hold, not which records get a unit (ReputMessageService) nor when it is flushed or expired
 // (ConsumeQueueStore). Units put are gathered and reach the file in one write by `writePending`; only then are they read.
 //
 //   | commitLogOffset: 8 | size: 4 | tagsCode: 8 |     unit of queue offset i at byte i * 20 of the queue
 
 import { readInt32, readInt64, writeInt32, writeInt64 } from "../base/bytes.ts";
-import { assert, StoreError } from "../base/errors.ts";
+import { assert } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
-import type { FileSystem } from "../runtime/runtime.ts";
-import type { FileHandleCache } from "./file_handle_cache.ts";
+import type { HandlePool } from "./handle_pool.ts";
+import { MappedFileQueue } from "./mapped_file_queue.ts";
 
 /** Bytes of a unit: `CQ_STORE_UNIT_SIZE`. */
 export const CQ_STORE_UNIT_SIZE = 20;
 /** Size field of the units that fill the front of a queue that does not start at 0. */
-export const PRE_BLANK_SIZE = 0x7fff_ffff;
+const PRE_BLANK_SIZE = 0x7fff_ffff;
 const PENDING_UNITS_MIN = 64;
 /** Kept between slices for a busy queue; more is given back. */
 const PENDING_UNITS_KEPT = 1024;
@@ -26,14 +26,13 @@ export interface CqUnit {
   readonly pos: number;
   /** Bytes of the record. */
   readonly size: number;
-  /** Hash of the tag, or deliver time; -1 is never a hash. May lie beyond 2^53 when it is an extension address. */
+  /** Hash of the tag, or deliver time. Not exact when it is the address of an extension unit (below -2^53). */
   readonly tagsCode: number;
 }
 
 /** What all queues of a store share. */
 export interface ConsumeQueueParts {
-  readonly fs: FileSystem;
-  readonly handles: FileHandleCache;
+  readonly pool: HandlePool;
   readonly logger: Logger;
   /** Bytes of each file, a multiple of 20. */
   readonly mappedFileSize: number;
@@ -46,119 +45,97 @@ export class ConsumeQueue {
   /** End of the last record that has a unit; -1 for none. */
   maxPhysicOffset = -1;
 
-  readonly #parts: ConsumeQueueParts;
-  readonly #directory: string;
-  /** First byte of each file; contiguous. */
-  #files: number[] = [];
+  readonly #queue: MappedFileQueue;
+  readonly #logger: Logger;
   /** First valid byte: what lies below points at records that are gone. */
   #minLogicOffset = 0;
-  /** End of the units in files, bytes. */
-  #wrote = 0;
   #pending = new Uint8Array(0);
   #pendingSize = 0;
-  /** End of what is known to be on the disk. */
-  #flushed = 0;
 
   constructor(parts: ConsumeQueueParts, directory: string, topic: string, queueId: number) {
-    this.#parts = parts;
-    this.#directory = directory;
+    const { pool, logger, mappedFileSize } = parts;
+    this.#queue = new MappedFileQueue({ pool, logger, directories: [directory], mappedFileSize });
+    this.#logger = logger;
     this.topic = topic;
     this.queueId = queueId;
   }
 
-  /** Finds the files. Throws {@link StoreError} for a size that is not the configured one. */
+  /** Finds the files. Throws {@link StoreError} for a size that is not the configured one, or a gap. */
   load(): void {
-    const { fs, mappedFileSize } = this.#parts;
-    const names = fs.list(this.#directory).filter((name) => /^\d{20}$/.test(name));
-    for (const [i, name] of names.entries()) {
-      const path = `${this.#directory}/${name}`;
-      const size = fs.stat(path)?.size;
-      if (size === 0 && i === names.length - 1) {
-        fs.remove(path);
-        break;
-      }
-      if (size !== mappedFileSize) {
-        throw new StoreError(
-          `Can't open consume queue file "${path}": its size is ${size}, wanted mappedFileSizeConsumeQueue = ${mappedFileSize}`,
-        );
-      }
-      this.#files.push(Number(name));
-    }
-    this.#wrote = this.#flushed = this.#fileEnd();
-    this.#minLogicOffset = this.#files[0] ?? 0;
+    this.#queue.load();
+    this.#minLogicOffset = this.#queue.minOffset;
   }
 
   /**
-   * Finds the end of the units. After a clean exit they are a gapless run, and its end is searched by halving; else each
-   * of the last three files is scanned, and what follows the first unit that is not valid is cut, as Apache does.
+   * Finds the end of the units. After a clean exit they are a gapless run, and its end is searched by halving; else the
+   * last three files are scanned, and what follows the first unit that is not valid is cut, as Apache does.
    */
   recover(lastExitOk: boolean): void {
-    if (this.#files.length === 0) return;
-    const end = lastExitOk ? this.#searchEnd() : this.#scanEnd();
-    this.#cut(end);
-    this.#setMaxPhysicOffset();
+    if (this.#queue.files.length === 0) return;
+    if (lastExitOk) {
+      this.#setEnd(this.#searchEnd());
+      this.#queue.flushedWhere = this.#wrote;
+    } else {
+      this.#cut(this.#scanEnd());
+      this.#queue.flushedWhere = this.#queue.minOffset;
+    }
   }
 
   #searchEnd(): number {
-    for (let i = this.#files.length - 1; i >= 0; i--) {
-      let low = 0;
-      let high = this.#parts.mappedFileSize / CQ_STORE_UNIT_SIZE;
-      while (low < high) {
-        const middle = (low + high) >>> 1;
-        const unit = this.#unitAt(this.#files[i]! + middle * CQ_STORE_UNIT_SIZE);
-        if (unit.pos >= 0 && unit.size > 0) low = middle + 1;
-        else high = middle;
-      }
-      if (low > 0) return this.#files[i]! + low * CQ_STORE_UNIT_SIZE;
+    const perFile = this.#queue.mappedFileSize / CQ_STORE_UNIT_SIZE;
+    for (const file of this.#queue.files.toReversed()) {
+      const from = file.fileFromOffset / CQ_STORE_UNIT_SIZE;
+      const end = searchFirst(from, from + perFile, (index) => {
+        const unit = this.#unitAt(index);
+        return unit.pos >= 0 && unit.size > 0;
+      });
+      if (end > from) return end * CQ_STORE_UNIT_SIZE;
     }
-    return this.#files[0]!;
+    return this.#queue.minOffset;
   }
 
   #scanEnd(): number {
     const chunk = new Uint8Array(CQ_STORE_UNIT_SIZE * 4096);
-    const from = this.#files.at(-3) ?? this.#files[0]!;
+    const end = this.#queue.maxOffset;
     let previousEnd = -1;
-    for (let at = from; at < this.#fileEnd();) {
+    for (let at = (this.#queue.files.at(-3) ?? this.#queue.files[0]!).fileFromOffset; at < end;) {
       const bytes = this.readUnits(at / CQ_STORE_UNIT_SIZE, chunk);
       for (let i = 0; i < bytes.length; i += CQ_STORE_UNIT_SIZE, at += CQ_STORE_UNIT_SIZE) {
         const pos = readInt64(bytes, i);
         const size = readInt32(bytes, i + 8);
         if (isPreBlank(pos, size)) continue;
-        // Offsets only grow in a queue: a step back is a stale unit beyond a cut.
+        // Offsets only grow in a queue: a step back is a stale unit beyond an earlier cut.
         if (pos < 0 || size <= 0 || pos < previousEnd) return at;
         previousEnd = pos + size;
       }
     }
-    return this.#fileEnd();
+    return end;
   }
 
-  /** Sets the end to `end`, zeroes what follows in its file and removes later files. */
+  /** Makes `end` the end: what follows in its file becomes zero, on the disk too, and later files go. */
   #cut(end: number): void {
-    const { handles, mappedFileSize } = this.#parts;
-    while (this.#files.length > 0 && this.#files.at(-1)! >= end) this.#removeFile(this.#files.pop()!);
+    this.#setEnd(end);
+    const last = this.#queue.lastFile;
+    if (last !== null && last.zeroFrom(last.wrotePosition) > 0) last.syncBlocking();
+  }
+
+  #setEnd(end: number): void {
     this.#pendingSize = 0;
-    this.#wrote = end;
-    this.#flushed = Math.min(this.#flushed, end);
-    this.#minLogicOffset = Math.min(this.#minLogicOffset, end);
-    const last = this.#files.at(-1);
-    if (last === undefined || last + mappedFileSize === end) return;
-    // Only what is not zero yet is written, so that recovery leaves a sparse tail sparse.
-    const handle = handles.get(this.#path(last));
-    const chunk = new Uint8Array(64 * 1024);
-    for (let at = end - last; at < mappedFileSize;) {
-      const count = handle.readAt(chunk.subarray(0, Math.min(chunk.length, mappedFileSize - at)), at);
-      if (count === 0) break;
-      if (chunk.subarray(0, count).some((byte) => byte !== 0)) handle.writeAt(chunk.subarray(0, count).fill(0), at);
-      at += count;
-    }
-    this.#flushed = Math.min(this.#flushed, last);
+    this.#queue.truncateDirtyFiles(end);
+    this.#minLogicOffset = Math.min(this.#minLogicOffset, this.#wrote);
+    this.#setMaxPhysicOffset();
   }
 
   #setMaxPhysicOffset(): void {
     this.maxPhysicOffset = -1;
-    if (this.#wrote <= (this.#files[0] ?? this.#wrote)) return;
-    const { pos, size } = this.#unitAt(this.#wrote - CQ_STORE_UNIT_SIZE);
+    if (this.#wrote === this.#queue.minOffset) return;
+    const { pos, size } = this.#unitAt(this.#wrote / CQ_STORE_UNIT_SIZE - 1);
     if (!isPreBlank(pos, size)) this.maxPhysicOffset = pos + size;
+  }
+
+  /** End of the units in files, bytes. */
+  get #wrote(): number {
+    return this.#queue.maxOffset;
   }
 
   /**
@@ -167,25 +144,26 @@ export class ConsumeQueue {
    */
   putMessagePositionInfo(pos: number, size: number, tagsCode: number, queueOffset: number): void {
     if (pos + size <= this.maxPhysicOffset) return;
-    const expected = queueOffset * CQ_STORE_UNIT_SIZE;
-    if (this.#files.length === 0 && this.#pendingSize === 0 && expected !== this.#wrote) this.#startAt(expected);
-    const end = this.#wrote + this.#pendingSize;
-    if (expected < end && queueOffset !== 0) return;
-    if (expected !== end) {
-      this.#parts.logger.warn("A consume queue's next unit is not where its message says", {
+    if (this.#isEmpty && queueOffset !== this.nextOffsetInQueue) this.#startAt(queueOffset);
+    const next = this.nextOffsetInQueue;
+    if (queueOffset < next && queueOffset !== 0) return;
+    if (queueOffset !== next) {
+      this.#logger.warn("A message's queue offset is not the next of its consume queue; its unit is added at the end", {
         topic: this.topic,
         queueId: this.queueId,
         queueOffset,
-        wanted: end / CQ_STORE_UNIT_SIZE,
+        wanted: next,
         physicOffset: pos,
       });
     }
     if (this.#pending.length < this.#pendingSize + CQ_STORE_UNIT_SIZE) this.#growPending();
-    writeInt64(this.#pending, this.#pendingSize, pos);
-    writeInt32(this.#pending, this.#pendingSize + 8, size);
-    writeInt64(this.#pending, this.#pendingSize + 12, tagsCode);
+    encodeCqUnit(this.#pending, this.#pendingSize, pos, size, tagsCode);
     this.#pendingSize += CQ_STORE_UNIT_SIZE;
     this.maxPhysicOffset = pos + size;
+  }
+
+  get #isEmpty(): boolean {
+    return this.#wrote === this.#queue.minOffset && this.#pendingSize === 0;
   }
 
   #growPending(): void {
@@ -194,16 +172,15 @@ export class ConsumeQueue {
     this.#pending = grown;
   }
 
-  /** An empty queue whose first message is not its first: the first file gets units that point nowhere in front. */
-  #startAt(end: number): void {
-    const { mappedFileSize } = this.#parts;
-    const from = end - end % mappedFileSize;
-    this.#createFile(from);
-    const filler = new Uint8Array(end - from);
-    for (let at = 0; at < filler.length; at += CQ_STORE_UNIT_SIZE) writeInt32(filler, at + 8, PRE_BLANK_SIZE);
-    if (filler.length > 0) this.#parts.handles.get(this.#path(from)).writeAt(filler, 0);
-    this.#wrote = this.#minLogicOffset = end;
-    this.#flushed = from;
+  /** A queue whose first message here is not its first ever: the file gets units in front that point nowhere. */
+  #startAt(queueOffset: number): void {
+    this.#queue.destroy();
+    const file = this.#queue.getLastMappedFile(queueOffset * CQ_STORE_UNIT_SIZE);
+    const filler = new Uint8Array(queueOffset * CQ_STORE_UNIT_SIZE - file.fileFromOffset);
+    for (let at = 0; at < filler.length; at += CQ_STORE_UNIT_SIZE) encodeCqUnit(filler, at, 0, PRE_BLANK_SIZE, 0);
+    file.append(filler);
+    this.#minLogicOffset = this.#wrote;
+    this.#queue.flushedWhere = file.fileFromOffset;
   }
 
   /** Whether units wait for {@link writePending}. */
@@ -213,27 +190,14 @@ export class ConsumeQueue {
 
   /** Brings the units put to the files. After a failure the rest stays pending: call it again. */
   writePending(): void {
-    let written = 0;
-    while (written < this.#pendingSize) {
-      if (this.#files.length === 0 || this.#wrote === this.#fileEnd()) this.#createFile(this.#wrote);
-      const last = this.#files.at(-1)!;
-      const count = Math.min(this.#pendingSize - written, last + this.#parts.mappedFileSize - this.#wrote);
-      this.#parts.handles.get(this.#path(last)).writeAt(
-        this.#pending.subarray(written, written + count),
-        this.#wrote - last,
-      );
-      this.#wrote += count;
+    while (this.#pendingSize > 0) {
+      const file = this.#queue.getLastMappedFile();
+      const count = Math.min(this.#pendingSize, file.fileSize - file.wrotePosition);
+      file.append(this.#pending.subarray(0, count));
       this.#pending.copyWithin(0, count, this.#pendingSize);
       this.#pendingSize -= count;
-      written = 0;
     }
     if (this.#pending.length > PENDING_UNITS_KEPT * CQ_STORE_UNIT_SIZE) this.#pending = new Uint8Array(0);
-  }
-
-  #createFile(from: number): void {
-    if (this.#files.length === 0) this.#parts.fs.makeDirectory(this.#directory);
-    this.#parts.handles.create(this.#path(from), this.#parts.mappedFileSize);
-    this.#files.push(from);
   }
 
   /** Index of the first valid unit. Mirrors `getMinOffsetInQueue`. */
@@ -246,14 +210,14 @@ export class ConsumeQueue {
     return this.#wrote / CQ_STORE_UNIT_SIZE;
   }
 
-  /** Index after the last unit put, read or not: the queue offset of the next message. */
+  /** Index after the last unit put, to be read already or not: the queue offset of the next message. */
   get nextOffsetInQueue(): number {
     return (this.#wrote + this.#pendingSize) / CQ_STORE_UNIT_SIZE;
   }
 
   /** Index of the first unit of the file after the one that holds `queueOffset`. Mirrors `rollNextFile`. */
   rollNextFile(queueOffset: number): number {
-    const perFile = this.#parts.mappedFileSize / CQ_STORE_UNIT_SIZE;
+    const perFile = this.#queue.mappedFileSize / CQ_STORE_UNIT_SIZE;
     return queueOffset + perFile - queueOffset % perFile;
   }
 
@@ -262,126 +226,91 @@ export class ConsumeQueue {
    * part filled, empty where there is nothing.
    */
   readUnits(queueOffset: number, target: Uint8Array): Uint8Array {
-    const at = queueOffset * CQ_STORE_UNIT_SIZE;
-    const file = this.#fileOf(at);
-    if (file === undefined || at >= this.#wrote) return target.subarray(0, 0);
-    const most = Math.min(target.length, file + this.#parts.mappedFileSize - at, this.#wrote - at);
-    const bytes = target.subarray(0, most - most % CQ_STORE_UNIT_SIZE);
-    const count = this.#parts.handles.get(this.#path(file)).readAt(bytes, at - file);
-    return bytes.subarray(0, count - count % CQ_STORE_UNIT_SIZE);
+    const file = this.#queue.findMappedFileByOffset(queueOffset * CQ_STORE_UNIT_SIZE);
+    if (file === null) return target.subarray(0, 0);
+    const position = queueOffset * CQ_STORE_UNIT_SIZE - file.fileFromOffset;
+    const count = Math.max(0, Math.min(target.length, file.wrotePosition - position));
+    const bytes = target.subarray(0, count - count % CQ_STORE_UNIT_SIZE);
+    file.readAt(bytes, position);
+    return bytes;
   }
 
-  /** The unit at `queueOffset`, null outside `[minOffsetInQueue, maxOffsetInQueue)`. */
+  /** The unit at `queueOffset`; null outside `[minOffsetInQueue, maxOffsetInQueue)`. */
   get(queueOffset: number): CqUnit | null {
     if (queueOffset < this.minOffsetInQueue || queueOffset >= this.maxOffsetInQueue) return null;
-    return this.#unitAt(queueOffset * CQ_STORE_UNIT_SIZE);
+    return this.#unitAt(queueOffset);
   }
 
-  #unitAt(at: number): CqUnit {
-    const file = this.#fileOf(at);
-    assert(file !== undefined, `No file of consume queue ${this.topic}/${this.queueId} holds byte ${at}`);
-    const bytes = new Uint8Array(CQ_STORE_UNIT_SIZE);
-    this.#parts.handles.get(this.#path(file)).readAt(bytes, at - file);
-    return decodeCqUnit(bytes, 0, at / CQ_STORE_UNIT_SIZE);
-  }
-
-  /**
-   * Index of the first valid unit for which `isBelow` is false, where it is true for a front part of the queue only;
-   * `maxOffsetInQueue` when it is true for all.
-   */
-  search(isBelow: (unit: CqUnit) => boolean): number {
-    return this.#search(this.minOffsetInQueue, isBelow);
-  }
-
-  #search(from: number, isBelow: (unit: CqUnit) => boolean): number {
-    let low = from;
-    let high = this.maxOffsetInQueue;
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      if (isBelow(this.#unitAt(middle * CQ_STORE_UNIT_SIZE))) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+  #unitAt(queueOffset: number): CqUnit {
+    const bytes = this.readUnits(queueOffset, new Uint8Array(CQ_STORE_UNIT_SIZE));
+    assert(bytes.length > 0, `Consume queue ${this.topic}/${this.queueId} holds no unit ${queueOffset}`);
+    return decodeCqUnit(bytes, 0, queueOffset);
   }
 
   /** Moves the begin to the first unit that points at or beyond `minPhyOffset`. Mirrors `correctMinOffset`. */
   correctMinOffset(minPhyOffset: number): void {
-    const isGone = (unit: CqUnit) => isPreBlank(unit.pos, unit.size) || unit.pos < minPhyOffset;
-    this.#minLogicOffset = this.#search((this.#files[0] ?? this.#wrote) / CQ_STORE_UNIT_SIZE, isGone) *
-      CQ_STORE_UNIT_SIZE;
+    this.#minLogicOffset = this.#firstUnitFrom(minPhyOffset) * CQ_STORE_UNIT_SIZE;
+  }
+
+  /** Index of the first unit of a record at or beyond `phyOffset`; the end when there is none. */
+  #firstUnitFrom(phyOffset: number): number {
+    return searchFirst(this.#queue.minOffset / CQ_STORE_UNIT_SIZE, this.maxOffsetInQueue, (index) => {
+      const unit = this.#unitAt(index);
+      return isPreBlank(unit.pos, unit.size) || unit.pos < phyOffset;
+    });
   }
 
   /** Removes files, never the last, whose last unit points below `minPhyOffset`. Returns how many. */
   deleteExpiredFile(minPhyOffset: number): number {
     let count = 0;
-    while (this.#files.length > 1) {
-      const last = this.#unitAt(this.#files[1]! - CQ_STORE_UNIT_SIZE);
+    for (let next = this.#queue.files[1]; next !== undefined; next = this.#queue.files[1]) {
+      const last = this.#unitAt(next.fileFromOffset / CQ_STORE_UNIT_SIZE - 1);
       if (!isPreBlank(last.pos, last.size) && last.pos >= minPhyOffset) break;
-      this.#removeFile(this.#files.shift()!);
+      this.#queue.deleteFirstFile();
       count++;
     }
     this.correctMinOffset(minPhyOffset);
     return count;
   }
 
-  /** Cuts units of records at or beyond `phyOffset`. Mirrors `truncateDirtyLogicFiles`. */
+  /** Cuts units of records at or beyond `phyOffset`. Mirrors `truncateDirtyLogicFiles`. No flush may be under way. */
   truncate(phyOffset: number): void {
     this.writePending();
-    if (this.maxPhysicOffset <= phyOffset && this.maxPhysicOffset !== -1) return;
-    const from = (this.#files[0] ?? this.#wrote) / CQ_STORE_UNIT_SIZE;
-    const kept = this.#search(from, (unit) => isPreBlank(unit.pos, unit.size) || unit.pos < phyOffset);
-    if (kept * CQ_STORE_UNIT_SIZE < this.#wrote) this.#cut(kept * CQ_STORE_UNIT_SIZE);
-    this.#setMaxPhysicOffset();
+    if (this.maxPhysicOffset <= phyOffset) return;
+    this.#cut(this.#firstUnitFrom(phyOffset) * CQ_STORE_UNIT_SIZE);
   }
 
   /** Bytes that are in files and perhaps not on the disk. */
   get dirtyBytes(): number {
-    return this.#wrote - this.#flushed;
+    return this.#wrote - this.#queue.flushedWhere;
   }
 
-  /** Makes everything that was in files when called durable. */
+  /** Makes everything that was in files when called durable. One at a time. */
   async flush(): Promise<void> {
-    const end = this.#wrote;
-    for (const from of this.#files) {
-      if (from < end && from + this.#parts.mappedFileSize > this.#flushed) await this.#parts.handles.sync(this.#path(from));
-    }
-    this.#flushed = Math.max(this.#flushed, Math.min(end, this.#wrote));
+    await this.#queue.flush();
   }
 
   /** {@link flush}, blocking. */
   flushBlocking(): void {
-    for (const from of this.#files) {
-      if (from + this.#parts.mappedFileSize > this.#flushed) this.#parts.handles.get(this.#path(from)).syncBlocking();
-    }
-    this.#flushed = this.#wrote;
+    if (this.dirtyBytes > 0) this.#queue.flushBlocking();
   }
 
-  /** Removes the queue's files and its directory. */
+  /** Removes the queue's files and forgets what was pending. */
   destroy(): void {
-    for (const from of this.#files.splice(0)) this.#removeFile(from);
-    this.#parts.fs.remove(this.#directory);
-    this.#wrote = this.#flushed = this.#minLogicOffset = this.#pendingSize = 0;
+    this.#queue.destroy();
+    this.#pendingSize = this.#minLogicOffset = 0;
     this.maxPhysicOffset = -1;
   }
+}
 
-  #removeFile(from: number): void {
-    this.#parts.handles.drop(this.#path(from));
-    this.#parts.fs.remove(this.#path(from));
+/** First index of `[from, end)` for which `isBelow` is false, where it is true for a front part only; else `end`. */
+export function searchFirst(from: number, end: number, isBelow: (index: number) => boolean): number {
+  while (from < end) {
+    const middle = Math.floor((from + end) / 2);
+    if (isBelow(middle)) from = middle + 1;
+    else end = middle;
   }
-
-  #fileEnd(): number {
-    return this.#files.length === 0 ? 0 : this.#files.at(-1)! + this.#parts.mappedFileSize;
-  }
-
-  #fileOf(at: number): number | undefined {
-    const first = this.#files[0];
-    if (first === undefined || at < first) return undefined;
-    return this.#files[Math.floor((at - first) / this.#parts.mappedFileSize)];
-  }
-
-  #path(from: number): string {
-    return `${this.#directory}/${String(from).padStart(20, "0")}`;
-  }
+  return from;
 }
 
 /** Whether a unit only fills the front of a queue. */
@@ -389,7 +318,14 @@ export function isPreBlank(pos: number, size: number): boolean {
   return pos === 0 && size === PRE_BLANK_SIZE;
 }
 
-/** Decodes the unit at `at`. */
+/** Writes a unit at `at`. */
+export function encodeCqUnit(target: Uint8Array, at: number, pos: number, size: number, tagsCode: number): void {
+  writeInt64(target, at, pos);
+  writeInt32(target, at + 8, size);
+  writeInt64(target, at + 12, tagsCode);
+}
+
+/** Reads the unit at `at`. */
 export function decodeCqUnit(bytes: Uint8Array, at: number, queueOffset: number): CqUnit {
   return { queueOffset, pos: readInt64(bytes, at), size: readInt32(bytes, at + 8), tagsCode: readInt64(bytes, at + 12) };
 }

@@ -7,9 +7,10 @@
 //   | begin  | end    | begin      | end      | hashSlot     | index     | slots: int32  | entries: 20 bytes each,
 //   | stamp  | stamp  | phyOffset  | phyOffset| Count        | Count     | (entry index) | entry 0 is never used
 
-import { readInt32, readInt64, writeInt32, writeInt64 } from "../base/bytes.ts";
+import { readInt32, readInt64, utf8, writeInt32, writeInt64 } from "../base/bytes.ts";
 import { StoreError } from "../base/errors.ts";
 import type { FileHandle, FileSystem } from "../runtime/runtime.ts";
+import { javaHashCode } from "./message_properties.ts";
 
 const HEADER_SIZE = 40;
 const SLOT_SIZE = 4;
@@ -315,27 +316,21 @@ export class IndexFile {
   }
 }
 
-/** Java's `String.hashCode` continued over the bytes of ASCII text. Returns `undefined` at the first other byte. */
-function hashAscii(hash: number, bytes: Uint8Array, from: number, to: number): number | undefined {
+/** Java's `String.hashCode` of UTF-8 text in `[from, to)`, without making a string of plain ASCII, continued from `hash`. */
+export function javaHashCodeOfUtf8(bytes: Uint8Array, from: number, to: number, hash = 0): number {
+  let result = hash;
   for (let i = from; i < to; i++) {
     const byte = bytes[i]!;
-    if (byte >= 0x80) return undefined;
-    hash = (Math.imul(hash, 31) + byte) | 0;
+    if (byte >= 0x80) return continueHash(hash, utf8.decode(bytes.subarray(from, to)));
+    result = (Math.imul(result, 31) + byte) | 0;
   }
-  return hash;
+  return result;
 }
 
-/** Java's `String.hashCode` continued over `text`: start with 0. */
-export function javaHashCode(text: string, hash = 0): number {
+function continueHash(hash: number, text: string): number {
   for (let i = 0; i < text.length; i++) hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0;
   return hash;
 }
-
-/** Java's `String.hashCode` continued over UTF-8 bytes `[from, to)`, without making a string of plain text. */
-export function javaHashCodeOfUtf8(bytes: Uint8Array, from: number, to: number, hash = 0): number {
-  return hashAscii(hash, bytes, from, to) ?? javaHashCode(DECODER.decode(bytes.subarray(from, to)), hash);
-}
-const DECODER = new TextDecoder();
 
 /** The hash an entry holds: absolute, and 0 for the one value without a positive. Mirrors `indexKeyHashMethod`. */
 export function absoluteHash(hash: number): number {
@@ -345,5 +340,5 @@ export function absoluteHash(hash: number): number {
 
 /** Hash of the key string `topic#key`. */
 export function indexKeyHash(topic: string, key: string): number {
-  return absoluteHash(javaHashCode(key, javaHashCode(`${topic}#`)));
+  return absoluteHash(javaHashCode(`${topic}#${key}`));
 }

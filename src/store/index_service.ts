@@ -4,7 +4,8 @@
 
 import type { Logger } from "../base/logger.ts";
 import type { Clock, FileSystem } from "../runtime/runtime.ts";
-import { absoluteHash, IndexFile, type IndexFileShape, indexKeyHash, javaHashCode, javaHashCodeOfUtf8 } from "./index_file.ts";
+import { absoluteHash, IndexFile, type IndexFileShape, indexKeyHash, javaHashCodeOfUtf8 } from "./index_file.ts";
+import { javaHashCode } from "./message_properties.ts";
 
 /** Configuration keys of the index, with Apache's names. */
 export interface IndexOptions extends IndexFileShape {
@@ -15,7 +16,7 @@ export interface IndexOptions extends IndexFileShape {
 /** What the index needs of the store checkpoint. */
 export interface IndexCheckpoint {
   indexMsgTimestamp: number;
-  flush(): void;
+  flushBlocking(): void;
 }
 
 /** Answer of a query. Mirrors Apache's `QueryOffsetResult`. */
@@ -60,7 +61,7 @@ export class IndexService {
 
   /**
    * Opens the files. After an unclean exit those newer than the checkpoint's `indexMsgTimestamp` (every file that was
-   * not full) are removed, as Apache does. Returns whether messages below the log's end may be missing from the index.
+   * not full) are removed, as Apache does. Returns whether messages after {@link endPhyOffset} may be missing.
    */
   load(lastExitOk: boolean): { readonly incomplete: boolean } {
     this.#fs.makeDirectory(this.#directory);
@@ -76,7 +77,7 @@ export class IndexService {
       }
       this.#files.push(file);
     }
-    return { incomplete: !lastExitOk };
+    return { incomplete: !lastExitOk || this.#files.length === 0 };
   }
 
   /** Log offset up to which messages are known to be indexed: start of the last indexed one, 0 for none. */
@@ -136,7 +137,7 @@ export class IndexService {
     if (previous !== null) {
       previous.seal();
       this.#checkpoint.indexMsgTimestamp = previous.endTimestamp;
-      this.#checkpoint.flush();
+      this.#checkpoint.flushBlocking();
     }
     const file = IndexFile.create(this.#fs, `${this.#directory}/${this.#nextName(previous)}`, this.#options, previous);
     this.#files.push(file);

@@ -4,12 +4,10 @@
 import { crc32 } from "node:zlib";
 import { concatBytes, readInt16, readInt32, utf8, writeInt16, writeInt32, writeInt64 } from "../base/bytes.ts";
 import {
-  bornHostSize,
   MESSAGE_MAGIC_CODE,
   MESSAGE_MAGIC_CODE_V2,
   RecordField,
   recordSize,
-  storeHostSize,
 } from "./message_codec.ts";
 import { formatProperties, MessageConst, PROPERTIES_SIZE_MAX, PROPERTY_SEPARATOR } from "./message_properties.ts";
 import { isConsumable, MessageSysFlag } from "./message_sys_flag.ts";

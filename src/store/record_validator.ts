@@ -66,6 +66,8 @@ export interface RecordValidatorOptions {
 export class RecordValidator {
   /** See {@link RecordVerdict}. */
   size = 0;
+  /** Whether the last check met a filler, whole or not. */
+  isBlank = false;
   /** Why it was rejected. */
   reason: ReplicaRejectReason = "badRecord";
   /** The field that gave it away. */
@@ -85,6 +87,7 @@ export class RecordValidator {
   check(bytes: Uint8Array, at: number, end: number, physicalOffset: number): RecordVerdict {
     const available = end - at;
     this.size = 0;
+    this.isBlank = false;
     if (available < 8) return RecordVerdict.PARTIAL;
     const totalSize = readInt32(bytes, at);
     const magic = readInt32(bytes, at + RecordField.MAGIC);
@@ -116,6 +119,7 @@ export class RecordValidator {
       return this.#reject("badRecord", "totalSize", detail);
     }
     this.size = totalSize;
+    this.isBlank = true;
     return available < totalSize ? RecordVerdict.PARTIAL : RecordVerdict.BLANK;
   }
 

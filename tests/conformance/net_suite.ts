@@ -108,13 +108,15 @@ export function runNetConformance(name: string, conduct: Conduct, abilities: Abi
         clients.push(...await Promise.all(some));
       }
       await serving;
-      await Promise.all(servers.map(async (server) => {
-        const byte = await readExactly(server, 1);
-        await server.write(byte);
-      }).concat(clients.map(async (client, i) => {
-        await client.write(pattern(1, i));
-        assert.deepEqual(await readExactly(client, 1), pattern(1, i));
-      })));
+      await Promise.all(
+        servers.map(async (server) => {
+          const byte = await readExactly(server, 1);
+          await server.write(byte);
+        }).concat(clients.map(async (client, i) => {
+          await client.write(pattern(1, i));
+          assert.deepEqual(await readExactly(client, 1), pattern(1, i));
+        })),
+      );
       for (const connection of [...clients, ...servers]) connection.close();
       listener.close();
     });
@@ -320,6 +322,39 @@ export function runNetConformance(name: string, conduct: Conduct, abilities: Abi
       await Promise.all([pair.client.closed, pair.server.closed]);
       assert.equal(await pair.client.read(), null);
       pair.listener.close();
+    });
+
+    test("delivers what waits unread when both directions ended", async (env) => {
+      const pair = await connectPair(env);
+      await pair.client.shutdownWrite();
+      assert.equal(await pair.server.read(), null);
+      await pair.server.write(pattern(200_000));
+      await pair.server.shutdownWrite();
+      await settlesWithin(env, pair.client.closed, 50);
+      assert.equal(await readPatternToEnd(pair.client), 200_000);
+      closePair(pair);
+    });
+
+    test("delivers more than the buffers hold after both directions ended", async (env) => {
+      const pair = await connectPair(env);
+      await pair.client.shutdownWrite();
+      assert.equal(await pair.server.read(), null);
+      const writing = pair.server.write(pattern(16 * MIB)).then(() => pair.server.shutdownWrite());
+      assert.equal(await settlesWithin(env, writing, 50), false);
+      assert.equal(await readPatternToEnd(pair.client), 16 * MIB);
+      await writing;
+      closePair(pair);
+    });
+
+    test("close with a pending write ends the stream for a stopped peer, too", async (env) => {
+      const pair = await connectPair(env);
+      const writing = pair.client.write(new Uint8Array(64 * MIB));
+      assert.equal(await settlesWithin(env, writing, 50), false);
+      pair.client.close();
+      await rejectsWith(writing, "closed");
+      const taken = await readToEnd(pair.server).catch(() => 0);
+      assert.ok(taken < 64 * MIB);
+      closePair(pair);
     });
 
     test("delivers what was written before close", async (env) => {

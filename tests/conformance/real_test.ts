@@ -4,6 +4,7 @@ import { execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 import os from "node:os";
+import process from "node:process";
 import { after } from "node:test";
 import { loadRuntime } from "../../src/runtime/detect.ts";
 import { runClockConformance } from "./clock_suite.ts";
@@ -51,25 +52,34 @@ function mountSmallDisk(path: string): true | string {
 
 // A stopped process that listens: once its backlog is full, Linux drops further requests without an answer.
 async function silentPeer(): Promise<SilentPeer> {
-  const script = `
-    const server = require("node:net").createServer();
+  const script = `${root}/silent_peer.mjs`;
+  fs.writeFileSync(
+    script,
+    `
+    import net from "node:net";
+    import fs from "node:fs";
+    import process from "node:process";
+    const server = net.createServer();
     server.listen({ host: "${HOSTNAME}", port: 0, backlog: 1 }, () => {
-      require("node:fs").writeSync(1, server.address().port + "\\n");
+      fs.writeSync(1, server.address().port + "\\n");
       process.kill(process.pid, "SIGSTOP");
-    });`;
-  const child = spawn("node", ["-e", script], { stdio: ["ignore", "pipe", "ignore"] });
+    });
+  `,
+  );
+  const args = runtime.name === "deno" ? ["run", "-A", script] : [script];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "ignore"] });
   const port = await new Promise<number>((resolve) => {
     child.stdout.once("data", (line: Uint8Array) => resolve(Number(new TextDecoder().decode(line))));
   });
   const sockets: net.Socket[] = [];
-  for (let i = 0; i < 8; i++) {
+  while (sockets.length < 5_000) {
     const socket = net.connect({ host: HOSTNAME, port });
     socket.on("error", () => {});
     sockets.push(socket);
     // Only those the backlog holds ever connect; the first one that does not says that it is full.
     const connected = await new Promise<boolean>((resolve) => {
       socket.once("connect", () => resolve(true));
-      runtime.clock.setTimer(100, () => resolve(false));
+      runtime.clock.setTimer(200, () => resolve(false));
     });
     if (!connected) break;
   }

@@ -3,8 +3,8 @@
 
 import type { Clock, Timer } from "../runtime.ts";
 import type { Prng } from "./prng.ts";
-import type { Scheduler, SimulatedLife } from "./life.ts";
-import type { SimulatedEvent } from "./event_queue.ts";
+import type { Scheduler, SimulatedLife } from "./scheduler.ts";
+import type { SimulatedEvent } from "./scheduler.ts";
 import { assert } from "../../base/errors.ts";
 
 const MILLION = 1_000_000;

@@ -3,7 +3,7 @@
 // are the pipes'; which connection meets which listener is the network's.
 
 import type { Connection, NetAddress } from "../runtime.ts";
-import type { Scheduler, SimulatedLife } from "./life.ts";
+import type { Scheduler, SimulatedLife } from "./scheduler.ts";
 import type { Link, NetworkCounters } from "./link.ts";
 import type { Deferred } from "../../base/async.ts";
 import { Pipe, type PipeEnds, type PipeLimits } from "./pipe.ts";
@@ -110,7 +110,7 @@ export class SimulatedConnection implements Connection {
     const isFailed = this.#failure !== null;
     this.#isClosed = true;
     this.#rejectPending(closedError());
-    this.#closed.resolve();
+    if (this.life.alive) this.#closed.resolve();
     this.#onReleased(this);
     if (isFailed) return;
     if (this.#in!.unreadSize > 0) {
@@ -221,8 +221,7 @@ export class SimulatedConnection implements Connection {
     this.#dropPipes(this.#link.prng.chance(500_000));
     this.#closed.resolve();
     this.#onReleased(this);
-    if (this.#in!.unreadSize > 0 && this.#pendingRead === null) this.#rejectPending(failure);
-    else this.#rejectPending(failure);
+    this.#rejectPending(failure);
   }
 
   #dropPipes(andUnread: boolean): void {

@@ -2,26 +2,7 @@
 // orders; the world decides when an event is released. An event knows its place in the heap, so cancelling is cheap
 // and a cancelled timer leaves nothing behind.
 
-import type { SimulatedLife } from "./life.ts";
-
-/** One thing that will happen. */
-export interface SimulatedEvent {
-  /** What happens, for the trace: `timer`, `deliver`, `connect`, `sync` and the like. */
-  readonly kind: string;
-  /** Index of the host it happens on, -1 for the world itself. */
-  readonly hostIndex: number;
-  /** The run of a program that it belongs to, `null` for what outlives programs (packets, the kernel's disk work). */
-  readonly life: SimulatedLife | null;
-  /** World time at which it may happen, microseconds. */
-  dueUs: number;
-  /** Seeded; decides among events due together. */
-  readonly priority: number;
-  readonly sequence: number;
-  /** Place in the heap, -1 when not pending. Owned by {@link EventQueue}. */
-  heapIndex: number;
-  /** Does it. The number it returns goes into the trace. */
-  readonly run: () => number | void;
-}
+import type { SimulatedEvent } from "./scheduler.ts";
 
 /** Events by due time. */
 export class EventQueue {

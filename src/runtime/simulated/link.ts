@@ -2,7 +2,7 @@
 // handshakes ask it when a packet arrives and park with it while nothing gets through.
 
 import type { Prng } from "./prng.ts";
-import type { Scheduler } from "./life.ts";
+import type { Scheduler } from "./scheduler.ts";
 
 /** How packets travel on one direction. Probabilities are per million. Knobs may be changed at any time. */
 export interface LinkOptions {

@@ -3,8 +3,8 @@
 // seed, and ends by FIN. Resets and the rules of connections are the endpoints' (connection.ts).
 
 import type { Link, NetworkCounters } from "./link.ts";
-import type { Scheduler } from "./life.ts";
-import type { SimulatedEvent } from "./event_queue.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { SimulatedEvent } from "./scheduler.ts";
 import { concatBytes } from "../../base/bytes.ts";
 import { crc32 } from "node:zlib";
 
@@ -38,6 +38,8 @@ interface Segment {
 }
 
 const TINY_SPLIT_MAX = 16;
+/** A stalled writer hears of room once a third of the buffer is free. */
+const ROOM_REPORTED_FRACTION = 3;
 const READ_SIZE_MAX = 1024 * 1024;
 
 /** Bytes from one endpoint to the other. */
@@ -167,9 +169,9 @@ export class Pipe {
     if (this.#isDropped) return;
     let moved = false;
     for (;;) {
-      const window = this.#limits.receiveBufferSize - this.#received - this.#flightSize - this.#unacknowledged;
       const head = this.#sendQueue[0];
-      if (head === undefined || window <= 0) break;
+      const window = this.#window();
+      if (head === undefined || window === 0) break;
       const segment = head.subarray(0, this.#drawSegmentSize(Math.min(head.length, window)));
       if (segment.length === head.length) this.#sendQueue.shift();
       else this.#sendQueue[0] = head.subarray(segment.length);
@@ -182,7 +184,18 @@ export class Pipe {
       this.#finSent = true;
       this.#launch(null);
     }
-    if (moved) this.#ends.onRoom();
+    if (moved && this.room * ROOM_REPORTED_FRACTION >= this.#limits.sendBufferSize) this.#ends.onRoom();
+  }
+
+  /**
+   * Bytes that may be sent now. As real kernels do, it waits for a window worth a whole segment unless all the rest
+   * fits: a window handed back in crumbs would have everything travel in crumbs from then on.
+   */
+  #window(): number {
+    const { receiveBufferSize } = this.#limits;
+    const window = receiveBufferSize - this.#received - this.#flightSize - this.#unacknowledged;
+    const worthwhile = Math.min(this.#link.options.segmentSizeMax, Math.floor(receiveBufferSize / 2));
+    return window >= Math.min(worthwhile, this.#sendQueued) ? Math.max(0, window) : 0;
   }
 
   #drawSegmentSize(available: number): number {

@@ -2,7 +2,7 @@
 // no time and no chance; the host drives it.
 
 import type { Process } from "../runtime.ts";
-import type { Scheduler, SimulatedLife } from "./life.ts";
+import type { Scheduler, SimulatedLife } from "./scheduler.ts";
 import { deferred } from "../../base/async.ts";
 
 /** Thrown by the simulated `exit`, which must not return. Nobody has to catch it: the program is already dead. */

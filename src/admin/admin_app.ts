@@ -1,0 +1,109 @@
+// The admin API as one Hono app over an AdminPort: routes, checks, error answers; no socket, no file. Whoever serves it
+// (admin_server.ts, or app.request() in tests) hands it requests in the fetch style.
+
+import { OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { HTTPException } from "hono/http-exception";
+import type { Clock } from "../runtime/runtime.ts";
+import { errorMessage } from "../base/errors.ts";
+import type { AdminPort } from "./admin_port.ts";
+import { EventStreams } from "./events.ts";
+import { checkRequest } from "./guard.ts";
+import { addMessageRoutes } from "./message_routes.ts";
+import { renderMetrics } from "./metrics.ts";
+import { addNodeRoutes } from "./node_routes.ts";
+import { PAGE_HTML, pageHeaders } from "./page.ts";
+
+/** Largest body of a put, as JSON; of anything else {@link SMALL_BODY_MAX}. */
+const PUT_BODY_MAX = 16 * 1024 * 1024;
+const SMALL_BODY_MAX = 64 * 1024;
+/** Bodies being taken in or answered at once, bytes: what many callers together may hold. */
+const BODIES_IN_FLIGHT_MAX = 64 * 1024 * 1024;
+const EVENT_STREAMS_MAX = 64;
+
+/** Makes the app. `token` is `null` on a node that asks for none, which only a loopback address may do. */
+export function createAdminApp(port: AdminPort, options: { readonly token: string | null; readonly clock: Clock }): OpenAPIHono {
+  const app = new OpenAPIHono({
+    defaultHook: (result, c) => result.success ? undefined : c.json({ error: describeIssues(result) }, 400),
+  });
+  app.use(async (c, next) => {
+    const refused = checkRequest(c.req.raw, options.token);
+    if (refused === null) return await next();
+    if (refused.status === 401) c.header("WWW-Authenticate", 'Bearer realm="twinlog"');
+    return c.json({ error: refused.error }, refused.status);
+  });
+  app.use("/topics/*", limitInFlight(BODIES_IN_FLIGHT_MAX));
+  app.use(async (c, next) => {
+    const maxSize = c.req.path.startsWith("/topics/") ? PUT_BODY_MAX : SMALL_BODY_MAX;
+    const onError = () => c.json({ error: `Body is too large, wanted at most ${maxSize} bytes` }, 413);
+    return await bodyLimit({ maxSize, onError })(c, next);
+  });
+  addNodeRoutes(app, port);
+  addMessageRoutes(app, port, options.clock);
+  addPlainRoutes(app, port, new EventStreams(port, options.clock, EVENT_STREAMS_MAX));
+  app.doc31("/openapi.json", (c) => ({
+    openapi: "3.1.0",
+    info: { title: "Twinlog admin API", version: port.status().version },
+    servers: [{ url: new URL(c.req.url).origin }],
+  }));
+  app.notFound((c) => c.json({ error: `${c.req.method} ${c.req.path} does not exist, /openapi.json lists what does` }, 404));
+  app.onError(answerError);
+  return app;
+}
+
+/** The routes whose answers are not JSON. */
+function addPlainRoutes(app: OpenAPIHono, port: AdminPort, streams: EventStreams): void {
+  const described = (path: string, summary: string, type: string) =>
+    app.openAPIRegistry.registerPath({
+      method: "get",
+      path,
+      summary,
+      responses: { 200: { description: summary, content: { [type]: { schema: { type: "string" } } } } },
+    });
+  described("/metrics", "Figures in the Prometheus text format", "text/plain");
+  app.get("/metrics", async (c) => {
+    const { text, contentType } = await renderMetrics(port);
+    return c.body(text, 200, { "content-type": contentType });
+  });
+  described("/events", "The figures of /ha once a second and at every change, as server-sent events", "text/event-stream");
+  app.get("/events", (c) => {
+    const stream = streams.start(c.req.raw.signal);
+    if (stream === null) return c.json({ error: `Too many event streams, wanted at most ${EVENT_STREAMS_MAX}` }, 503);
+    return c.body(stream, 200, { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" });
+  });
+  described("/", "A page that shows it all live", "text/html");
+  app.get("/", async (c) => c.body(PAGE_HTML, 200, await pageHeaders()));
+}
+
+/** Refuses bodies while those being handled hold too much; one without a declared length counts as the largest. */
+function limitInFlight(bytesMax: number) {
+  let inFlight = 0;
+  return async (c: Context, next: () => Promise<void>) => {
+    if (c.req.method !== "POST") return await next();
+    const declared = Number(c.req.header("content-length") ?? PUT_BODY_MAX);
+    const size = Number.isSafeInteger(declared) && declared >= 0 ? Math.min(declared, PUT_BODY_MAX) : PUT_BODY_MAX;
+    if (inFlight + size > bytesMax) return c.json({ error: "Too many puts at once, try again" }, 503);
+    inFlight += size;
+    try {
+      await next();
+    } finally {
+      inFlight -= size;
+    }
+  };
+}
+
+/** Every issue of a request as one line: where, and what was wanted. */
+function describeIssues(result: { target: string; error: { issues: readonly { path: PropertyKey[]; message: string }[] } }): string {
+  return result.error.issues.slice(0, 5)
+    .map(({ path, message }) => `${path.length > 0 ? path.join(".") : result.target === "json" ? "Body" : "Query"}: ${message}`)
+    .join("; ");
+}
+
+function answerError(error: Error, c: Context): Response {
+  if (error instanceof HTTPException && error.status < 500) {
+    const wanted = error.status === 415 ? "Content-Type is not application/json" : error.message;
+    return c.json({ error: wanted }, error.status);
+  }
+  return c.json({ error: `The node failed to answer: ${errorMessage(error)}` }, 500);
+}

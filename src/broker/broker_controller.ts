@@ -1,0 +1,394 @@
+// One broker node: builds the parts, starts and stops them in Apache's order, and connects them. The rules live in the
+// parts; what is here is who tells whom. Embedding programs and the command line both start a node through startBroker.
+
+import { errorMessage, IoError } from "../base/errors.ts";
+import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
+import { adminAccess } from "../config/admin_access.ts";
+import type { Config } from "../config/schema.ts";
+import { HAService } from "../ha/ha_service.ts";
+import { RemotingClient } from "../remoting/remoting_client.ts";
+import type { HttpServer, NetAddress, Runtime } from "../runtime/runtime.ts";
+import { MessageStore } from "../store/message_store.ts";
+import type { RecordHost } from "../store/types.ts";
+import { BrokerAdmin } from "./broker_admin.ts";
+import { brokerRuntimeInfo, type FigureParts } from "./broker_figures.ts";
+import { BrokerOuterAPI, type RegisterBrokerResult } from "./broker_outer_api.ts";
+import type { ConfigManagerOptions } from "./config_manager.ts";
+import { ConsumerOffsetManager, DelayOffsetManager, MessageRequestModeManager } from "./consumer_offset_manager.ts";
+import { HAClientDriver } from "./ha_client_driver.ts";
+import { HAMasterDriver } from "./ha_master_driver.ts";
+import { MasterInfoClient } from "./master_info_client.ts";
+import type { BrokerHAPort } from "./processors/ports.ts";
+import { createProcessorTable } from "./processors/processor_table.ts";
+import { PutMessageService } from "./put_message_service.ts";
+import { RemotingServer } from "./remoting_server.ts";
+import { RoleController } from "./role_controller.ts";
+import { RoleFile, type SavedRole } from "./role_file.ts";
+import { type ConfigManagers, SlaveSynchronize } from "./slave_synchronize.ts";
+import { SubscriptionGroupManager } from "./subscription_group_manager.ts";
+import { TopicConfigManager } from "./topic_config_manager.ts";
+import { VERSION } from "./version.ts";
+
+/** What a node has bound, as `host:port`. */
+export interface BrokerAddresses {
+  readonly remoting: string;
+  readonly vip: string | null;
+  readonly ha: string;
+  readonly admin: string | null;
+}
+
+/** A running node. */
+export interface BrokerNode {
+  readonly addresses: BrokerAddresses;
+  /** The node as the admin API sees it: status, role switches, puts and reads, for programs that embed it. */
+  readonly admin: BrokerAdmin;
+  /** Flushes, writes the checkpoint, removes `abort`, releases every port and file. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** What {@link startBroker} takes. */
+export interface BrokerOptions {
+  /** From `loadConfig` or `createConfig`; the node keeps and, at run time, changes this object. */
+  readonly config: Config;
+  /** From `loadRuntime`, or a simulated host. */
+  readonly runtime: Runtime;
+  readonly logger?: Logger;
+  /**
+   * Hears of what the node can't go on after: a failed sync, a bug. By default it is logged and the process exits with
+   * 1, because what is on the disk is unknown then.
+   */
+  readonly onFatal?: (error: unknown) => void;
+}
+
+/**
+ * Starts a node; resolves once every port is bound. Throws {@link ConfigError}, {@link StoreError} (the store is locked,
+ * damaged or of other sizes) or {@link IoError} (a port is taken); nothing is left running then.
+ */
+export async function startBroker(options: BrokerOptions): Promise<BrokerNode> {
+  const controller = new BrokerController(options);
+  try {
+    await controller.start();
+  } catch (error) {
+    await controller.stop().catch(() => undefined);
+    throw error;
+  }
+  return controller;
+}
+
+/** Mirrors Apache's `BrokerController`. */
+class BrokerController implements BrokerNode {
+  readonly #config: Config;
+  readonly #runtime: Runtime;
+  readonly #logger: Logger;
+  readonly #onFatal: (error: unknown) => void;
+  /** What {@link stop} has to undo, last first. */
+  readonly #undo: (() => Promise<void> | void)[] = [];
+  #addresses: { remoting: string; vip: string | null; ha: string; admin: string | null } | null = null;
+  #admin: BrokerAdmin | null = null;
+  #stopping: Promise<void> | null = null;
+
+  constructor(options: BrokerOptions) {
+    this.#config = options.config;
+    this.#runtime = options.runtime;
+    const logger = this.#logger = options.logger ?? SILENT_LOGGER;
+    let fatal = false;
+    this.#onFatal = (error) => {
+      if (fatal) return;
+      fatal = true;
+      logger.error(`The node can't go on: ${errorMessage(error)}`, error instanceof Error ? { stack: error.stack ?? "" } : {});
+      if (options.onFatal) options.onFatal(error);
+      else options.runtime.process.exit(1);
+    };
+  }
+
+  get addresses(): BrokerAddresses {
+    return this.#addresses!;
+  }
+
+  get admin(): BrokerAdmin {
+    return this.#admin!;
+  }
+
+  async start(): Promise<void> {
+    const config = this.#config;
+    const runtime = this.#runtime;
+    const logger = this.#logger;
+    const { net, clock, fs, random } = runtime;
+    const onFatal = this.#onFatal;
+    const bootTimestamp = clock.now();
+    const access = adminAccess(config, { env: (name) => runtime.process.env(name), readFile: (path) => fs.readFile(path) });
+
+    // The store: locked, loaded, recovered.
+    const service: { current: HAService | null } = { current: null };
+    const store = await MessageStore.open(config, {
+      fs,
+      clock,
+      process: runtime.process,
+      logger,
+      onFatal,
+      retainOffset: () => service.current?.retainOffset() ?? null,
+    });
+    this.#undo.push(() => store.shutdown());
+    const directory = `${config.storePathRootDir}/config`;
+    const role = this.#initialRole(new RoleFile(fs, directory));
+    const managers = loadManagers({ fs, clock, logger, directory });
+
+    // Replication, both sides.
+    const ha = service.current = new HAService({ log: store, options: config, role: role.brokerRole, logger });
+    const masterDriver = new HAMasterDriver({ net, clock, log: store, service: ha, logger, onFatal });
+    const remotingClient = new RemotingClient({ net, clock });
+    this.#undo.push(() => remotingClient.close());
+    const masterInfo = new MasterInfoClient({ client: remotingClient, logger });
+    const learned = new LearnedMaster();
+    const clientDriver = new HAClientDriver({
+      net,
+      clock,
+      random,
+      logger,
+      log: store,
+      askMaster: (haAddress) => masterInfo.askMasterRange(learned.remotingOf(haAddress)),
+      onFatal,
+    }, config);
+    const puts = new PutMessageService({
+      store,
+      replication: {
+        beforePut: (wait) => ha.beforePut(wait),
+        handleHA: (nextOffset, wait) => masterDriver.handleHA(nextOffset, wait),
+      },
+      options: config,
+      logger,
+    });
+    const slaveSynchronize = new SlaveSynchronize({
+      client: remotingClient,
+      clock,
+      logger,
+      managers,
+      config,
+      ownAddress: () => this.#identity(roles).brokerAddr,
+    });
+    const roles: RoleController = new RoleController({
+      clock,
+      logger,
+      file: new RoleFile(fs, directory),
+      client: clientDriver,
+      setStoreRole: (next) => store.setRole(next),
+      setReplicationRole: (next) => masterDriver.setRole(next),
+      unfence: () => puts.setFenced(false),
+      onChanged: () => {
+        const isSlave = roles.role === "SLAVE";
+        const { masterAddress } = roles;
+        slaveSynchronize.setMasterAddr(isSlave && masterAddress !== null ? learned.remotingOf(masterAddress) : null);
+        outerApi.registerBrokerAll();
+        admin.changed();
+      },
+    }, { role: role.brokerRole, brokerId: role.brokerId, masterAddress: role.masterAddress });
+
+    // Remoting: the processors, registration with the NameServers.
+    const remotingServers: RemotingServer[] = [];
+    const figures: FigureParts = { config, runtime, store, masterDriver, clientDriver, roles, puts, remotingServers };
+    const processors = createProcessorTable({
+      runtimeInfo: { runtimeInfo: () => brokerRuntimeInfo(figures, bootTimestamp) },
+      ha: this.#haPort({ store, masterDriver, clientDriver, roles, learned, bootMaxOffset: store.maxOffset }),
+      managers,
+      fs,
+      configDirectory: directory,
+    });
+    const outerApi = new BrokerOuterAPI({
+      net,
+      clock,
+      logger,
+      config,
+      identity: () => this.#identity(roles),
+      topics: managers.topicConfigManager,
+      onRegistered: (result) => learnFromNamesrv(result, { learned, roles, slaveSynchronize }),
+    });
+    managers.topicConfigManager.onChange(() => outerApi.registerBrokerAll());
+
+    const admin = this.#admin = new BrokerAdmin({
+      ...figures,
+      version: VERSION,
+      topics: managers.topicConfigManager,
+      addresses: () => this.addresses,
+      haServerAddr: () => this.#identity(roles).haServerAddr,
+      storeHost: recordHost(config.brokerIP1, () => portOf(this.addresses.remoting)),
+    });
+    clientDriver.onStateChange(() => admin.changed());
+
+    // Ports first, so that a taken one stops the start before anything is written.
+    const hostname = config.bindAddress;
+    const haAddress = await masterDriver.start({ hostname, port: config.haListenPort });
+    this.#undo.push(() => masterDriver.stop());
+    const listen = async (port: number): Promise<NetAddress> => {
+      const server = new RemotingServer({ net, clock, logger, processors, hostname, port, onError: onFatal });
+      const address = await server.start();
+      remotingServers.push(server);
+      this.#undo.push(() => server.stop());
+      return address;
+    };
+    const remoting = await listen(config.listenPort);
+    const vip = await listen(config.vipListenPort);
+    this.#addresses = { remoting: text(remoting), vip: text(vip), ha: text(haAddress), admin: null };
+
+    await store.start();
+    await roles.start();
+    this.#undo.push(() => roles.stop());
+    slaveSynchronize.start();
+    this.#undo.push(() => slaveSynchronize.stop());
+    outerApi.start();
+    this.#undo.push(() => outerApi.stop());
+
+    if (access !== null) {
+      // Loaded only now, so that what the admin side alone needs does not delay the ports above.
+      const { startAdminServer } = await import("../admin/admin_server.ts");
+      const server: HttpServer = await startAdminServer(admin, { access, runtime });
+      this.#undo.push(() => server.close());
+      this.#addresses.admin = text(server.address);
+    }
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stopAll();
+    return this.#stopping;
+  }
+
+  async #stopAll(): Promise<void> {
+    for (const undo of this.#undo.reverse()) {
+      try {
+        await undo();
+      } catch (error) {
+        this.#logger.error(`Stopping failed: ${errorMessage(error)}`);
+        if (!(error instanceof IoError)) throw error;
+      }
+    }
+  }
+
+  /** Flags, unless a role was switched at run time; that one is said. */
+  #initialRole(file: RoleFile): SavedRole {
+    const { brokerRole, brokerId, haMasterAddress, forceRole } = this.#config;
+    const given: SavedRole = { brokerRole, brokerId, masterAddress: haMasterAddress };
+    if (forceRole) {
+      file.save(given);
+      return given;
+    }
+    const saved = file.load();
+    if (saved === null) return given;
+    if (saved.brokerRole !== brokerRole) {
+      this.#logger.warn(
+        `Starting as ${saved.brokerRole}, to which this node was switched at run time, not as ${brokerRole}; ` +
+          "--force-role goes by the flag",
+        { saved: file.path },
+      );
+    }
+    return { ...saved, masterAddress: saved.masterAddress ?? haMasterAddress };
+  }
+
+  #identity(roles: RoleController): { brokerId: number; brokerAddr: string; haServerAddr: string } {
+    const { brokerIP1, brokerIP2 } = this.#config;
+    return {
+      brokerId: roles.brokerId,
+      brokerAddr: `${brokerIP1}:${portOf(this.addresses.remoting)}`,
+      haServerAddr: `${brokerIP2}:${portOf(this.addresses.ha)}`,
+    };
+  }
+
+  #haPort(parts: {
+    store: MessageStore;
+    masterDriver: HAMasterDriver;
+    clientDriver: HAClientDriver;
+    roles: RoleController;
+    learned: LearnedMaster;
+    bootMaxOffset: number;
+  }): BrokerHAPort {
+    const { store, masterDriver, clientDriver, roles, learned, bootMaxOffset } = parts;
+    return {
+      haInfo: () => {
+        if (roles.role === "SLAVE") return null;
+        const { haServerAddr, brokerAddr } = this.#identity(roles);
+        return { masterHaAddress: haServerAddr, masterFlushOffset: bootMaxOffset, masterAddress: brokerAddr };
+      },
+      adoptMaster: ({ masterHaAddress, masterAddress }) => {
+        if (roles.role !== "SLAVE") return `This broker is a ${roles.role}, only a SLAVE adopts a master`;
+        if (masterAddress !== null) learned.set(masterHaAddress, masterAddress);
+        roles.adoptMasterAddress(masterHaAddress);
+        return null;
+      },
+      haRuntimeInfo: () => {
+        const info = masterDriver.service.runtimeInfo(this.#runtime.clock.monotonic());
+        if (info.master) return info;
+        const { masterAddress, transferredByteInSecond, lastReadTimestamp, lastWriteTimestamp } = clientDriver.status;
+        return {
+          ...info,
+          haClientRuntimeInfo: {
+            masterAddr: masterAddress,
+            transferredByteInSecond,
+            maxOffset: store.maxOffset,
+            lastReadTimestamp,
+            lastWriteTimestamp,
+            masterFlushOffset: 0,
+          },
+        };
+      },
+    };
+  }
+}
+
+/** Which remoting address goes with a master's HA address: as told by a NameServer or the master, else port - 1. */
+class LearnedMaster {
+  #haAddress: string | null = null;
+  #remotingAddress: string | null = null;
+
+  set(haAddress: string, remotingAddress: string): void {
+    this.#haAddress = haAddress;
+    this.#remotingAddress = remotingAddress;
+  }
+
+  remotingOf(haAddress: string): string {
+    if (haAddress === this.#haAddress && this.#remotingAddress !== null) return this.#remotingAddress;
+    const at = haAddress.lastIndexOf(":");
+    return `${haAddress.slice(0, at)}:${Number(haAddress.slice(at + 1)) - 1}`;
+  }
+}
+
+/** The job of Apache's `updateMasterHAServerAddrPeriodically`. */
+function learnFromNamesrv(
+  { haServerAddr, masterAddr }: RegisterBrokerResult,
+  parts: { learned: LearnedMaster; roles: RoleController; slaveSynchronize: SlaveSynchronize },
+): void {
+  const { learned, roles, slaveSynchronize } = parts;
+  if (roles.role !== "SLAVE") return;
+  if (haServerAddr !== null && masterAddr !== null) learned.set(haServerAddr, masterAddr);
+  if (haServerAddr !== null) roles.learnMasterAddress(haServerAddr, "NameServer");
+  const { masterAddress } = roles;
+  if (masterAddress !== null) slaveSynchronize.setMasterAddr(learned.remotingOf(masterAddress));
+}
+
+function loadManagers(options: ConfigManagerOptions): ConfigManagers {
+  const managers = {
+    topicConfigManager: new TopicConfigManager(options),
+    consumerOffsetManager: new ConsumerOffsetManager(options),
+    delayOffsetManager: new DelayOffsetManager(options),
+    subscriptionGroupManager: new SubscriptionGroupManager(options),
+    messageRequestModeManager: new MessageRequestModeManager(options),
+  };
+  for (const manager of Object.values(managers)) manager.load();
+  return managers;
+}
+
+function text(address: NetAddress): string {
+  return address.hostname.includes(":") ? `[${address.hostname}]:${address.port}` : `${address.hostname}:${address.port}`;
+}
+
+function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(":") + 1));
+}
+
+/** `brokerIP1` in a record; a name that is no IPv4 address is written as the loopback one. */
+function recordHost(ip: string, port: () => number): RecordHost {
+  const octets = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(ip)?.slice(1).map(Number) ?? [127, 0, 0, 1];
+  return {
+    address: new Uint8Array(octets),
+    get port() {
+      return port();
+    },
+  };
+}

@@ -1,0 +1,96 @@
+// The node's figures in the two shapes others read them in: Prometheus samples for /metrics, and the table of
+// GET_BROKER_RUNTIME_INFO for mqadmin and exporters.
+
+import type { MetricFigure } from "../admin/admin_port.ts";
+import type { Config } from "../config/schema.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { MessageStore } from "../store/message_store.ts";
+import type { HAClientDriver } from "./ha_client_driver.ts";
+import type { HAMasterDriver } from "./ha_master_driver.ts";
+import type { BrokerRuntimeInfo } from "./processors/ports.ts";
+import type { PutMessageService } from "./put_message_service.ts";
+import type { RemotingServer } from "./remoting_server.ts";
+import type { RoleController } from "./role_controller.ts";
+
+/** What the figures are taken from. */
+export interface FigureParts {
+  readonly config: Config;
+  readonly runtime: Runtime;
+  readonly store: MessageStore;
+  readonly masterDriver: HAMasterDriver;
+  readonly clientDriver: HAClientDriver;
+  readonly roles: RoleController;
+  readonly puts: PutMessageService;
+  readonly remotingServers: readonly RemotingServer[];
+}
+
+/** Samples for `/metrics` beside those of the status. */
+export function brokerFigures(parts: FigureParts): MetricFigure[] {
+  const { runtime, config, store, masterDriver, clientDriver, puts, remotingServers } = parts;
+  const node = { cluster: config.brokerClusterName, node_type: "broker", node_id: config.brokerName };
+  const figures: MetricFigure[] = [];
+  const add = (
+    type: "gauge" | "counter",
+    name: string,
+    help: string,
+    value: number,
+    labels: Record<string, string> = {},
+  ) => void figures.push({ name, help, type, labels: { ...node, ...labels }, value });
+
+  add("counter", "rocketmq_messages_in_total", "Messages put here", puts.counters.messages);
+  add("counter", "rocketmq_throughput_in_total", "Bytes of records put here", puts.counters.bytes);
+  for (const [status, count] of puts.counters.failures) {
+    add("counter", "twinlog_put_failures_total", "Puts answered with another status than PUT_OK", count, { status });
+  }
+  add("gauge", "twinlog_put_waiting", "Puts waiting for slaves", masterDriver.service.waitingPuts);
+  for (const [reason, count] of masterDriver.service.refusals.counts) {
+    add("counter", "twinlog_ha_connections_refused_total", "HA peers refused, by reason", count, { reason });
+  }
+  add("gauge", "twinlog_ha_guests", "HA connections that have not asked for anything yet",
+    masterDriver.service.connectionInfos(runtime.clock.monotonic()).filter((one) => one.slaveRequestOffset < 0).length);
+  for (const [event, count] of Object.entries(clientDriver.status.counters)) {
+    add("counter", "twinlog_ha_client_events_total", "What happened on the slave's side", count, { event });
+  }
+  remotingServers.forEach((server, at) => {
+    const port = at === 0 ? "main" : "vip";
+    add("counter", "twinlog_remoting_requests_total", "Remoting requests taken", server.requestCount, { port });
+    add("gauge", "twinlog_remoting_connections", "Open remoting connections", server.connectionCount, { port });
+    for (const [reason, count] of Object.entries(server.closeCounts)) {
+      add("counter", "twinlog_remoting_closed_total", "Remoting connections ended, by reason", count, { port, reason });
+    }
+  });
+  add("gauge", "rocketmq_storage_size", "Bytes of the commit log held", store.maxOffset - store.minOffset, {
+    storage_type: "local",
+    storage_medium: "disk",
+  });
+  const statistics = store.statistics();
+  add("gauge", "rocketmq_storage_disk_ratio", "Used share of the commit log's disk", statistics.commitLogDiskRatio);
+  const earliest = statistics.earliestMessageTimeStamp;
+  if (earliest >= 0) {
+    add("gauge", "rocketmq_storage_message_reserve_time", "Age of the oldest message, ms", runtime.clock.now() - earliest);
+  }
+  add("gauge", "twinlog_resident_memory_bytes", "Resident memory of the process", runtime.process.memory().residentBytes);
+  return figures;
+}
+
+/** The figures behind request 28. */
+export function brokerRuntimeInfo(parts: FigureParts, bootTimestamp: number): BrokerRuntimeInfo {
+  const { config, runtime, store, puts } = parts;
+  const { earliestMessageTimeStamp } = store.statistics();
+  return {
+    brokerActive: true,
+    bootTimestamp,
+    now: runtime.clock.now(),
+    commitLogMinOffset: store.minOffset,
+    commitLogMaxOffset: store.maxOffset,
+    dispatchBehindBytes: store.dispatchBehindBytes,
+    remainHowManyDataToFlush: store.maxOffset - store.flushedOffset,
+    earliestMessageTimeStamp,
+    commitLogPath: config.storePathCommitLog,
+    commitLogDisk: runtime.fs.diskUsage(config.storePathCommitLog),
+    consumeQueueDisk: runtime.fs.diskUsage(config.storePathRootDir),
+    putMessageTimesTotal: puts.counters.messages,
+    putMessageSizeTotal: puts.counters.bytes,
+    putMessageFailedTimes: [...puts.counters.failures.values()].reduce((sum, count) => sum + count, 0),
+  };
+}

@@ -1,0 +1,292 @@
+// Registration with the NameServers: one loop per NameServer, each on its own, so a dead one holds up nobody. It learns
+// from their answers where a slave's master is; what to do with that is the controller's.
+
+import { crc32 } from "node:zlib";
+import { startLoop, WakeUp } from "../base/async.ts";
+import { utf8 } from "../base/bytes.ts";
+import { RemotingError } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import { isJavaJsonObject, javaJsonObject, WIRE_FORMAT, writeJavaJson } from "../remoting/java_json.ts";
+import type { JavaJsonObject } from "../remoting/java_json.ts";
+import { splitAddressList } from "../remoting/remoting_address.ts";
+import { answerText, invokeErrorText, RemotingClient } from "../remoting/remoting_client.ts";
+import { createRequest, type RemotingCommand } from "../remoting/remoting_command.ts";
+import { RequestCode } from "../remoting/request_code.ts";
+import { ResponseCode } from "../remoting/response_code.ts";
+import type { Clock, Net } from "../runtime/runtime.ts";
+import { type DataVersion, dataVersionJson } from "./config_manager.ts";
+import { newTopicConfig, PermName } from "./topic_config_manager.ts";
+
+/** Configuration keys used here; read again at each registration. */
+export interface BrokerOuterAPIConfig {
+  /** `host:port;host:port`; null: no NameServer. Read once. */
+  readonly namesrvAddr: string | null;
+  readonly brokerClusterName: string;
+  readonly brokerName: string;
+  /** ms between registrations; held within 10,000 and 60,000 as Apache does. */
+  readonly registerNameServerPeriod: number;
+  /** ms one registration may take. */
+  readonly registerBrokerTimeoutMills: number;
+  /** `perm` bits all topics are and-ed with when it is not 6. */
+  readonly brokerPermission: number;
+}
+
+/** What the broker says of itself; asked at each registration, as a role change alters it. */
+export interface BrokerIdentity {
+  /** 0 for a master. */
+  readonly brokerId: number;
+  /** `brokerIP1:listenPort`: the key the NameServers know this broker by. */
+  readonly brokerAddr: string;
+  /** `brokerIP2:haListenPort`. */
+  readonly haServerAddr: string;
+}
+
+/** The topics to register: TopicConfigManager. */
+export interface RegisteredTopics {
+  readonly dataVersion: DataVersion;
+  readonly topicConfigTable: JavaJsonObject;
+}
+
+/** What the NameServers know of this broker's master; null where they know none. A master gets nulls. */
+export interface RegisterBrokerResult {
+  readonly haServerAddr: string | null;
+  readonly masterAddr: string | null;
+}
+
+/** What a {@link BrokerOuterAPI} needs. */
+export interface BrokerOuterAPIOptions {
+  readonly net: Net;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly config: BrokerOuterAPIConfig;
+  readonly identity: () => BrokerIdentity;
+  readonly topics: RegisteredTopics;
+  /** Told after each registration that succeeded, with the first known master over all NameServers. */
+  readonly onRegistered: (result: RegisterBrokerResult) => void;
+}
+
+/** State of one NameServer, for `/ha` and the log. */
+export interface NamesrvState {
+  readonly address: string;
+  /** Whether the last registration succeeded; null before the first one ended. */
+  readonly registered: boolean | null;
+  /** Why not. */
+  readonly error: string | null;
+}
+
+/** After the first registration, as Apache has it. */
+const SECOND_REGISTRATION_MS = 10_000;
+/** Wait after a failure; doubled up to the period. */
+const RETRY_MS = 1000;
+/** Limit of UNREGISTER_BROKER, so that a clean stop stays quick. */
+const UNREGISTER_TIMEOUT_MS = 1500;
+
+interface Namesrv {
+  readonly address: string;
+  readonly wake: WakeUp;
+  registered: boolean | null;
+  error: string | null;
+  result: RegisterBrokerResult | null;
+  /** Its connection ended after a registration that succeeded. */
+  lost: boolean;
+  loop: Promise<void>;
+}
+
+/** Mirrors Apache's `BrokerOuterAPI` and the registering part of its `BrokerController`. */
+export class BrokerOuterAPI {
+  readonly #options: BrokerOuterAPIOptions;
+  readonly #client: RemotingClient;
+  #namesrvs: Namesrv[] = [];
+  #running = false;
+
+  constructor(options: BrokerOuterAPIOptions) {
+    this.#options = options;
+    this.#client = new RemotingClient({
+      net: options.net,
+      clock: options.clock,
+      onConnectionClosed: (address) => this.#onConnectionLost(address),
+    });
+  }
+
+  /** Starts registering with every address of `namesrvAddr`; with none it does nothing. Does not wait for answers. */
+  start(): void {
+    if (this.#running) return;
+    this.#running = true;
+    const addresses = splitAddressList(this.#options.config.namesrvAddr ?? "");
+    this.#namesrvs = addresses.map((address) => ({
+      address,
+      wake: new WakeUp(),
+      registered: null,
+      error: null,
+      result: null,
+      lost: false,
+      loop: Promise.resolve(),
+    }));
+    for (const namesrv of this.#namesrvs) {
+      namesrv.loop = startLoop(
+        () => this.#run(namesrv),
+        (error) =>
+          this.#options.logger.error("Registering stopped", { namesrv: namesrv.address, error: String(error) }),
+      );
+    }
+  }
+
+  /** Registers with every NameServer now: after a role change, or a change of the topics. */
+  registerBrokerAll(): void {
+    for (const namesrv of this.#namesrvs) namesrv.wake.notify();
+  }
+
+  /** Takes the broker out of every NameServer that answers (each has 1.5 s), and closes. */
+  async stop(): Promise<void> {
+    if (!this.#running) return;
+    this.#running = false;
+    const request = this.#unregisterRequest();
+    await Promise.all(this.#namesrvs.map(async ({ address, registered }) => {
+      if (registered !== true) return;
+      try {
+        await this.#client.invoke(address, request, UNREGISTER_TIMEOUT_MS);
+      } catch (error) {
+        this.#options.logger.warn("Can't unregister", { namesrv: address, error: invokeErrorText(error) });
+      }
+    }));
+    this.#client.close();
+    this.registerBrokerAll();
+    await Promise.all(this.#namesrvs.map((one) => one.loop));
+  }
+
+  /** How registering stands, by NameServer. */
+  namesrvStates(): NamesrvState[] {
+    return this.#namesrvs.map(({ address, registered, error }) => ({ address, registered, error }));
+  }
+
+  async #run(namesrv: Namesrv): Promise<void> {
+    const { clock } = this.#options;
+    let firstDone = false;
+    let retryMs = RETRY_MS;
+    while (this.#running) {
+      const ok = await this.#register(namesrv);
+      if (!this.#running) return;
+      const period = Math.max(10_000, Math.min(60_000, this.#options.config.registerNameServerPeriod));
+      const waitMs = ok ? (firstDone ? period : SECOND_REGISTRATION_MS) : retryMs;
+      retryMs = ok ? RETRY_MS : Math.min(2 * retryMs, period);
+      firstDone ||= ok;
+      await namesrv.wake.wait(clock, waitMs);
+      if (!namesrv.lost) continue;
+      // Soon, but not at once: a NameServer that answers and hangs up must not become a busy loop.
+      namesrv.lost = false;
+      await namesrv.wake.wait(clock, RETRY_MS);
+    }
+  }
+
+  /** A NameServer drops the route with the connection, so a lost one is made again soon. */
+  #onConnectionLost(address: string): void {
+    const namesrv = this.#namesrvs.find((one) => one.address === address);
+    if (namesrv === undefined || namesrv.registered !== true) return;
+    namesrv.lost = true;
+    namesrv.wake.notify();
+  }
+
+  /** One registration; says a change from working to failing and back, once. */
+  async #register(namesrv: Namesrv): Promise<boolean> {
+    const { logger, config } = this.#options;
+    const request = this.#registerRequest();
+    try {
+      const answer = await this.#client.invoke(namesrv.address, request, config.registerBrokerTimeoutMills);
+      if (answer.code !== ResponseCode.SUCCESS) {
+        throw new RemotingError(answer.code, `Answered with ${answerText(answer)}`);
+      }
+      if (this.#running && namesrv.registered !== true) {
+        logger.info("Registered with the NameServer", { namesrv: namesrv.address });
+      }
+      namesrv.registered = true;
+      namesrv.error = null;
+      namesrv.result = {
+        haServerAddr: answer.extFields.get("haServerAddr") ?? null,
+        masterAddr: answer.extFields.get("masterAddr") ?? null,
+      };
+    } catch (error) {
+      const text = invokeErrorText(error);
+      if (this.#running && namesrv.registered !== false) {
+        logger.warn("Can't register with the NameServer, trying again", { namesrv: namesrv.address, error: text });
+      }
+      namesrv.registered = false;
+      namesrv.error = text;
+      // What it said before is no longer known to hold.
+      namesrv.result = null;
+      return false;
+    }
+    if (this.#running) this.#options.onRegistered(this.#combinedResult());
+    return true;
+  }
+
+  /** The first NameServer, in their configured order, that knows the master. */
+  #combinedResult(): RegisterBrokerResult {
+    const results = this.#namesrvs.map((one) => one.result).filter((result) => result !== null);
+    return {
+      haServerAddr: results.find((result) => result.haServerAddr !== null)?.haServerAddr ?? null,
+      masterAddr: results.find((result) => result.masterAddr !== null)?.masterAddr ?? null,
+    };
+  }
+
+  #registerRequest(): RemotingCommand {
+    const { config, identity } = this.#options;
+    const { brokerId, brokerAddr, haServerAddr } = identity();
+    const body = utf8.encode(writeJavaJson(this.#registerBody(), WIRE_FORMAT));
+    return createRequest(RequestCode.REGISTER_BROKER, {
+      brokerAddr,
+      brokerId,
+      brokerName: config.brokerName,
+      clusterName: config.brokerClusterName,
+      haServerAddr,
+      compressed: false,
+      // Present as in 5.x: absent would make the NameServer treat us as a 4.9 broker.
+      enableActingMaster: false,
+      bodyCrc32: crc32(body) & 0x7fff_ffff,
+    }, body);
+  }
+
+  /** RegisterBrokerBody of Apache, its maps of static topics left empty. */
+  #registerBody(): JavaJsonObject {
+    const { topics, config } = this.#options;
+    const topicConfigTable = javaJsonObject();
+    for (const [topic, topicConfig] of Object.entries(topics.topicConfigTable)) {
+      if (!isJavaJsonObject(topicConfig)) continue;
+      topicConfigTable[topic] = masked(topicConfig, config.brokerPermission);
+    }
+    // A 5.x NameServer refuses a broker it does not know when it brings exactly one topic. Every Apache broker has
+    // this one, and no client may send to it.
+    if (Object.keys(topicConfigTable).length === 1) {
+      topicConfigTable.SELF_TEST_TOPIC ??= newTopicConfig("SELF_TEST_TOPIC", 1);
+      topicConfigTable.OFFSET_MOVED_EVENT ??= newTopicConfig("OFFSET_MOVED_EVENT", 1);
+    }
+    return javaJsonObject({
+      filterServerList: [],
+      topicConfigSerializeWrapper: javaJsonObject({
+        dataVersion: dataVersionJson(topics.dataVersion),
+        mappingDataVersion: dataVersionJson({ stateVersion: 0, timestamp: 0, counter: 0 }),
+        topicConfigTable,
+        topicQueueMappingDetailMap: javaJsonObject(),
+        topicQueueMappingInfoMap: javaJsonObject(),
+      }),
+    });
+  }
+
+  #unregisterRequest(): RemotingCommand {
+    const { config, identity } = this.#options;
+    const { brokerId, brokerAddr } = identity();
+    return createRequest(RequestCode.UNREGISTER_BROKER, {
+      brokerAddr,
+      brokerId,
+      brokerName: config.brokerName,
+      clusterName: config.brokerClusterName,
+    });
+  }
+}
+
+function masked(topicConfig: JavaJsonObject, brokerPermission: number): JavaJsonObject {
+  const all = PermName.READ | PermName.WRITE;
+  if ((brokerPermission & all) === all || typeof topicConfig.perm !== "number") return topicConfig;
+  const copy = javaJsonObject(topicConfig);
+  copy.perm = topicConfig.perm & brokerPermission;
+  return copy;
+}

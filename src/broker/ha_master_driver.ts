@@ -1,0 +1,267 @@
+// The master's side of replication on a machine: the listening socket (the job of Apache's AcceptSocketService), one
+// read loop and one write loop per connection, and one timer. Every decision is HAService's and HAConnection's; this
+// file carries bytes between sockets and the log and tells the service what happened and when.
+
+import { deferred, sleep, startLoop, WakeUp } from "../base/async.ts";
+import { assert, errorMessage, IoError } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import { TRANSFER_HEADER_SIZE, writeTransferHeader } from "../ha/frames.ts";
+import type { HAConnection } from "../ha/ha_connection.ts";
+import type { HAConnectionStateNotificationRequest } from "../ha/ha_connection_state.ts";
+import type { BrokerRole, HAService, ReplicationStatus } from "../ha/ha_service.ts";
+import type { ReplicaLog } from "../ha/replica_log.ts";
+import type { Clock, Connection, Listener, Net, NetAddress, Timer } from "../runtime/runtime.ts";
+import { TransferBufferPool } from "./transfer_buffer_pool.ts";
+
+/**
+ * After so many bytes in a row a write loop lets the rest of the process run: a socket with room takes every write at
+ * once, and a fast slave would keep the event loop for itself.
+ */
+const BYTES_BEFORE_YIELD = 8 * 1024 * 1024;
+
+/** Wait after a failed accept (out of descriptors, mostly), ms. */
+const ACCEPT_RETRY_MS = 1000;
+
+/** Drives an {@link HAService}. Can be started again after a stop. */
+export class HAMasterDriver {
+  readonly service: HAService;
+  readonly #net: Net;
+  readonly #clock: Clock;
+  readonly #log: ReplicaLog;
+  readonly #logger: Logger;
+  readonly #onFatal: (error: unknown) => void;
+  readonly #buffers = new TransferBufferPool();
+  readonly #loops = new Set<Promise<void>>();
+  #listener: Listener | null = null;
+  #stopListening: WakeUp | null = null;
+  #unsubscribe: (() => void) | null = null;
+  #timer: Timer | null = null;
+  #timerAt = 0;
+
+  /** `onFatal` hears of a bug in a loop; the node should stop. */
+  constructor(parts: {
+    net: Net;
+    clock: Clock;
+    log: ReplicaLog;
+    service: HAService;
+    logger: Logger;
+    onFatal: (error: unknown) => void;
+  }) {
+    this.service = parts.service;
+    this.#net = parts.net;
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#logger = parts.logger;
+    this.#onFatal = parts.onFatal;
+  }
+
+  /** What is bound; null while stopped. */
+  get address(): NetAddress | null {
+    return this.#listener?.address ?? null;
+  }
+
+  /** Binds and serves. Throws {@link IoError} when it can't bind; then nothing has started. */
+  async start(bind: { hostname: string; port: number }): Promise<NetAddress> {
+    assert(this.#listener === null, "HA driver started twice");
+    const listener = await this.#net.listen(bind);
+    this.#listener = listener;
+    this.#stopListening = new WakeUp();
+    this.#run(() => this.#acceptLoop(listener));
+    this.service.start(this.#now());
+    this.#unsubscribe = this.#log.onGrow(() => this.service.onLogGrew(this.#now()));
+    this.#armFromService();
+    return listener.address;
+  }
+
+  /** Closes the port, then every connection; waiting puts end with FLUSH_SLAVE_TIMEOUT. Idempotent. */
+  async stop(): Promise<void> {
+    this.#listener?.close();
+    this.#listener = null;
+    this.#stopListening?.notify();
+    this.#unsubscribe?.();
+    this.#unsubscribe = null;
+    this.service.stop(this.#now());
+    this.#timer?.cancel();
+    this.#timer = null;
+    await Promise.all([...this.#loops]);
+  }
+
+  /** The node's role has changed; connections stay. */
+  setRole(role: BrokerRole): void {
+    this.service.setRole(role, this.#now());
+    this.#armFromService();
+  }
+
+  /** Closes every connection: call it before the log is cut or replaced (`--resync`), so that none reads across it. */
+  dropConnections(reason: string): void {
+    this.service.dropConnections(reason, this.#now());
+  }
+
+  /**
+   * The replication status of a put that ends at `nextOffset`, as soon as it is known: at once unless a SYNC_MASTER's
+   * put has to wait, `slaveTimeout` at the latest. Asked in the same turn as the append.
+   */
+  handleHA(nextOffset: number, waitStoreMsgOK: boolean): ReplicationStatus | Promise<ReplicationStatus> {
+    const { promise, resolve } = deferred<ReplicationStatus>();
+    const status = this.service.handleHA(nextOffset, waitStoreMsgOK, resolve, this.#now());
+    if (status !== null) return status;
+    this.#arm(this.service.waitingPutsDeadline);
+    return promise;
+  }
+
+  /** Resolves true once a connection of that peer is in the state, false when the wait fails or another replaces it. */
+  waitForState(request: HAConnectionStateNotificationRequest): Promise<boolean> {
+    const { promise, resolve } = deferred<boolean>();
+    this.service.notifications.setRequest(request, resolve, this.#now());
+    this.#arm(this.service.notifications.nextDeadline());
+    return promise;
+  }
+
+  async #acceptLoop(listener: Listener): Promise<void> {
+    const stopped = this.#stopListening!;
+    while (this.#listener === listener) {
+      try {
+        const socket = await listener.accept();
+        if (socket === null) return;
+        if (this.#listener === listener) this.#serve(socket);
+        else socket.close();
+      } catch (error) {
+        if (!(error instanceof IoError)) throw error;
+        this.#logger.warn(`Accept on the HA port failed: ${error.message}`, { retryMs: ACCEPT_RETRY_MS });
+        await stopped.wait(this.#clock, ACCEPT_RETRY_MS);
+      }
+    }
+  }
+
+  #serve(socket: Connection): void {
+    const wakeUp = new WakeUp();
+    const port = {
+      wake: () => wakeUp.notify(),
+      close: () => {
+        socket.close();
+        wakeUp.notify();
+      },
+    };
+    const now = this.#now();
+    const connection = this.service.accept(socket.remoteAddress, port, now);
+    if (connection === null) return socket.close();
+    this.#arm(connection.nextDeadline(now));
+    this.#run(() => this.#readLoop(socket, connection));
+    this.#run(() => this.#writeLoop(socket, connection, wakeUp));
+  }
+
+  async #readLoop(socket: Connection, connection: HAConnection): Promise<void> {
+    try {
+      while (connection.closeReason === null) {
+        const bytes = await socket.read();
+        if (bytes === null) break;
+        const now = this.#now();
+        this.service.onBytes(connection, bytes, now);
+        // The first report starts the heartbeats; later ones only move deadlines away.
+        if (connection.closeReason === null) this.#arm(connection.nextDeadline(now));
+      }
+      this.service.close(connection, "peerClosed", this.#now());
+    } catch (error) {
+      this.#onSocketError(connection, error);
+    }
+  }
+
+  async #writeLoop(socket: Connection, connection: HAConnection, wakeUp: WakeUp): Promise<void> {
+    let bytesInRow = 0;
+    try {
+      while (connection.closeReason === null) {
+        const transfer = connection.takeTransfer(this.#now());
+        if (transfer === null) {
+          this.#arm(connection.nextDeadline(this.#now()));
+          bytesInRow = 0;
+          await wakeUp.wait(this.#clock, null);
+          continue;
+        }
+        bytesInRow += await this.#send(socket, connection, transfer.offset, transfer.size);
+        if (bytesInRow < BYTES_BEFORE_YIELD) continue;
+        bytesInRow = 0;
+        await sleep(this.#clock, 0);
+      }
+    } catch (error) {
+      this.#onSocketError(connection, error);
+    }
+  }
+
+  /** Reads the range behind the header's place and writes both at once; returns the bytes written. */
+  async #send(socket: Connection, connection: HAConnection, offset: number, sizeAsked: number): Promise<number> {
+    const buffer = this.#buffers.take(TRANSFER_HEADER_SIZE + sizeAsked);
+    let reusable = false;
+    try {
+      const bodyEnd = Math.min(TRANSFER_HEADER_SIZE + sizeAsked, buffer.length);
+      let size = 0;
+      if (sizeAsked > 0) {
+        const read = this.#read(connection, offset, buffer.subarray(TRANSFER_HEADER_SIZE, bodyEnd));
+        size = typeof read === "number" ? read : await read;
+      }
+      reusable = true;
+      if (connection.closeReason !== null) return 0; // closed, or the log cut, while the disk was asked
+      if (sizeAsked > 0 && size === 0) {
+        connection.onNotHeld();
+        return 0;
+      }
+      connection.onTransferStarted(size, this.#now());
+      writeTransferHeader(buffer, 0, offset, size);
+      reusable = false;
+      await socket.write(buffer.subarray(0, TRANSFER_HEADER_SIZE + size));
+      reusable = true;
+      connection.onTransferWritten(this.#now());
+      return TRANSFER_HEADER_SIZE + size;
+    } finally {
+      this.#buffers.give(buffer, reusable);
+    }
+  }
+
+  /** `ReplicaLog.read`, with a failing disk turned into the end of this connection. */
+  #read(connection: HAConnection, offset: number, target: Uint8Array): number | Promise<number> {
+    const failed = (error: unknown): number => {
+      if (!(error instanceof IoError)) throw error;
+      this.service.onReadFailed(connection, `Log can't be read at ${offset}: ${error.message}`, this.#now());
+      return 0;
+    };
+    try {
+      const read = this.#log.read(offset, target);
+      return typeof read === "number" ? read : read.catch(failed);
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #onSocketError(connection: HAConnection, error: unknown): void {
+    if (!(error instanceof IoError)) this.#onFatal(error);
+    this.service.close(connection, error instanceof IoError ? error.kind : errorMessage(error), this.#now());
+  }
+
+  #run(loop: () => Promise<void>): void {
+    const running = startLoop(loop, this.#onFatal);
+    this.#loops.add(running);
+    running.then(() => this.#loops.delete(running));
+  }
+
+  #now(): number {
+    return this.#clock.monotonic();
+  }
+
+  #armFromService(): void {
+    this.#arm(this.service.nextDeadline(this.#now()));
+  }
+
+  /** Makes sure the timer fires by `deadline`. It may fire with nothing to do, never too late. */
+  #arm(deadline: number | null): void {
+    if (deadline === null || this.#listener === null) return;
+    if (this.#timer !== null) {
+      if (this.#timerAt <= deadline) return;
+      this.#timer.cancel();
+    }
+    this.#timerAt = deadline;
+    this.#timer = this.#clock.setTimer(Math.max(Math.ceil(deadline - this.#now()), 0), () => {
+      this.#timer = null;
+      this.service.onTick(this.#now());
+      this.#armFromService();
+    });
+  }
+}

@@ -1,0 +1,230 @@
+// What this node is, and how it becomes something else at run time: slave to master and back, another master to follow.
+// One change at a time, each step either done or refused with its reason; no byte of the log is touched by any of them.
+
+import { errorMessage } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import type { BrokerRole } from "../config/schema.ts";
+import type { Clock } from "../runtime/runtime.ts";
+import type { HAClientDriver, HAClientStatus } from "./ha_client_driver.ts";
+import type { RoleFile } from "./role_file.ts";
+
+/** A change that was asked for; see {@link RoleController.switchRole}. */
+export interface RoleChange {
+  readonly role: BrokerRole;
+  readonly brokerId?: number;
+  readonly masterAddress?: string;
+  readonly force?: boolean;
+}
+
+/** Done, or why not. */
+export type RoleOutcome = { readonly type: "done" } | { readonly type: "refused"; readonly reason: string };
+
+/** What a role change does to the rest of the node. */
+export interface RoleParts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly file: RoleFile;
+  readonly client: HAClientDriver;
+  /** The store's side: queue offsets rebuilt and writable, or puts refused. */
+  readonly setStoreRole: (role: "master" | "slave") => Promise<void>;
+  /** Replication's side: which puts wait for what. */
+  readonly setReplicationRole: (role: BrokerRole) => void;
+  /** Puts are taken again after a change, whatever held them off. */
+  readonly unfence: () => void;
+  /** Slaves copy their master's tables, masters do not. */
+  readonly onChanged: () => void;
+}
+
+/** A master heard within so long, ms, is alive: promoting beside it would make two. */
+const MASTER_ALIVE_MS = 10_000;
+const DONE: RoleOutcome = { type: "done" };
+
+/** Apache changes the role of a default-HA broker by a restart only. */
+export class RoleController {
+  readonly #parts: RoleParts;
+  #role: BrokerRole;
+  #brokerId: number;
+  #masterAddress: string | null;
+  /** An address given by an operator stays, whatever a NameServer says. */
+  #addressIsGiven: boolean;
+  /** Whether the log's end was seen to be its master's, and nothing since says otherwise. */
+  #endVerified = false;
+  #changing: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    parts: RoleParts,
+    initial: { role: BrokerRole; brokerId: number; masterAddress: string | null },
+  ) {
+    this.#parts = parts;
+    this.#role = initial.role;
+    this.#brokerId = initial.brokerId;
+    this.#masterAddress = initial.masterAddress;
+    this.#addressIsGiven = initial.masterAddress !== null;
+    parts.client.onStateChange((status) => this.#onClientState(status));
+  }
+
+  get role(): BrokerRole {
+    return this.#role;
+  }
+
+  /** 0 for a master. */
+  get brokerId(): number {
+    return this.#brokerId;
+  }
+
+  /** HA address a slave follows; a master keeps the one it would follow. */
+  get masterAddress(): string | null {
+    return this.#masterAddress;
+  }
+
+  /** Puts the initial role in force. Replication and the store must be running. */
+  async start(): Promise<void> {
+    const { client, setStoreRole, setReplicationRole, onChanged } = this.#parts;
+    setReplicationRole(this.#role);
+    await setStoreRole(this.#role === "SLAVE" ? "slave" : "master");
+    if (this.#role === "SLAVE") {
+      client.updateMasterAddress(this.#masterAddress);
+      client.start();
+    }
+    onChanged();
+  }
+
+  /** Waits for a change in progress and ends the slave's side. */
+  async stop(): Promise<void> {
+    await this.#changing.catch(() => undefined);
+    await this.#parts.client.stop();
+  }
+
+  /** Switches the role and saves it; resolves once the new role is in force. */
+  switchRole(change: RoleChange): Promise<RoleOutcome> {
+    return this.#oneAtATime(() => change.role === "SLAVE" ? this.#toSlave(change) : this.#toMaster(change));
+  }
+
+  /** Follows another master, or none, and saves it. Refused on a master. */
+  updateMasterAddress(address: string | null): Promise<RoleOutcome> {
+    return this.#oneAtATime(async () => {
+      if (this.#role !== "SLAVE") return refused(`Role is ${this.#role}, only a SLAVE follows a master`);
+      this.#addressIsGiven = true;
+      this.#follow(address);
+      this.#save();
+      return DONE;
+    });
+  }
+
+  /** A NameServer, or a peer by request 906, names the master. Not saved; an operator's own choice stays. */
+  learnMasterAddress(address: string, source: string): void {
+    if (this.#role !== "SLAVE" || this.#addressIsGiven || address === this.#masterAddress) return;
+    this.#parts.logger.info("Learned the master's HA address", { masterAddress: address, source });
+    this.#follow(address);
+  }
+
+  /** {@link learnMasterAddress} from a peer that speaks for an operator (906): it wins over what was given. */
+  adoptMasterAddress(address: string): void {
+    if (address === this.#masterAddress) return;
+    this.#parts.logger.info("Told to follow another master", { masterAddress: address });
+    this.#follow(address);
+  }
+
+  async #toMaster(change: RoleChange): Promise<RoleOutcome> {
+    const { client, logger, setStoreRole, setReplicationRole } = this.#parts;
+    if (change.masterAddress !== undefined) return refused("masterAddress is given, wanted for a SLAVE only");
+    if (change.brokerId !== undefined && change.brokerId !== 0) {
+      return refused(`brokerId is ${change.brokerId}, wanted 0 for a master`);
+    }
+    const before = this.#role;
+    if (before === "SLAVE") {
+      const objection = change.force === true ? null : this.#objectionToPromotion();
+      if (objection !== null) return refused(objection);
+      // Once this resolves nothing is appended by replication any more, so the log's end stands still.
+      await client.stop();
+      try {
+        await setStoreRole("master");
+      } catch (error) {
+        client.start();
+        return refused(`Promotion failed, still a SLAVE: ${errorMessage(error)}`);
+      }
+    }
+    this.#role = change.role;
+    this.#brokerId = 0;
+    setReplicationRole(change.role);
+    this.#finish();
+    logger.info(`Role switched from ${before} to ${change.role}`, { brokerId: 0, forced: change.force === true });
+    return DONE;
+  }
+
+  async #toSlave(change: RoleChange): Promise<RoleOutcome> {
+    const { client, logger, setStoreRole, setReplicationRole } = this.#parts;
+    const before = this.#role;
+    const brokerId = change.brokerId ?? (this.#brokerId > 0 ? this.#brokerId : 1);
+    if (brokerId < 1) return refused(`brokerId is ${brokerId}, wanted 1 or more for a SLAVE`);
+    const address = change.masterAddress ?? this.#masterAddress;
+    if (address === null) return refused("A SLAVE needs masterAddress: none is given, configured or learned");
+    if (before !== "SLAVE") {
+      await setStoreRole("slave");
+      setReplicationRole("SLAVE");
+      this.#endVerified = false;
+    }
+    this.#role = "SLAVE";
+    this.#brokerId = brokerId;
+    this.#addressIsGiven ||= change.masterAddress !== undefined;
+    this.#follow(address);
+    if (before !== "SLAVE") client.start();
+    this.#finish();
+    logger.info(`Role switched from ${before} to SLAVE`, { brokerId, masterAddress: address });
+    return DONE;
+  }
+
+  #objectionToPromotion(): string | null {
+    const { client, clock } = this.#parts;
+    const status = client.status;
+    const silentMs = clock.now() - status.lastReadTimestamp;
+    if (status.lastReadTimestamp > 0 && silentMs < MASTER_ALIVE_MS) {
+      return `Master ${status.masterAddress} was heard ${silentMs} ms ago, wanted ${MASTER_ALIVE_MS} ms of silence; ` +
+        "stop it first, use switchover, or give force";
+    }
+    if (!this.#endVerified && status.maxOffset > 0) {
+      const why = status.reason === "" ? `state is ${status.state}` : status.reason;
+      return `The log's end at ${status.maxOffset} is unverified (${why}); give force to promote it as it is`;
+    }
+    return null;
+  }
+
+  #onClientState(status: HAClientStatus): void {
+    if (status.state === "following") this.#endVerified = true;
+    if (status.state === "diverged" || status.state === "hole" || status.state === "unverified") this.#endVerified = false;
+  }
+
+  #follow(address: string | null): void {
+    this.#masterAddress = address;
+    this.#parts.client.updateMasterAddress(address);
+    this.#parts.onChanged();
+  }
+
+  #finish(): void {
+    this.#parts.unfence();
+    this.#save();
+    this.#parts.onChanged();
+  }
+
+  /** The change is in force already; a disk that refuses the note is worth an error line, not a half-done switch. */
+  #save(): void {
+    try {
+      const masterAddress = this.#role === "SLAVE" ? this.#masterAddress : null;
+      this.#parts.file.save({ brokerRole: this.#role, brokerId: this.#brokerId, masterAddress });
+    } catch (error) {
+      this.#parts.logger.error(
+        `Can't save the role in "${this.#parts.file.path}": ${errorMessage(error)}; a restart will go by the flags`,
+      );
+    }
+  }
+
+  #oneAtATime(change: () => Promise<RoleOutcome>): Promise<RoleOutcome> {
+    const next = this.#changing.catch(() => undefined).then(change);
+    this.#changing = next;
+    return next;
+  }
+}
+
+function refused(reason: string): RoleOutcome {
+  return { type: "refused", reason };
+}

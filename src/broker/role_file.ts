@@ -1,0 +1,63 @@
+// config/twinlogRole.json: the role a node was switched to at run time, which wins over its flags at the next start. A
+// promoted slave must not wake up demoted. Written atomically; a file that can't be read stops the start.
+
+import { errorMessage, StoreError } from "../base/errors.ts";
+import { utf8 } from "../base/bytes.ts";
+import type { BrokerRole } from "../config/schema.ts";
+import type { FileSystem } from "../runtime/runtime.ts";
+
+/** What is saved. */
+export interface SavedRole {
+  readonly brokerRole: BrokerRole;
+  /** 0 for a master. */
+  readonly brokerId: number;
+  /** HA `host:port` a slave follows; null: what is configured or learned. */
+  readonly masterAddress: string | null;
+}
+
+const ROLES: readonly string[] = ["ASYNC_MASTER", "SYNC_MASTER", "SLAVE"];
+
+/** Reads and writes the file. */
+export class RoleFile {
+  readonly path: string;
+  readonly #fs: FileSystem;
+  readonly #directory: string;
+
+  /** `directory` is the store's `config/`. */
+  constructor(fs: FileSystem, directory: string) {
+    this.#fs = fs;
+    this.#directory = directory;
+    this.path = `${directory}/twinlogRole.json`;
+  }
+
+  /** The saved role, null when none was saved. Throws {@link StoreError} for a file that makes no sense. */
+  load(): SavedRole | null {
+    const bytes = this.#fs.readFile(this.path);
+    if (bytes === null) return null;
+    try {
+      const { brokerRole, brokerId, masterAddress = null } = JSON.parse(utf8.decode(bytes)) as Partial<SavedRole>;
+      if (!ROLES.includes(brokerRole as string)) throw new Error(`brokerRole is ${JSON.stringify(brokerRole)}`);
+      if (!Number.isSafeInteger(brokerId) || brokerId! < 0) throw new Error(`brokerId is ${JSON.stringify(brokerId)}`);
+      return { brokerRole: brokerRole!, brokerId: brokerId!, masterAddress };
+    } catch (error) {
+      throw new StoreError(
+        `Can't read the saved role in "${this.path}": ${errorMessage(error)}; remove the file, or start with --force-role`,
+      );
+    }
+  }
+
+  /** Writes it durably. Throws {@link IoError}. */
+  save(role: SavedRole): void {
+    this.#fs.makeDirectory(this.#directory);
+    const temporary = `${this.path}.tmp`;
+    this.#fs.writeFile(temporary, utf8.encode(JSON.stringify(role, null, 2) + "\n"));
+    const file = this.#fs.open(temporary, "write");
+    try {
+      file.syncBlocking();
+    } finally {
+      file.close();
+    }
+    this.#fs.rename(temporary, this.path);
+    this.#fs.syncDirectory(this.#directory);
+  }
+}

@@ -1,0 +1,232 @@
+// A slave's copy of its master's tables: topics, consumer offsets, delay offsets, groups, consume modes. They are asked
+// for over remoting, checked, replaced whole and persisted; the log itself comes over HA and is none of its business.
+
+import { startLoop, WakeUp } from "../base/async.ts";
+import { utf8 } from "../base/bytes.ts";
+import { errorMessage, ProtocolError, RemotingError } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import { isJavaJsonObject, type JavaJsonObject, parseJavaJson } from "../remoting/java_json.ts";
+import { vipAddress } from "../remoting/remoting_address.ts";
+import { answerText, type RemotingClient } from "../remoting/remoting_client.ts";
+import { createRequest } from "../remoting/remoting_command.ts";
+import { RequestCode } from "../remoting/request_code.ts";
+import { ResponseCode } from "../remoting/response_code.ts";
+import type { Clock } from "../runtime/runtime.ts";
+import type { ConfigManager } from "./config_manager.ts";
+import type {
+  ConsumerOffsetManager,
+  DelayOffsetManager,
+  MessageRequestModeManager,
+} from "./consumer_offset_manager.ts";
+import type { SubscriptionGroupManager } from "./subscription_group_manager.ts";
+import type { TopicConfigManager } from "./topic_config_manager.ts";
+
+/** The tables a slave copies and a master hands out. */
+export interface ConfigManagers {
+  readonly topicConfigManager: TopicConfigManager;
+  readonly consumerOffsetManager: ConsumerOffsetManager;
+  readonly delayOffsetManager: DelayOffsetManager;
+  readonly subscriptionGroupManager: SubscriptionGroupManager;
+  readonly messageRequestModeManager: MessageRequestModeManager;
+}
+
+/** What a {@link SlaveSynchronize} needs. */
+export interface SlaveSynchronizeOptions {
+  readonly client: RemotingClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly managers: ConfigManagers;
+  /** Read again before each wait. `slaveSyncIntervalMs` is our own key; Apache has 10 s (4.9) or 60 s (5.x). */
+  readonly config: { readonly slaveSyncIntervalMs: number };
+  /** This broker's own `host:port`: it never copies from itself. */
+  readonly ownAddress: () => string;
+}
+
+/** How the copying stands. */
+export interface SlaveSynchronizeStatus {
+  readonly masterAddr: string | null;
+  /** Unix ms of the last round in which every table came; null before the first. */
+  readonly lastSuccess: number | null;
+  /** What went wrong in the last round, by table. */
+  readonly errors: Readonly<Record<string, string>>;
+}
+
+/** First copy after the start, and limit of one request, as in Apache 4.9. */
+const FIRST_SYNC_MS = 3000;
+const REQUEST_TIMEOUT_MS = 3000;
+
+interface Step {
+  readonly name: string;
+  readonly code: number;
+  /** Asked of the VIP port: Apache's slaves do, and a master must serve it there. */
+  readonly vip: boolean;
+  /** A 4.9 master does not know the request: failing is no news. */
+  readonly optional: boolean;
+  /** Member of the body that must be there. */
+  readonly table: string;
+  readonly manager: ConfigManager;
+  readonly adopt: (body: JavaJsonObject) => void;
+}
+
+/** Mirrors Apache's `SlaveSynchronize`; it differs in replacing each table in one step. */
+export class SlaveSynchronize {
+  readonly #options: SlaveSynchronizeOptions;
+  readonly #steps: readonly Step[];
+  #masterAddr: string | null = null;
+  /** The running loop's own; null while stopped. */
+  #wake: WakeUp | null = null;
+  /** Counts starts, stops and changes of address: an answer of an earlier one is dropped. */
+  #generation = 0;
+  #persisting: Promise<void> = Promise.resolve();
+  #lastSuccess: number | null = null;
+  #errors: Record<string, string> = {};
+  #onDemand: (() => void)[] = [];
+
+  constructor(options: SlaveSynchronizeOptions) {
+    this.#options = options;
+    this.#steps = stepsOf(options.managers);
+  }
+
+  /** The master's remoting address (`host:port`); null pauses the copying. A new one is asked at once. */
+  setMasterAddr(address: string | null): void {
+    if (address === this.#masterAddr) return;
+    this.#masterAddr = address;
+    this.#generation++;
+    this.#errors = {};
+    if (address !== null) this.#wake?.notify();
+  }
+
+  get status(): SlaveSynchronizeStatus {
+    return { masterAddr: this.#masterAddr, lastSuccess: this.#lastSuccess, errors: { ...this.#errors } };
+  }
+
+  /** Starts the loop: 3 s from now (at once when an address comes), then every `slaveSyncIntervalMs`. */
+  start(): void {
+    if (this.#wake !== null) return;
+    const wake = new WakeUp();
+    this.#wake = wake;
+    this.#generation++;
+    const { logger } = this.#options;
+    void startLoop(
+      () => this.#run(wake),
+      (error) => logger.error("Copying the master's tables stopped", { error: errorMessage(error) }),
+    );
+  }
+
+  /**
+   * Ends it: once this resolves nothing is changed any more. It waits for a write under way, not for an answer: a
+   * request that hangs is forgotten.
+   */
+  async stop(): Promise<void> {
+    this.#wake?.notify();
+    this.#wake = null;
+    this.#generation++;
+    for (const resolve of this.#onDemand.splice(0)) resolve();
+    await this.#persisting.catch(() => undefined);
+  }
+
+  /** Copies now; resolves at the end of that round. At once when it is not running or there is no master. */
+  syncAll(): Promise<void> {
+    if (this.#wake === null || !this.#hasMaster()) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#onDemand.push(resolve);
+    this.#wake.notify();
+    return promise;
+  }
+
+  async #run(wake: WakeUp): Promise<void> {
+    const { clock, config } = this.#options;
+    await wake.wait(clock, FIRST_SYNC_MS);
+    while (this.#wake === wake) {
+      const waiting = this.#onDemand.splice(0);
+      try {
+        if (this.#hasMaster()) await this.#round(this.#masterAddr!);
+      } finally {
+        for (const resolve of waiting) resolve();
+      }
+      if (this.#wake === wake) await wake.wait(clock, config.slaveSyncIntervalMs);
+    }
+  }
+
+  #hasMaster(): boolean {
+    return this.#masterAddr !== null && this.#masterAddr !== this.#options.ownAddress();
+  }
+
+  /** Every table once; one that fails does not stop the others. */
+  async #round(masterAddr: string): Promise<void> {
+    const generation = this.#generation;
+    const errors: Record<string, string> = {};
+    for (const step of this.#steps) {
+      try {
+        const body = await this.#fetch(masterAddr, step);
+        if (generation !== this.#generation) return;
+        step.adopt(body);
+        this.#persisting = step.manager.persist();
+        await this.#persisting;
+      } catch (error) {
+        if (!step.optional) errors[step.name] = errorMessage(error);
+      }
+      if (generation !== this.#generation) return;
+    }
+    this.#report(masterAddr, errors);
+  }
+
+  /** One line when it begins to fail and one when it works again. */
+  #report(masterAddr: string, errors: Record<string, string>): void {
+    const { logger, clock } = this.#options;
+    const failed = Object.keys(errors);
+    const failedBefore = Object.keys(this.#errors).length > 0;
+    if (failed.length > 0 && !failedBefore) {
+      logger.warn("Can't copy tables of the master, trying again", { masterAddr, tables: failed.join(","), ...errors });
+    }
+    if (failed.length === 0 && (failedBefore || this.#lastSuccess === null)) {
+      logger.info("Copied the master's tables", { masterAddr });
+    }
+    if (failed.length === 0) this.#lastSuccess = clock.now();
+    this.#errors = errors;
+  }
+
+  async #fetch(masterAddr: string, step: Step): Promise<JavaJsonObject> {
+    const address = step.vip ? vipAddress(masterAddr) : masterAddr;
+    const answer = await this.#options.client.invoke(address, createRequest(step.code), REQUEST_TIMEOUT_MS);
+    if (answer.code !== ResponseCode.SUCCESS) {
+      throw new RemotingError(answer.code, `Answered with ${answerText(answer)}`);
+    }
+    const body = parseJavaJson(utf8.decode(answer.body));
+    const table = isJavaJsonObject(body) ? body[step.table] : undefined;
+    if (!isJavaJsonObject(body) || !(table instanceof Map || isJavaJsonObject(table))) {
+      throw new ProtocolError(`Answer to request ${step.code} has no "${step.table}"`);
+    }
+    return body;
+  }
+}
+
+/** The tables in Apache's order. */
+function stepsOf(managers: ConfigManagers): Step[] {
+  const step = (
+    name: string,
+    code: number,
+    table: string,
+    manager: ConfigManager & { adopt(body: JavaJsonObject): void },
+    rest: { vip?: boolean; optional?: boolean } = {},
+  ): Step => ({
+    name,
+    code,
+    table,
+    manager,
+    adopt: (body) => manager.adopt(body),
+    vip: rest.vip ?? false,
+    optional: rest.optional ?? false,
+  });
+  const { GET_ALL_TOPIC_CONFIG, GET_ALL_CONSUMER_OFFSET, GET_ALL_DELAY_OFFSET } = RequestCode;
+  const { GET_ALL_SUBSCRIPTIONGROUP_CONFIG, GET_ALL_MESSAGE_REQUEST_MODE } = RequestCode;
+  return [
+    step("topics", GET_ALL_TOPIC_CONFIG, "topicConfigTable", managers.topicConfigManager, { vip: true }),
+    step("consumerOffsets", GET_ALL_CONSUMER_OFFSET, "offsetTable", managers.consumerOffsetManager),
+    step("delayOffsets", GET_ALL_DELAY_OFFSET, "offsetTable", managers.delayOffsetManager),
+    step("groups", GET_ALL_SUBSCRIPTIONGROUP_CONFIG, "subscriptionGroupTable", managers.subscriptionGroupManager),
+    step("requestModes", GET_ALL_MESSAGE_REQUEST_MODE, "messageRequestModeMap", managers.messageRequestModeManager, {
+      optional: true,
+    }),
+  ];
+}

@@ -1,0 +1,106 @@
+// The command line's side of the admin API: requests by fetch, errors a person can act on, the event stream. It knows no
+// verb.
+
+import type { NodeStatus } from "../admin/admin_port.ts";
+import { ConfigError, errorMessage } from "../base/errors.ts";
+import { readAdminToken } from "../config/admin_access.ts";
+import { parseHostPort } from "../config/setting.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+
+/** Where a node's admin API is looked for when nothing is said: the default master's. */
+export const DEFAULT_ADMIN = "127.0.0.1:10913";
+const TIMEOUT_MS = 60_000;
+
+/** The node answered with a refusal. */
+export class AdminError extends Error {
+  override readonly name = "AdminError";
+  /** HTTP status. */
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** One node's admin API. */
+export class AdminClient {
+  /** `host:port`, for messages. */
+  readonly address: string;
+  readonly #token: string | null;
+  readonly #send: typeof fetch;
+
+  /** `send` stands in for fetch in tests. */
+  constructor(address: string, token: string | null, send: typeof fetch = fetch) {
+    this.address = address;
+    this.#token = token;
+    this.#send = send;
+  }
+
+  /**
+   * One request; the answer's JSON. Throws {@link AdminError} for a refusal whose status is not in `accept`, and an
+   * Error that says what to do when nothing answers.
+   */
+  async request<T>(method: string, path: string, options: { body?: unknown; accept?: number[] } = {}): Promise<T> {
+    const body = options.body === undefined ? {} : { body: JSON.stringify(options.body) };
+    const response = await this.#fetch(path, { method, ...body, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const text = await response.text();
+    if (!response.ok && !options.accept?.includes(response.status)) {
+      throw new AdminError(response.status, `${this.address} refuses ${method} ${path}: ${reasonOf(text)} (${response.status})`);
+    }
+    return JSON.parse(text);
+  }
+
+  /** `GET /ha`. */
+  status(): Promise<NodeStatus> {
+    return this.request("GET", "/ha");
+  }
+
+  /** `GET /events`: figures once a second and at each change, until the node ends the stream. */
+  async *events(): AsyncGenerator<NodeStatus> {
+    const response = await this.#fetch("/events", {});
+    if (!response.ok) throw new AdminError(response.status, `${this.address} refuses GET /events: ${reasonOf(await response.text())}`);
+    const decoder = new TextDecoder();
+    let rest = "";
+    for await (const chunk of response.body!) {
+      const events = (rest + decoder.decode(chunk, { stream: true })).split("\n\n");
+      rest = events.pop()!;
+      for (const event of events) {
+        const data = event.split("\n").find((line) => line.startsWith("data: "));
+        if (data !== undefined) yield JSON.parse(data.slice(6));
+      }
+    }
+  }
+
+  /** fetch with the token, and an error that says what to do when nobody answers. */
+  async #fetch(path: string, init: RequestInit): Promise<Response> {
+    const headers = new Headers();
+    if (init.body !== undefined) headers.set("content-type", "application/json");
+    if (this.#token !== null) headers.set("authorization", `Bearer ${this.#token}`);
+    try {
+      return await this.#send(`http://${this.address}${path}`, { ...init, headers });
+    } catch (error) {
+      const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+      throw new Error(
+        `No admin API answers at ${this.address} (${errorMessage(cause)}): start a node, or name its admin address by --admin HOST:PORT`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+/** The client for an address as typed: `HOST:PORT`, or a URL of one. Throws {@link ConfigError}. */
+export function adminClient(runtime: Runtime, address: string, tokenFile: string | null): AdminClient {
+  const plain = address.replace(/^http:\/\//, "").replace(/\/+$/, "");
+  if (parseHostPort(plain) === null) throw new ConfigError(`Admin address is "${address}", wanted HOST:PORT`);
+  const sources = { env: runtime.process.env, readFile: (path: string) => runtime.fs.readFile(path) };
+  return new AdminClient(plain, readAdminToken(tokenFile, sources));
+}
+
+function reasonOf(text: string): string {
+  try {
+    const answer = JSON.parse(text);
+    return answer.error ?? [answer.status, answer.remark].filter(Boolean).join(", ");
+  } catch {
+    return text.slice(0, 200) || "no reason given";
+  }
+}

@@ -1,0 +1,148 @@
+// The verbs send and tail: a message in, messages out, for people trying things. They reach the node by its admin API.
+
+import { sleep } from "../base/async.ts";
+import { ConfigError } from "../base/errors.ts";
+import type { MessageView } from "../admin/message_view.ts";
+import { toBase64 } from "../admin/message_view.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { AdminError } from "./admin_client.ts";
+import type { AdminClient } from "./admin_client.ts";
+import { formatTime } from "./format.ts";
+
+/** What `send` was given. */
+export interface SendOptions {
+  readonly topic: string;
+  readonly body?: string;
+  readonly file?: string;
+  readonly tags?: string;
+  readonly keys?: string;
+  readonly queueId?: number;
+  readonly json: boolean;
+}
+
+interface PutAnswer {
+  status: string;
+  remark: string | null;
+  msgId: string | null;
+  queueId: number | null;
+  queueOffset: number | null;
+  physicalOffset: number | null;
+}
+
+/** `send`: one message from --body or --file, else one per line of standard input. 1 when any was less than PUT_OK. */
+export async function runSend(runtime: Runtime, client: AdminClient, options: SendOptions): Promise<number> {
+  let failed = 0;
+  for await (const body of bodies(runtime, options)) {
+    const { topic, tags, keys, queueId } = options;
+    const answer = await client.request<PutAnswer & { error?: string }>("POST", `/topics/${encodeURIComponent(topic)}/messages`, {
+      body: { ...body, tags, keys, queueId },
+      accept: [400, 500, 503],
+    });
+    if (answer.error !== undefined) throw new Error(`${client.address} refuses the message: ${answer.error}`);
+    if (answer.status !== "PUT_OK") failed++;
+    runtime.process.writeOut(`${options.json ? JSON.stringify(answer) : formatPut(answer)}\n`);
+  }
+  return failed === 0 ? 0 : 1;
+}
+
+function formatPut(answer: PutAnswer): string {
+  if (answer.msgId === null) return `${answer.status}: ${answer.remark ?? "nothing written"}`;
+  const where = `queue ${answer.queueId} at ${answer.queueOffset}, log ${answer.physicalOffset}, ${answer.msgId}`;
+  return answer.remark === null ? `${answer.status} ${where}` : `${answer.status} ${where} (${answer.remark})`;
+}
+
+async function* bodies(runtime: Runtime, options: SendOptions): AsyncGenerator<{ body: string } | { bodyBase64: string }> {
+  if (options.body !== undefined && options.file !== undefined) throw new ConfigError("Both --body and --file are given, wanted one");
+  if (options.body !== undefined) return yield { body: options.body };
+  if (options.file !== undefined) {
+    const bytes = runtime.fs.readFile(options.file);
+    if (bytes === null) throw new ConfigError(`File "${options.file}" does not exist`);
+    return yield { bodyBase64: toBase64(bytes) };
+  }
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of runtime.process.stdin()) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split(/\r?\n/);
+    rest = lines.pop()!;
+    for (const line of lines) if (line !== "") yield { body: line };
+  }
+  if (rest !== "") yield { body: rest };
+}
+
+/** What `tail` was given. `from` is a queue offset; absent: what comes from now on. */
+export interface TailOptions {
+  readonly topic: string;
+  readonly from?: number;
+  readonly queueId?: number;
+  /** Ends after so many messages; absent: never. */
+  readonly count?: number;
+  readonly json: boolean;
+}
+
+/** How long one request waits for a first message. */
+const WAIT_MS = 20_000;
+const TOPIC_RETRY_MS = 500;
+
+interface Topic {
+  queues: { queueId: number; minOffset: number; maxOffset: number }[];
+}
+
+/** `tail`: prints messages of every queue of the topic as they come, each queue in order. */
+export async function runTail(runtime: Runtime, client: AdminClient, options: TailOptions): Promise<number> {
+  const path = `/topics/${encodeURIComponent(options.topic)}`;
+  const { queues, isNew } = await findQueues(runtime, client, path, options);
+  let left = options.count ?? Infinity;
+  const print = (message: MessageView) => {
+    if (left <= 0) return;
+    left--;
+    runtime.process.writeOut(`${options.json ? JSON.stringify(message) : formatMessage(message)}\n`);
+  };
+  const follow = async (queue: Topic["queues"][number]) => {
+    let offset = isNew ? 0 : options.from ?? queue.maxOffset;
+    while (left > 0) {
+      const query = `queueId=${queue.queueId}&offset=${offset}&waitMs=${WAIT_MS}`;
+      const answer = await client.request<{ messages: MessageView[]; nextOffset: number }>("GET", `${path}/messages?${query}`);
+      answer.messages.forEach(print);
+      offset = answer.nextOffset;
+    }
+  };
+  // With --count, the queue that prints the last message ends it; the others are waiting for theirs.
+  await (options.count === undefined ? Promise.all(queues.map(follow)) : Promise.race(queues.map(follow)));
+  return 0;
+}
+
+/** The queues to follow; waits for a topic that isn't there yet, whose messages are then all new. */
+async function findQueues(
+  runtime: Runtime,
+  client: AdminClient,
+  path: string,
+  { topic, queueId }: TailOptions,
+): Promise<{ queues: Topic["queues"]; isNew: boolean }> {
+  for (let isNew = false;; isNew = true) {
+    const queues = await queuesOf(client, path);
+    if (queues !== null) {
+      const chosen = queues.filter((queue) => queueId === undefined || queue.queueId === queueId);
+      if (chosen.length > 0) return { queues: chosen, isNew };
+      throw new Error(`Topic "${topic}" has the queues ${queues.map((queue) => queue.queueId).join(", ")}, wanted ${queueId}`);
+    }
+    if (!isNew) runtime.process.writeErr(`Topic "${topic}" does not exist yet at ${client.address}, waiting for it\n`);
+    await sleep(runtime.clock, TOPIC_RETRY_MS);
+  }
+}
+
+async function queuesOf(client: AdminClient, path: string): Promise<Topic["queues"] | null> {
+  try {
+    return (await client.request<Topic>("GET", path)).queues;
+  } catch (error) {
+    if (error instanceof AdminError && error.status === 404) return null;
+    throw error;
+  }
+}
+
+/** One line of `tail`: where, when, tags and keys when there are, the body. */
+export function formatMessage(message: MessageView): string {
+  const { TAGS, KEYS } = message.properties;
+  const marks = [TAGS && `tags=${TAGS}`, KEYS && `keys=${KEYS}`].filter(Boolean).join(" ");
+  const body = message.body ?? `base64:${message.bodyBase64}`;
+  return [`${message.queueId}:${message.queueOffset}`, formatTime(message.storeTimestamp), marks, body].filter((part) => part !== "").join("  ");
+}

@@ -1,0 +1,100 @@
+// The verb serve: configuration -> node -> the line that says where it listens -> clean stop on a signal.
+
+import { errorMessage } from "../base/errors.ts";
+import { ConfigError } from "../base/errors.ts";
+import { createLogger } from "../base/logger.ts";
+import type { Logger } from "../base/logger.ts";
+import { adminAccess } from "../config/admin_access.ts";
+import { loadConfig } from "../config/load.ts";
+import type { LoadedConfig } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+
+/** A clean stop that takes longer is cut off. */
+const STOP_LIMIT_MS = 5000;
+const LEVELS = ["debug", "info", "warn", "error"] as const;
+
+/** Runs a node until a signal ends it. `flags` maps Apache keys to text. */
+export async function runServe(runtime: Runtime, options: { flags: ReadonlyMap<string, string>; file: string | null }): Promise<number> {
+  const { process } = runtime;
+  const { config, warnings } = loadServeConfig(runtime, options);
+  const logger = configLogger(runtime, config);
+  for (const warning of warnings) logger.warn(warning);
+  // Listened for from here on, so that a signal during a long recovery is not lost.
+  const stopping = stopSignals(runtime, logger);
+  const { startBroker } = await import("../broker/broker_controller.ts");
+  const node = await startBroker({ config, runtime, logger });
+  process.writeOut(readyLine(runtime, config, node.addresses));
+  logger.info(`Stopping on ${await stopping.first}`);
+  const late = runtime.clock.setTimer(STOP_LIMIT_MS, () => {
+    logger.error(`Not stopped after ${STOP_LIMIT_MS} ms, giving up: the next start recovers the store`);
+    process.exit(1);
+  });
+  await node.stop();
+  late.cancel();
+  stopping.end();
+  return 0;
+}
+
+/** Reads `broker.conf` when named, merges, and checks what only shows on this machine. Throws {@link ConfigError}. */
+export function loadServeConfig(runtime: Runtime, options: { flags: ReadonlyMap<string, string>; file: string | null }): LoadedConfig {
+  const { process, fs } = runtime;
+  let file;
+  if (options.file !== null) {
+    const bytes = fs.readFile(options.file);
+    if (bytes === null) throw new ConfigError(`Configuration file "${options.file}" does not exist`);
+    file = { file: { name: options.file, bytes } };
+  }
+  const loaded = loadConfig({ host: process, flags: options.flags, ...file });
+  adminAccess(loaded.config, { env: process.env, readFile: (path) => fs.readFile(path) });
+  return loaded;
+}
+
+/** The logger of a node: on stderr; `logLevel` is read at each line, as it may change at run time. */
+export function configLogger(runtime: Runtime, config: Pick<Config, "json" | "logLevel">): Logger {
+  const all = createLogger({ write: (line) => runtime.process.writeErr(line), now: () => runtime.clock.now(), json: config.json, level: "debug" });
+  const from = (level: (typeof LEVELS)[number]): Logger["info"] => (message, fields) => {
+    if (LEVELS.indexOf(level) >= LEVELS.indexOf(config.logLevel)) all[level](message, fields);
+  };
+  return { debug: from("debug"), info: from("info"), warn: from("warn"), error: from("error") };
+}
+
+/** Where a node listens, as `host:port`. */
+export interface BoundAddresses {
+  readonly remoting: string;
+  readonly vip: string | null;
+  readonly ha: string;
+  readonly admin: string | null;
+}
+
+/** The one line on stdout once everything listens: for people, or one JSON object under `--json`. */
+export function readyLine(runtime: Runtime, config: Config, addresses: BoundAddresses): string {
+  const { brokerRole, brokerName, brokerId, storePathRootDir } = config;
+  const on = `${runtime.name} ${runtime.version}`;
+  const bound = { remoting: addresses.remoting, vip: addresses.vip, ha: addresses.ha, admin: addresses.admin };
+  if (config.json) {
+    const ready = { ready: true, brokerRole, brokerName, brokerId, addresses: bound, store: storePathRootDir, pid: runtime.process.pid, runtime: on };
+    return `${JSON.stringify(ready)}\n`;
+  }
+  const where = Object.entries(bound).filter(([, address]) => address !== null)
+    .map(([name, address]) => name === "admin" ? `admin http://${address}/` : `${name === "ha" || name === "vip" ? name.toUpperCase() : name} ${address}`);
+  return `Twinlog ${brokerRole} "${brokerName}" on ${on} is ready: ${where.join(", ")}, store ${storePathRootDir}\n`;
+}
+
+/** The first stop signal as a promise; the second ends the process. */
+function stopSignals(runtime: Runtime, logger: Logger): { first: Promise<string>; end: () => void } {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let count = 0;
+  const end = runtime.process.onStopSignal((signal) => {
+    if (count++ === 0) return resolve(signal);
+    logger.warn(`Second ${signal}: stopping at once, the next start recovers the store`);
+    runtime.process.exit(1);
+  });
+  return { first: promise, end };
+}
+
+/** Prints what a verb threw as one line on stderr. */
+export function printError(runtime: Runtime, error: unknown): void {
+  runtime.process.writeErr(`twinlog: ${errorMessage(error)}\n`);
+}
+

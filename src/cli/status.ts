@@ -1,0 +1,77 @@
+// The verbs status, role and master-address: what /ha says as a table, and the two switches.
+
+import type { NodeStatus } from "../admin/admin_port.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { AdminClient } from "./admin_client.ts";
+import { formatBytes, formatDuration, formatTable } from "./format.ts";
+
+/** `status [--watch]`. Under watch it goes on until the node ends or the user does. */
+export async function runStatus(runtime: Runtime, client: AdminClient, options: { watch: boolean; json: boolean }): Promise<number> {
+  const { process } = runtime;
+  const show = (status: NodeStatus) =>
+    options.json ? JSON.stringify(status) : formatStatus(status, runtime.clock.now());
+  if (!options.watch) {
+    process.writeOut(`${show(await client.status())}\n`);
+    return 0;
+  }
+  const clear = process.stdoutIsTerminal && !options.json ? "\x1b[H\x1b[2J" : "";
+  for await (const status of client.events()) process.writeOut(`${clear}${show(status)}\n${clear || options.json ? "" : "\n"}`);
+  process.writeErr(`${client.address} has ended the stream: the node stopped\n`);
+  return 1;
+}
+
+/** `role ROLE`. */
+export async function runRole(
+  runtime: Runtime,
+  client: AdminClient,
+  request: { role: string; brokerId?: number; masterAddress?: string; force?: boolean },
+): Promise<number> {
+  const status = await client.request<NodeStatus>("PUT", "/role", { body: request });
+  runtime.process.writeOut(`${formatStatus(status, runtime.clock.now())}\n`);
+  return 0;
+}
+
+/** `master-address HOST:PORT`; `null` stops following. */
+export async function runMasterAddress(runtime: Runtime, client: AdminClient, address: string | null): Promise<number> {
+  const status = await client.request<NodeStatus>("PUT", "/ha/master-address", { body: { address } });
+  runtime.process.writeOut(`${formatStatus(status, runtime.clock.now())}\n`);
+  return 0;
+}
+
+/** `/ha` as text. `now` is Unix ms. */
+export function formatStatus(status: NodeStatus, now: number): string {
+  const { addresses } = status;
+  const lines = [
+    `${status.brokerName} (cluster ${status.brokerClusterName}, id ${status.brokerId}) is ${status.brokerRole}`,
+    `Twinlog ${status.version} on ${status.runtime}, up ${formatDuration(now - status.startTimestamp)}`,
+    `Addresses: remoting ${addresses.remoting}, VIP ${addresses.vip ?? "none"}, HA ${addresses.ha} (told as ${status.haServerAddr}), admin ${
+      addresses.admin ?? "none"
+    }`,
+    `Log: ${status.minOffset} to ${status.maxOffset} (${formatBytes(status.maxOffset - status.minOffset)}), flushed ${status.flushedOffset}, confirmed ${status.confirmOffset}, ${
+      formatBytes(status.dispatchBehindBytes)
+    } to dispatch`,
+    status.writable ? "Puts: taken" : `Puts: not taken, ${status.notWritableReason}`,
+  ];
+  if (status.master !== null) lines.push(...masterLines(status.master, now));
+  if (status.slaves.length > 0) lines.push("", formatTable([SLAVE_HEAD, ...status.slaves.map(slaveRow)]));
+  else if (status.brokerRole !== "SLAVE") lines.push("No slave is connected");
+  return lines.join("\n");
+}
+
+const SLAVE_HEAD = ["SLAVE", "STATE", "IN SYNC", "ACK", "LAG", "RATE"];
+
+function slaveRow(slave: NodeStatus["slaves"][number]): string[] {
+  const rate = `${formatBytes(slave.transferredByteInSecond)}/s`;
+  return [slave.addr, slave.state, slave.inSync ? "yes" : "no", String(slave.slaveAckOffset), formatBytes(slave.diff), rate];
+}
+
+function masterLines(master: NonNullable<NodeStatus["master"]>, now: number): string[] {
+  const heard = master.lastReadTimestamp === 0 ? "never heard" : `heard ${formatDuration(now - master.lastReadTimestamp)} ago`;
+  const lines = [
+    `Master: ${master.masterAddr ?? "none"}, ${master.state}, ${master.verified ? "verified" : "unverified"}, lag ${
+      formatBytes(master.diff)
+    }, ${formatBytes(master.transferredByteInSecond)}/s, ${heard}`,
+  ];
+  if (master.reason !== null) lines.push(`Not following: ${master.reason}`);
+  return lines;
+}

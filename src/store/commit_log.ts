@@ -1,0 +1,514 @@
+// The commit log: every message, in the order it was taken, in files of one size. Owns appending (own messages and a
+// master's bytes), reading, what is flushed, and cutting. Queue offsets come from the store's table; roles, disk limits
+// and dispatch are the MessageStore's. All offsets are bytes in the log's address space.
+
+import { writeInt32 } from "../base/bytes.ts";
+import { assert, IoError } from "../base/errors.ts";
+import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
+import type { ReplicaAppendResult } from "../ha/replica_log.ts";
+import type { Clock } from "../runtime/runtime.ts";
+import { FlushDiskType, FlushService, type FlushServiceOptions, type FlushTarget } from "./flush_service.ts";
+import type { HandlePool } from "./handle_pool.ts";
+import { findLastRecord, scanLog } from "./log_scan.ts";
+import { isZero, type MappedFile, offsetToFileName } from "./mapped_file.ts";
+import { MappedFileQueue } from "./mapped_file_queue.ts";
+import { BLANK_MAGIC_CODE, createMessageId, END_FILE_MIN_BLANK_LENGTH, RecordField } from "./message_codec.ts";
+import {
+  isRefusal,
+  type MessageEncoderOptions,
+  prepareBatch,
+  type PreparedMessage,
+  prepareMessage,
+  RECORD_OVERHEAD_MAX,
+  writeRecord,
+} from "./message_encoder.ts";
+import { isConsumable } from "./message_sys_flag.ts";
+import { RecordValidator, recordSizeMax } from "./record_validator.ts";
+import { ReplicaIntake, type ReplicaSink } from "./replica_intake.ts";
+import type { StoreCheckpoint } from "./store_checkpoint.ts";
+import { type AppendMessageResult, type MessageToPut, PutMessageStatus } from "./types.ts";
+
+/** Apache's keys that the commit log obeys. `maxMessageSize` may change while it runs. */
+export interface CommitLogOptions extends MessageEncoderOptions, FlushServiceOptions {
+  readonly storePathRootDir: string;
+  /** One directory or several with commas; empty for `commitlog` in the root. */
+  readonly storePathCommitLog: string;
+  readonly mappedFileSizeCommitLog: number;
+  /** Whether recovery computes CRCs. What comes from a master is always checked. */
+  readonly checkCRCOnRecover: boolean;
+  readonly forceVerifyPropCRC: boolean;
+}
+
+/** The world of a commit log. */
+export interface CommitLogParts {
+  readonly pool: HandlePool;
+  readonly clock: Clock;
+  readonly checkpoint: StoreCheckpoint;
+  /** Called once when a flush failed: the process must end, what is on the disk is unknown. */
+  readonly onFatal: (error: unknown) => void;
+  readonly logger?: Logger;
+}
+
+/** Who knows the next index of each queue. Mirrors Apache's `QueueOffsetOperator`. */
+export interface QueueOffsetAssigner {
+  /** Index the queue's next message gets. */
+  getQueueOffset(topic: string, queueId: number): number;
+  /** `count` messages of the queue are in the log. */
+  increaseQueueOffset(topic: string, queueId: number, count: number): void;
+}
+
+/** Bytes at the end of the log that are still in the page cache, near enough to be read without leaving the event loop. */
+const HOT_READ_SIZE = 64 * 1024 * 1024;
+const COPY_SIZE = 1024 * 1024;
+
+/** Mirrors Apache's `CommitLog`; implements the log's part of `ReplicaLog`. */
+export class CommitLog implements FlushTarget, ReplicaSink {
+  readonly mappedFileQueue: MappedFileQueue;
+  readonly flushService: FlushService;
+  readonly #options: CommitLogOptions;
+  readonly #pool: HandlePool;
+  readonly #clock: Clock;
+  readonly #checkpoint: StoreCheckpoint;
+  readonly #logger: Logger;
+  readonly #intake: ReplicaIntake;
+  readonly #listeners = new Set<() => void>();
+  #lastRecordOffset = -1;
+  #lastStoreTimestamp = 0;
+  /** Where a replica's log begins while it has no file yet. */
+  #emptyStart = 0;
+  /** Bytes below were on the disk when the log was opened: maybe not in the page cache. */
+  #writtenFrom = 0;
+  #cuts = 0;
+  /** Whether only zeros stand behind the end: not after a write that failed halfway. */
+  #tailIsClean = true;
+  #scratch: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+
+  constructor(options: CommitLogOptions, parts: CommitLogParts) {
+    this.#options = options;
+    this.#pool = parts.pool;
+    this.#clock = parts.clock;
+    this.#checkpoint = parts.checkpoint;
+    this.#logger = parts.logger ?? SILENT_LOGGER;
+    this.mappedFileQueue = new MappedFileQueue({
+      pool: parts.pool,
+      directories: commitLogDirectories(options),
+      mappedFileSize: options.mappedFileSizeCommitLog,
+      logger: this.#logger,
+    });
+    this.flushService = new FlushService(this, options, parts.clock, parts.onFatal);
+    this.#intake = new ReplicaIntake(this.#intakeValidator(), this);
+  }
+
+  #intakeValidator(): RecordValidator {
+    return new RecordValidator({
+      mappedFileSize: this.mappedFileSize,
+      recordSizeMax: recordSizeMax(this.#options.maxMessageSize),
+      checkCRC: true,
+      forceVerifyPropCRC: this.#options.forceVerifyPropCRC,
+    });
+  }
+
+  /** For bytes that this log holds already: any record that fits a file. */
+  ownValidator(checkCRC: boolean): RecordValidator {
+    return new RecordValidator({
+      mappedFileSize: this.mappedFileSize,
+      recordSizeMax: this.mappedFileSize,
+      checkCRC,
+      forceVerifyPropCRC: checkCRC && this.#options.forceVerifyPropCRC,
+    });
+  }
+
+  get mappedFileSize(): number {
+    return this.mappedFileQueue.mappedFileSize;
+  }
+
+  /** First byte held; 0 for an empty log without files. */
+  get minOffset(): number {
+    return this.mappedFileQueue.minOffset;
+  }
+
+  /** End of the last whole, written record or filler. */
+  get maxOffset(): number {
+    return this.mappedFileQueue.maxOffset;
+  }
+
+  get flushedOffset(): number {
+    return this.mappedFileQueue.flushedWhere;
+  }
+
+  /** How far dispatch and readers may go: to the end, or with `SYNC_FLUSH` to what is on the disk. */
+  get confirmOffset(): number {
+    return this.#options.flushDiskType === FlushDiskType.SYNC_FLUSH ? this.flushedOffset : this.maxOffset;
+  }
+
+  /** Start of the last whole record that is not a filler; -1 when the log holds none. */
+  get lastRecordOffset(): number {
+    return this.#lastRecordOffset >= this.minOffset ? this.#lastRecordOffset : -1;
+  }
+
+  /** Store timestamp of the record at {@link lastRecordOffset}, Unix ms; 0 when it was not written in this life. */
+  get lastStoreTimestamp(): number {
+    return this.#lastStoreTimestamp;
+  }
+
+  /** Calls back, synchronously, after each growth of `maxOffset` or `flushedOffset`. Returns the unsubscriber. */
+  onGrow(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #appended(): void {
+    this.flushService.onAppend();
+    this.#notify();
+  }
+
+  #notify(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  // --- own messages ---
+
+  /** Appends one message. Synchronous; the result tells where it went or why not. Mirrors `asyncPutMessage`. */
+  appendMessage(message: MessageToPut, offsets: QueueOffsetAssigner): AppendMessageResult {
+    const prepared = prepareMessage(message, this.#options);
+    return isRefusal(prepared) ? prepared : this.#append([prepared], offsets);
+  }
+
+  /** Appends a client's batch as consecutive records of one file, all or none. Mirrors `asyncPutMessages`. */
+  appendBatch(message: MessageToPut, batchBody: Uint8Array, offsets: QueueOffsetAssigner): AppendMessageResult {
+    const prepared = prepareBatch(message, batchBody, this.#options);
+    return isRefusal(prepared) ? prepared : this.#append(prepared, offsets);
+  }
+
+  #append(messages: readonly PreparedMessage[], offsets: QueueOffsetAssigner): AppendMessageResult {
+    let size = 0;
+    for (const message of messages) size += message.size;
+    const sizeMax = Math.min(
+      this.#options.maxMessageSize + RECORD_OVERHEAD_MAX,
+      this.mappedFileSize - END_FILE_MIN_BLANK_LENGTH,
+    );
+    if (size > sizeMax) {
+      return { status: PutMessageStatus.MESSAGE_ILLEGAL, remark: `Records have ${size} bytes, wanted at most ${sizeMax}` };
+    }
+    this.discardPartial();
+    let file: MappedFile;
+    try {
+      file = this.#fileWithRoom(size);
+    } catch (error) {
+      if (!(error instanceof IoError)) throw error;
+      const remark = `Making a commit log file failed: ${error.message}`;
+      this.#logger.error(remark);
+      return { status: PutMessageStatus.CREATE_MAPPED_FILE_FAILED, remark };
+    }
+    return this.#writeMessages(file, messages, size, offsets);
+  }
+
+  /** The file the next `size` bytes go to; ends the current one with a filler when they and a filler do not fit. */
+  #fileWithRoom(size: number): MappedFile {
+    const file = this.mappedFileQueue.getLastMappedFile();
+    const rest = file.fileSize - file.wrotePosition;
+    if (size + END_FILE_MIN_BLANK_LENGTH <= rest) return file;
+    const blank = new Uint8Array(END_FILE_MIN_BLANK_LENGTH);
+    writeInt32(blank, RecordField.TOTAL_SIZE, rest);
+    writeInt32(blank, RecordField.MAGIC, BLANK_MAGIC_CODE);
+    this.#tailIsClean = false;
+    file.writeAt(blank, file.wrotePosition);
+    this.#tailIsClean = true;
+    file.wrotePosition = file.fileSize;
+    this.#appended();
+    return this.mappedFileQueue.getLastMappedFile();
+  }
+
+  #writeMessages(
+    file: MappedFile,
+    messages: readonly PreparedMessage[],
+    size: number,
+    offsets: QueueOffsetAssigner,
+  ): AppendMessageResult {
+    const { message, sysFlag } = messages[0]!;
+    const storeTimestamp = this.#clock.now();
+    const wroteOffset = file.fileFromOffset + file.wrotePosition;
+    const logicsOffset = isConsumable(sysFlag) ? offsets.getQueueOffset(message.topic, message.queueId) : 0;
+    const bytes = this.#scratchOf(size);
+    const msgIds: string[] = [];
+    let at = 0;
+    let lastAt = 0;
+    for (const [index, prepared] of messages.entries()) {
+      const place = { queueOffset: logicsOffset + index, physicalOffset: wroteOffset + at, storeTimestamp };
+      writeRecord(prepared, bytes, at, place);
+      msgIds.push(createMessageId(message.storeHost, place.physicalOffset));
+      lastAt = at;
+      at += prepared.size;
+    }
+    try {
+      file.append(bytes);
+    } catch (error) {
+      return this.#appendFailed(error);
+    }
+    if (isConsumable(sysFlag)) offsets.increaseQueueOffset(message.topic, message.queueId, messages.length);
+    this.#lastRecordOffset = wroteOffset + lastAt;
+    this.#lastStoreTimestamp = storeTimestamp;
+    this.#appended();
+    const msgNum = messages.length;
+    return { status: PutMessageStatus.PUT_OK, wroteOffset, wroteBytes: size, msgIds, storeTimestamp, logicsOffset, msgNum };
+  }
+
+  /** The write position did not move, so the next append writes over whatever arrived on the disk. */
+  #appendFailed(error: unknown): AppendMessageResult {
+    this.#tailIsClean = false;
+    if (!(error instanceof IoError)) throw error;
+    const remark = `Writing to the commit log failed: ${error.message}`;
+    this.#logger.error(remark);
+    const status = error.kind === "noSpace" ? PutMessageStatus.SERVICE_NOT_AVAILABLE : PutMessageStatus.UNKNOWN_ERROR;
+    return { status, remark };
+  }
+
+  #scratchOf(size: number): Uint8Array {
+    if (this.#scratch.length < size) this.#scratch = new Uint8Array(Math.max(size, 64 * 1024));
+    return this.#scratch.subarray(0, size);
+  }
+
+  // --- a master's bytes ---
+
+  /** See `ReplicaLog.replicaWriteOffset`. */
+  get replicaWriteOffset(): number {
+    return this.#replicaEnd + this.#intake.heldSize;
+  }
+
+  get #replicaEnd(): number {
+    return this.mappedFileQueue.files.length === 0 ? this.#emptyStart : this.maxOffset;
+  }
+
+  /**
+   * See `ReplicaLog.appendReplica`. An empty log starts at a file's first byte, else the bytes are rejected: a log with a
+   * gap at its start would not survive the next recovery, Apache's or ours.
+   */
+  appendReplica(physicOffset: number, bytes: Uint8Array): ReplicaAppendResult {
+    if (physicOffset !== this.replicaWriteOffset) {
+      const isEmpty = this.maxOffset === this.minOffset && this.#intake.heldSize === 0;
+      assert(isEmpty, `Replica bytes come at ${physicOffset}, wanted ${this.replicaWriteOffset}`);
+      if (!Number.isSafeInteger(physicOffset) || physicOffset < 0 || physicOffset % this.mappedFileSize !== 0) {
+        const detail = `an empty log starts at ${physicOffset}, wanted a multiple of ${this.mappedFileSize}`;
+        return { type: "rejected", reason: "badPhysicalOffset", offset: physicOffset, detail };
+      }
+      this.mappedFileQueue.destroy();
+      this.#emptyStart = physicOffset;
+    }
+    const before = this.maxOffset;
+    try {
+      return this.#intake.take(bytes, physicOffset);
+    } finally {
+      if (this.maxOffset > before) this.#appended();
+    }
+  }
+
+  /** Whole records from {@link ReplicaIntake}. */
+  writeRecords(bytes: Uint8Array, lastRecordOffset: number, storeTimestamp: number): void {
+    const file = this.mappedFileQueue.getLastMappedFile(this.#emptyStart);
+    this.#tailIsClean = false;
+    file.append(bytes);
+    this.#tailIsClean = true;
+    if (lastRecordOffset >= 0) {
+      this.#lastRecordOffset = lastRecordOffset;
+      this.#lastStoreTimestamp = storeTimestamp;
+    }
+    if (file.isFull) this.#makeNextFile();
+  }
+
+  /**
+   * Apache takes a filler for the log's end only if a file follows; without one its recovery would cut the filler and
+   * write over it. When making it fails, the next append meets the same error and reports it.
+   */
+  #makeNextFile(): void {
+    try {
+      this.mappedFileQueue.getLastMappedFile();
+    } catch (error) {
+      if (!(error instanceof IoError)) throw error;
+      this.#logger.warn(`Making the next commit log file failed: ${error.message}`);
+    }
+  }
+
+  /** See `ReplicaLog.discardPartial`. */
+  discardPartial(): void {
+    this.#intake.discard();
+    if (this.mappedFileQueue.files.length === 0) this.#emptyStart = 0;
+  }
+
+  // --- reading ---
+
+  /**
+   * Copies bytes from `offset` into `target`, up to `maxOffset` or the end of the file that holds it; returns the count,
+   * 0 when the offset is not held. A number at once near the end of the log, a promise where the disk may have to help.
+   */
+  read(offset: number, target: Uint8Array): number | Promise<number> {
+    const file = this.mappedFileQueue.findMappedFileByOffset(offset);
+    if (file === null) return 0;
+    const position = offset - file.fileFromOffset;
+    const size = Math.min(target.length, file.wrotePosition - position);
+    if (size <= 0) return 0;
+    const part = target.subarray(0, size);
+    if (offset >= Math.max(this.#writtenFrom, this.maxOffset - HOT_READ_SIZE)) return file.readAt(part, position);
+    return this.#readCold(file, part, position);
+  }
+
+  async #readCold(file: MappedFile, target: Uint8Array, position: number): Promise<number> {
+    const cuts = this.#cuts;
+    const count = await file.readAtAsync(target, position);
+    return cuts === this.#cuts ? count : 0;
+  }
+
+  /** The whole record of `size` bytes at `offset`, in a buffer of its own; null when it is not held. Unchecked. */
+  readRecord(offset: number, size: number): Uint8Array | null | Promise<Uint8Array | null> {
+    if (size <= 0 || size > this.mappedFileSize) return null;
+    const target = new Uint8Array(size);
+    const count = this.read(offset, target);
+    if (typeof count === "number") return count === size ? target : null;
+    return count.then((done) => done === size ? target : null);
+  }
+
+  // --- the disk ---
+
+  /** Makes everything written before the call durable. For {@link FlushService}; use that. */
+  async flush(): Promise<void> {
+    const storeTimestamp = this.#lastStoreTimestamp;
+    const before = this.flushedOffset;
+    await this.mappedFileQueue.flush();
+    if (storeTimestamp > 0) this.#checkpoint.physicMsgTimestamp = storeTimestamp;
+    if (this.flushedOffset > before) this.#notify();
+  }
+
+  /** Resolves with true once flushed up to `offset`, false after `timeoutMs` (null: never by time) or on failure. */
+  waitStored(offset: number, timeoutMs: number | null): Promise<boolean> {
+    return this.flushService.waitFlushed(offset, timeoutMs);
+  }
+
+  /** Finds the files. Throws {@link StoreError} for one of a wrong size. Recovery then finds the end of the log. */
+  load(): void {
+    for (const directory of this.mappedFileQueue.directories) this.#pool.fs.makeDirectory(directory);
+    this.mappedFileQueue.load();
+  }
+
+  /** Stops flushing in the background, flushes all, and notes that nothing stands behind the log's end. */
+  async shutdown(): Promise<void> {
+    this.discardPartial();
+    await this.flushService.stop();
+    this.mappedFileQueue.flushBlocking();
+    if (this.#lastStoreTimestamp > 0) this.#checkpoint.physicMsgTimestamp = this.#lastStoreTimestamp;
+    if (this.#tailIsClean) CleanEnd.write(this.#pool, this.#options.storePathRootDir, this.maxOffset);
+  }
+
+  /**
+   * Recovery's last step: the log ends at `end`, and its last record starts at `lastRecordOffset`. Later files go, and
+   * what stands behind the end is zeroed and synced: stale records there would come back to life after the next crash.
+   * Returns how many bytes had to be cleared. Throws {@link IoError}.
+   */
+  setRecoveredEnd(end: number, lastRecordOffset: number): number {
+    const knownClean = CleanEnd.take(this.#pool, this.#options.storePathRootDir) === end;
+    const cleared = this.#cut(end, lastRecordOffset, knownClean);
+    this.mappedFileQueue.flushedWhere = this.maxOffset;
+    this.#writtenFrom = this.maxOffset;
+    if (this.mappedFileQueue.lastFile?.isFull === true) this.#makeNextFile();
+    return cleared;
+  }
+
+  #cut(offset: number, lastRecordOffset: number, knownClean: boolean): number {
+    this.#cuts++;
+    this.discardPartial();
+    this.mappedFileQueue.truncateDirtyFiles(offset);
+    this.#lastRecordOffset = lastRecordOffset;
+    const file = this.mappedFileQueue.lastFile;
+    let cleared = 0;
+    if (file !== null && !knownClean) {
+      cleared = file.zeroFrom(file.wrotePosition);
+      file.syncBlocking();
+    }
+    this.mappedFileQueue.flushBlocking();
+    return cleared;
+  }
+
+  // --- setting aside ---
+
+  /** See `ReplicaLog.setTailAside`. The store cuts consume queues and index afterwards. */
+  async setTailAside(fromOffset: number): Promise<string> {
+    const validator = this.ownValidator(false);
+    const fileStart = fromOffset - (fromOffset % this.mappedFileSize);
+    const scan = scanLog(this.mappedFileQueue, Math.max(fileStart, this.minOffset), fromOffset, validator, () => {});
+    assert(fromOffset <= this.maxOffset && scan.end === fromOffset, `Cut at ${fromOffset} is not between two records`);
+    const lastRecordOffset = findLastRecord(this.mappedFileQueue, fromOffset, validator);
+    const path = this.#asidePath(`${offsetToFileName(fromOffset)}-${offsetToFileName(this.maxOffset)}`);
+    await this.#copyTail(fromOffset, path);
+    this.#cut(fromOffset, lastRecordOffset, false);
+    return path;
+  }
+
+  async #copyTail(fromOffset: number, path: string): Promise<void> {
+    const fs = this.#pool.fs;
+    const end = this.maxOffset;
+    const handle = fs.open(path, "create");
+    try {
+      const buffer = new Uint8Array(COPY_SIZE);
+      for (let offset = fromOffset; offset < end;) {
+        const part = buffer.subarray(0, Math.min(buffer.length, end - offset));
+        const count = await this.read(offset, part);
+        assert(count > 0, `Log can't be read at ${offset}`);
+        // A filler's zeros stay a hole.
+        if (!isZero(part.subarray(0, count))) handle.writeAt(part.subarray(0, count), offset - fromOffset);
+        offset += count;
+      }
+      handle.truncate(end - fromOffset);
+      await handle.sync();
+    } finally {
+      handle.close();
+    }
+    fs.syncDirectory(this.#asideDirectory);
+    assert(this.maxOffset === end, "Log grew while its tail was set aside");
+  }
+
+  /** See `ReplicaLog.setLogAside`. The store empties consume queues and index afterwards. */
+  setLogAside(): Promise<string> {
+    const path = this.#asidePath(`${offsetToFileName(this.minOffset)}-${offsetToFileName(this.maxOffset)}`);
+    this.#cuts++;
+    this.discardPartial();
+    this.mappedFileQueue.moveAllTo(path);
+    this.#lastRecordOffset = -1;
+    return Promise.resolve(path);
+  }
+
+  get #asideDirectory(): string {
+    return `${this.mappedFileQueue.directories[0]!}.aside`;
+  }
+
+  /** A new name in `<commit log>.aside`: the range, and when. */
+  #asidePath(range: string): string {
+    this.#pool.fs.makeDirectory(this.#asideDirectory);
+    const stem = `${this.#asideDirectory}/${range}-${this.#clock.now()}`;
+    let path = stem;
+    for (let i = 1; this.#pool.fs.stat(path) !== null; i++) path = `${stem}-${i}`;
+    return path;
+  }
+}
+
+/** The directories that hold commit-log files. */
+function commitLogDirectories(options: CommitLogOptions): string[] {
+  const paths = options.storePathCommitLog.split(",").map((path) => path.trim()).filter((path) => path !== "");
+  return paths.length > 0 ? paths : [`${options.storePathRootDir}/commitlog`];
+}
+
+/**
+ * The file `twinlog.clean`: at our last clean stop the log ended here and only zeros stood behind it. It saves the next
+ * start from reading the rest of a file of 1 GiB; anyone else's end differs, a crash leaves none.
+ */
+const CleanEnd = {
+  write(pool: HandlePool, storeDirectory: string, end: number): void {
+    pool.fs.writeFile(`${storeDirectory}/twinlog.clean`, new TextEncoder().encode(String(end)));
+  },
+  take(pool: HandlePool, storeDirectory: string): number | null {
+    const path = `${storeDirectory}/twinlog.clean`;
+    const bytes = pool.fs.readFile(path);
+    if (bytes === null) return null;
+    pool.fs.remove(path);
+    pool.fs.syncDirectory(storeDirectory);
+    const text = new TextDecoder().decode(bytes);
+    return /^\d{1,16}$/.test(text) ? Number(text) : null;
+  },
+};

@@ -1,0 +1,278 @@
+// All consume queues of a store, the table of queue offsets that puts draw from, and when queues are flushed. Driven by
+// ReputMessageService (units), CommitLog's puts (offsets) and MessageStore (life cycle). Which record gets a unit is
+// decided before; the commit log stays the truth that all of this can be built from again.
+
+import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
+import type { Clock, FileSystem, Timer } from "../runtime/runtime.ts";
+import type { QueueOffsetAssigner } from "./commit_log.ts";
+import { ConsumeQueue, type ConsumeQueueParts, CQ_STORE_UNIT_SIZE } from "./consume_queue.ts";
+import type { HandlePool } from "./handle_pool.ts";
+import type { StoreCheckpoint } from "./store_checkpoint.ts";
+
+const PAGE_SIZE = 4096;
+
+/** Apache's keys that consume queues obey. Intervals are ms. */
+export interface ConsumeQueueOptions {
+  /** Bytes of each file; rounded up to a multiple of 20. */
+  readonly mappedFileSizeConsumeQueue: number;
+  readonly flushIntervalConsumeQueue: number;
+  /** Dirty pages of 4 KiB that make the flush of a queue worthwhile. */
+  readonly flushConsumeQueueLeastPages: number;
+  /** After this long every dirty queue is flushed, and the checkpoint moves. */
+  readonly flushConsumeQueueThoroughInterval: number;
+}
+
+/** What the store is made of. */
+export interface ConsumeQueueStoreParts {
+  readonly fs: FileSystem;
+  readonly pool: HandlePool;
+  readonly clock: Clock;
+  readonly logger?: Logger;
+  /** `<root>/consumequeue`. */
+  readonly directory: string;
+  readonly options: ConsumeQueueOptions;
+  readonly checkpoint: StoreCheckpoint;
+  /** A sync failed: what is on the disk is unknown. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** Mirrors Apache's `ConsumeQueueStore`, `QueueOffsetOperator` and `FlushConsumeQueueService`. */
+export class ConsumeQueueStore implements QueueOffsetAssigner {
+  readonly #parts: ConsumeQueueStoreParts;
+  readonly #queueParts: ConsumeQueueParts;
+  readonly #logger: Logger;
+  readonly #queues = new Map<string, Map<number, ConsumeQueue>>();
+  /** Queue offset of the next message by topic and queue: ahead of the queues by what is not dispatched yet. */
+  readonly #topicQueueTable = new Map<string, Map<number, number>>();
+  readonly #withPending = new Set<ConsumeQueue>();
+  readonly #dirty = new Set<ConsumeQueue>();
+  readonly #unsyncedDirectories = new Set<string>();
+  readonly #refusedTopics = new Set<string>();
+  /** Store timestamp of the newest record with a unit in a file. */
+  #storeTimestamp = 0;
+  #timer: Timer | null = null;
+  #flushing: Promise<void> | null = null;
+  #thoroughAt = 0;
+  #state: "loaded" | "started" | "stopped" = "loaded";
+
+  constructor(parts: ConsumeQueueStoreParts) {
+    this.#parts = parts;
+    this.#logger = parts.logger ?? SILENT_LOGGER;
+    this.#queueParts = {
+      pool: parts.pool,
+      logger: this.#logger,
+      mappedFileSize: Math.ceil(parts.options.mappedFileSizeConsumeQueue / CQ_STORE_UNIT_SIZE) * CQ_STORE_UNIT_SIZE,
+    };
+  }
+
+  /** Finds all queues and their ends. Throws {@link StoreError} for files of a wrong size. */
+  load(lastExitOk: boolean): void {
+    const { fs, directory } = this.#parts;
+    fs.makeDirectory(directory);
+    for (const topic of fs.list(directory)) {
+      for (const name of fs.list(`${directory}/${topic}`)) {
+        if (!/^\d{1,10}$/.test(name)) continue;
+        const queue = this.#add(topic, Number(name));
+        queue.load();
+        queue.recover(lastExitOk);
+      }
+    }
+  }
+
+  #add(topic: string, queueId: number): ConsumeQueue {
+    const directory = `${this.#parts.directory}/${topic}/${queueId}`;
+    const queue = new ConsumeQueue(this.#queueParts, directory, topic, queueId);
+    let ofTopic = this.#queues.get(topic);
+    if (ofTopic === undefined) this.#queues.set(topic, ofTopic = new Map());
+    ofTopic.set(queueId, queue);
+    return queue;
+  }
+
+  /** The queue, null when no message was ever dispatched to it. */
+  find(topic: string, queueId: number): ConsumeQueue | null {
+    return this.#queues.get(topic)?.get(queueId) ?? null;
+  }
+
+  /** All queues. */
+  *queues(): Generator<ConsumeQueue> {
+    for (const ofTopic of this.#queues.values()) yield* ofTopic.values();
+  }
+
+  /** End of the last record that any queue points at; -1 for none. Mirrors `getMaxPhyOffsetInConsumeQueue`. */
+  get maxPhysicOffset(): number {
+    let max = -1;
+    for (const queue of this.queues()) max = Math.max(max, queue.maxPhysicOffset);
+    return max;
+  }
+
+  /**
+   * Adds a record's unit; it can be read after {@link writePending}. A topic that is no name for a directory is
+   * reported once and gets no queue: the log may hold anything a master ever took.
+   */
+  put(
+    topic: string,
+    queueId: number,
+    queueOffset: number,
+    pos: number,
+    size: number,
+    tagsCode: number,
+    storeTimestamp: number,
+  ): void {
+    let queue = this.find(topic, queueId);
+    if (queue === null) {
+      if (!isDirectoryName(topic) || queueId < 0 || queueOffset < 0) return this.#refuse(topic, queueId, pos);
+      queue = this.#add(topic, queueId);
+      this.#unsyncedDirectories.add(`${this.#parts.directory}/${topic}`).add(this.#parts.directory);
+    }
+    queue.putMessagePositionInfo(pos, size, tagsCode, queueOffset);
+    this.#withPending.add(queue);
+    this.#storeTimestamp = storeTimestamp;
+  }
+
+  #refuse(topic: string, queueId: number, pos: number): void {
+    if (this.#refusedTopics.size >= 100 || this.#refusedTopics.has(topic)) return;
+    this.#refusedTopics.add(topic);
+    this.#logger.error("A message's topic or queue can't have a consume queue; the message stays in the log only", {
+      topic,
+      queueId,
+      physicOffset: pos,
+    });
+  }
+
+  /** Brings the units put to the files. Throws {@link IoError}; nothing is lost then: call it again. */
+  writePending(): void {
+    for (const queue of this.#withPending) {
+      queue.writePending();
+      this.#withPending.delete(queue);
+      if (queue.dirtyBytes > 0) this.#dirty.add(queue);
+    }
+    this.#armTimer();
+  }
+
+  // Queue offsets
+
+  /** Queue offset of the next message. Mirrors `getQueueOffset`. */
+  getQueueOffset(topic: string, queueId: number): number {
+    return this.#topicQueueTable.get(topic)?.get(queueId) ?? 0;
+  }
+
+  /** Moves it on by `count` messages that are in the log now. Mirrors `increaseQueueOffset`. */
+  increaseQueueOffset(topic: string, queueId: number, count: number): void {
+    let ofTopic = this.#topicQueueTable.get(topic);
+    if (ofTopic === undefined) this.#topicQueueTable.set(topic, ofTopic = new Map());
+    ofTopic.set(queueId, (ofTopic.get(queueId) ?? 0) + count);
+  }
+
+  /** Learns all queue offsets from the queues; everything must be dispatched. Mirrors `recoverOffsetTable`. */
+  recoverOffsetTable(): void {
+    this.#topicQueueTable.clear();
+    for (const queue of this.queues()) {
+      this.increaseQueueOffset(queue.topic, queue.queueId, queue.nextOffsetInQueue);
+    }
+  }
+
+  // What follows the log
+
+  /** Moves every queue's begin to the log's. */
+  correctMinOffset(minPhyOffset: number): void {
+    for (const queue of this.queues()) queue.correctMinOffset(minPhyOffset);
+  }
+
+  /** Removes files whose messages all lie below the log's begin. Returns how many. */
+  deleteExpiredFile(minPhyOffset: number): number {
+    let count = 0;
+    for (const queue of this.queues()) count += queue.deleteExpiredFile(minPhyOffset);
+    return count;
+  }
+
+  /** Cuts units of records at or beyond `phyOffset`. Mirrors `truncateDirty`. */
+  async truncate(phyOffset: number): Promise<void> {
+    await this.#flushing;
+    for (const queue of this.queues()) queue.truncate(phyOffset);
+    this.#withPending.clear();
+    this.#storeTimestamp = 0;
+  }
+
+  /** Removes all queues: the log is empty or moved aside. */
+  async destroy(): Promise<void> {
+    await this.#flushing;
+    for (const queue of this.queues()) queue.destroy();
+    this.#queues.clear();
+    this.#topicQueueTable.clear();
+    this.#withPending.clear();
+    this.#dirty.clear();
+    this.#storeTimestamp = 0;
+    this.#parts.fs.remove(this.#parts.directory);
+    this.#parts.fs.makeDirectory(this.#parts.directory);
+  }
+
+  // Flushing
+
+  /** Begins to flush. Before it nothing is, so that recovery can be repeated. */
+  start(): void {
+    this.#state = "started";
+    this.#thoroughAt = this.#parts.clock.monotonic() + this.#parts.options.flushConsumeQueueThoroughInterval;
+    this.#armTimer();
+  }
+
+  #armTimer(): void {
+    if (this.#state !== "started" || this.#timer !== null || this.#flushing !== null || this.#dirty.size === 0) return;
+    this.#timer = this.#parts.clock.setTimer(this.#parts.options.flushIntervalConsumeQueue, () => {
+      this.#timer = null;
+      this.#flushing = this.#flushDue().catch(this.#parts.onFatal).then(() => {
+        this.#flushing = null;
+        this.#armTimer();
+      });
+    });
+  }
+
+  async #flushDue(): Promise<void> {
+    const { clock, options } = this.#parts;
+    if (clock.monotonic() >= this.#thoroughAt) {
+      this.#thoroughAt = clock.monotonic() + options.flushConsumeQueueThoroughInterval;
+      return await this.#flushAll();
+    }
+    for (const queue of [...this.#dirty]) {
+      if (queue.dirtyBytes >= options.flushConsumeQueueLeastPages * PAGE_SIZE) await this.#flushOne(queue);
+    }
+  }
+
+  /** The checkpoint moves only to what is on the disk in every queue (Apache's may be ahead). */
+  async #flushAll(): Promise<void> {
+    const storeTimestamp = this.#storeTimestamp;
+    for (const queue of [...this.#dirty]) await this.#flushOne(queue);
+    this.#syncDirectories();
+    if (storeTimestamp > 0) this.#parts.checkpoint.logicsMsgTimestamp = storeTimestamp;
+    await this.#parts.checkpoint.flush();
+  }
+
+  async #flushOne(queue: ConsumeQueue): Promise<void> {
+    await queue.flush();
+    if (queue.dirtyBytes <= 0) this.#dirty.delete(queue);
+  }
+
+  #syncDirectories(): void {
+    for (const directory of this.#unsyncedDirectories) {
+      if (this.#parts.fs.stat(directory) !== null) this.#parts.fs.syncDirectory(directory);
+    }
+    this.#unsyncedDirectories.clear();
+  }
+
+  /** Stops flushing; a flush under way ends. With `flush`, everything goes to the disk and into the checkpoint. */
+  async stop(flush: boolean): Promise<void> {
+    this.#state = "stopped";
+    this.#timer?.cancel();
+    this.#timer = null;
+    await this.#flushing;
+    if (!flush) return;
+    this.writePending();
+    for (const queue of this.#dirty) queue.flushBlocking();
+    this.#dirty.clear();
+    this.#syncDirectories();
+    if (this.#storeTimestamp > 0) this.#parts.checkpoint.logicsMsgTimestamp = this.#storeTimestamp;
+  }
+}
+
+function isDirectoryName(topic: string): boolean {
+  return topic !== "" && topic !== "." && topic !== ".." && !/[/\\\0]/.test(topic);
+}

@@ -1,0 +1,136 @@
+// One fixed-size file of a queue. Apache maps it into memory; here it is read and written by position, and the kernel's
+// page cache is the only cache. Owns its name, size and write position; the queue owns its life, the log its content.
+
+import { assert } from "../base/errors.ts";
+import type { HandlePool } from "./handle_pool.ts";
+
+/** Bytes read or zeroed at a time when a file is walked. */
+const CHUNK_SIZE = 1024 * 1024;
+
+/** The file name of an offset: 20 decimal digits. Mirrors `UtilAll.offset2FileName`. */
+export function offsetToFileName(offset: number): string {
+  return String(offset).padStart(20, "0");
+}
+
+/** The offset a file name stands for; null when the name is not of that form. */
+export function fileNameToOffset(name: string): number | null {
+  if (!/^\d{20}$/.test(name)) return null;
+  const offset = Number(name);
+  return Number.isSafeInteger(offset) ? offset : null;
+}
+
+/** A file of a {@link MappedFileQueue}. Mirrors `DefaultMappedFile`; nothing in it is mapped. Positions are bytes. */
+export class MappedFile {
+  readonly path: string;
+  /** Offset of its first byte in the queue's address space. */
+  readonly fileFromOffset: number;
+  readonly fileSize: number;
+  /** End of what was written; `fileSize` when full. Moved by {@link append} and by the queue's owner on recovery. */
+  wrotePosition: number;
+  readonly #pool: HandlePool;
+
+  /** An existing file; counts as full until recovery finds its end, as in Apache. */
+  constructor(pool: HandlePool, path: string, fileFromOffset: number, fileSize: number) {
+    this.#pool = pool;
+    this.path = path;
+    this.fileFromOffset = fileFromOffset;
+    this.fileSize = fileSize;
+    this.wrotePosition = fileSize;
+  }
+
+  /** Makes the file at full size, sparse. Throws {@link IoError}; nothing is left behind then. */
+  static create(pool: HandlePool, path: string, fileFromOffset: number, fileSize: number): MappedFile {
+    const handle = pool.fs.open(path, "create");
+    try {
+      handle.truncate(fileSize);
+    } catch (error) {
+      handle.close();
+      pool.fs.remove(path);
+      throw error;
+    }
+    handle.close();
+    const file = new MappedFile(pool, path, fileFromOffset, fileSize);
+    file.wrotePosition = 0;
+    return file;
+  }
+
+  get isFull(): boolean {
+    return this.wrotePosition === this.fileSize;
+  }
+
+  /** Writes at the write position and moves it. Throws {@link IoError}; the position stays then. */
+  append(bytes: Uint8Array): void {
+    assert(this.wrotePosition + bytes.length <= this.fileSize, `Append past the end of "${this.path}"`);
+    this.#pool.get(this.path).writeAt(bytes, this.wrotePosition);
+    this.wrotePosition += bytes.length;
+  }
+
+  /** Writes anywhere in the file, without moving the write position. Throws {@link IoError}. */
+  writeAt(bytes: Uint8Array, position: number): void {
+    assert(position >= 0 && position + bytes.length <= this.fileSize, `Write past the end of "${this.path}"`);
+    this.#pool.get(this.path).writeAt(bytes, position);
+  }
+
+  /** Fills `target` from `position`; returns the count, less only at the end of the file. Blocks. */
+  readAt(target: Uint8Array, position: number): number {
+    return this.#pool.get(this.path).readAt(target, position);
+  }
+
+  /** As {@link readAt}, off the event loop. */
+  readAtAsync(target: Uint8Array, position: number): Promise<number> {
+    return this.#pool.use(this.path, (handle) => handle.readAtAsync(target, position));
+  }
+
+  /** Makes what was written durable. Throws {@link IoError}. */
+  sync(): Promise<void> {
+    return this.#pool.use(this.path, (handle) => handle.sync());
+  }
+
+  /** {@link sync}, blocking. */
+  syncBlocking(): void {
+    this.#pool.get(this.path).syncBlocking();
+  }
+
+  /** Last modification, Unix ms; 0 when the file is gone. */
+  modifiedMs(): number {
+    return this.#pool.fs.stat(this.path)?.modifiedMs ?? 0;
+  }
+
+  /**
+   * Makes every byte from `position` to the end of the file zero. Reads first and writes only where something stands,
+   * so the file stays sparse, and a second call writes nothing. Returns how many bytes were in chunks that had to be
+   * cleared. Blocks; not durable until a sync.
+   */
+  zeroFrom(position: number): number {
+    const chunk = new Uint8Array(CHUNK_SIZE);
+    let cleared = 0;
+    while (position < this.fileSize) {
+      const part = chunk.subarray(0, Math.min(CHUNK_SIZE, this.fileSize - position));
+      this.readAt(part, position);
+      if (!isZero(part)) {
+        part.fill(0);
+        this.writeAt(part, position);
+        cleared += part.length;
+      }
+      position += part.length;
+    }
+    return cleared;
+  }
+
+  /** Closes and removes the file. */
+  destroy(): void {
+    this.#pool.close(this.path);
+    this.#pool.fs.remove(this.path);
+  }
+}
+
+/** Whether all bytes are zero. */
+export function isZero(bytes: Uint8Array): boolean {
+  let at = 0;
+  const end = bytes.length;
+  while (at < end && ((bytes.byteOffset + at) & 3) !== 0) if (bytes[at++] !== 0) return false;
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset + at, (end - at) >> 2);
+  for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
+  for (at += words.length * 4; at < end; at++) if (bytes[at] !== 0) return false;
+  return true;
+}

@@ -1,0 +1,213 @@
+// A row of equally long files that together are one address space: the commit log's, or a consume queue's. Owns which
+// files exist, their load, creation, cutting and removal. What stands in them, and when to flush, is the owner's.
+
+import { StoreError } from "../base/errors.ts";
+import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
+import type { HandlePool } from "./handle_pool.ts";
+import { fileNameToOffset, MappedFile, offsetToFileName } from "./mapped_file.ts";
+
+/** What a queue is made of. */
+export interface MappedFileQueueOptions {
+  readonly pool: HandlePool;
+  /** Where its files lie. More than one (`storePathCommitLog` with commas): new files take turns. At least one. */
+  readonly directories: readonly string[];
+  /** Bytes of every file. */
+  readonly mappedFileSize: number;
+  readonly logger?: Logger;
+}
+
+/** Mirrors Apache's `MappedFileQueue` and `MultiPathMappedFileQueue`. Offsets are bytes in the queue's address space. */
+export class MappedFileQueue {
+  readonly mappedFileSize: number;
+  readonly directories: readonly string[];
+  /** End of what is known to be on the disk. Moved by {@link flush}, and by the owner on recovery. */
+  flushedWhere = 0;
+  readonly #pool: HandlePool;
+  readonly #logger: Logger;
+  #files: MappedFile[] = [];
+  /** Directories with creations or removals that are not durable yet. */
+  readonly #unsyncedDirectories = new Set<string>();
+  /** Counts cuts: a flush that was under way at one says nothing about the bytes written since. */
+  #cuts = 0;
+
+  constructor(options: MappedFileQueueOptions) {
+    this.#pool = options.pool;
+    this.#logger = options.logger ?? SILENT_LOGGER;
+    this.directories = options.directories;
+    this.mappedFileSize = options.mappedFileSize;
+  }
+
+  /** The files, in order. */
+  get files(): readonly MappedFile[] {
+    return this.#files;
+  }
+
+  /** First byte held; 0 without files. */
+  get minOffset(): number {
+    return this.#files[0]?.fileFromOffset ?? 0;
+  }
+
+  /** End of what was written; 0 without files. */
+  get maxOffset(): number {
+    const last = this.#files.at(-1);
+    return last === undefined ? 0 : last.fileFromOffset + last.wrotePosition;
+  }
+
+  get lastFile(): MappedFile | null {
+    return this.#files.at(-1) ?? null;
+  }
+
+  /**
+   * Reads the directories. All files count as full until recovery moves their write positions. A last file of length
+   * 0, left by a crash while it was made, is removed. Throws {@link StoreError} for a file of another length or a gap.
+   */
+  load(): void {
+    const found: { path: string; offset: number }[] = [];
+    for (const directory of this.directories) {
+      for (const name of this.#pool.fs.list(directory)) {
+        const path = `${directory}/${name}`;
+        const offset = fileNameToOffset(name);
+        if (offset !== null) found.push({ path, offset });
+        else if (this.#pool.fs.stat(path)?.isDirectory === false) {
+          this.#logger.warn(`Ignoring "${path}": its name is not an offset of 20 digits`);
+        }
+      }
+    }
+    found.sort((a, b) => a.offset - b.offset);
+    this.#files = [];
+    for (const [index, { path, offset }] of found.entries()) {
+      const size = this.#pool.fs.stat(path)?.size ?? 0;
+      if (size === 0 && index === found.length - 1) {
+        this.#pool.fs.remove(path);
+        this.#logger.warn(`Removed "${path}": it is empty, left by a crash while it was made`);
+        continue;
+      }
+      if (size !== this.mappedFileSize) {
+        throw new StoreError(`File "${path}" has ${size} bytes, wanted ${this.mappedFileSize}; set the file size the store was written with`);
+      }
+      const before = this.#files.at(-1);
+      if (before !== undefined && before.fileFromOffset + this.mappedFileSize !== offset) {
+        throw new StoreError(`File "${path}" does not follow "${before.path}": files of ${this.mappedFileSize} bytes are missing between them`);
+      }
+      this.#files.push(new MappedFile(this.#pool, path, offset, this.mappedFileSize));
+    }
+  }
+
+  /** The file that holds the offset; null when none does. */
+  findMappedFileByOffset(offset: number): MappedFile | null {
+    const first = this.#files[0];
+    if (first === undefined || offset < first.fileFromOffset) return null;
+    return this.#files[Math.floor((offset - first.fileFromOffset) / this.mappedFileSize)] ?? null;
+  }
+
+  /**
+   * The file to append to: the last one, or a new one when that is full or there is none; the first file starts where
+   * the multiple of the file size at or below `startOffset` is. Throws {@link IoError} when it can't be made.
+   */
+  getLastMappedFile(startOffset = 0): MappedFile {
+    const last = this.#files.at(-1);
+    if (last !== undefined && !last.isFull) return last;
+    const offset = last === undefined
+      ? startOffset - (startOffset % this.mappedFileSize)
+      : last.fileFromOffset + this.mappedFileSize;
+    const directory = this.directories[Math.floor(offset / this.mappedFileSize) % this.directories.length]!;
+    this.#pool.fs.makeDirectory(directory);
+    const file = MappedFile.create(this.#pool, `${directory}/${offsetToFileName(offset)}`, offset, this.mappedFileSize);
+    this.#unsyncedDirectories.add(directory);
+    this.#files.push(file);
+    return file;
+  }
+
+  /**
+   * Makes everything written before this call durable, names in directories included; returns how far the queue is
+   * flushed. One at a time. Throws {@link IoError}: then nobody knows what is on the disk, and the store must stop.
+   */
+  async flush(): Promise<number> {
+    const target = this.maxOffset;
+    const cuts = this.#cuts;
+    for (const file of this.#dirtyFiles()) {
+      // A file may be cut or expire meanwhile.
+      if (this.#files.includes(file)) await file.sync();
+    }
+    this.#syncDirectories();
+    if (cuts === this.#cuts && target > this.flushedWhere) this.flushedWhere = target;
+    return this.flushedWhere;
+  }
+
+  /** {@link flush}, blocking: for recovery and shutdown. */
+  flushBlocking(): void {
+    for (const file of this.#dirtyFiles()) file.syncBlocking();
+    this.#syncDirectories();
+    this.flushedWhere = this.maxOffset;
+  }
+
+  #dirtyFiles(): MappedFile[] {
+    const dirty: MappedFile[] = [];
+    for (let i = this.#files.length - 1; i >= 0; i--) {
+      const file = this.#files[i]!;
+      if (file.wrotePosition === 0) continue;
+      if (file.fileFromOffset + file.wrotePosition <= this.flushedWhere) break;
+      dirty.unshift(file);
+    }
+    return dirty;
+  }
+
+  #syncDirectories(): void {
+    for (const directory of this.#unsyncedDirectories) this.#pool.fs.syncDirectory(directory);
+    this.#unsyncedDirectories.clear();
+  }
+
+  /**
+   * Cuts the queue at `offset`: later files are removed, last one first, so that what remains is whole at every moment.
+   * The positions of the file that holds the cut are set; its bytes are not touched. Mirrors `truncateDirtyFiles`.
+   */
+  truncateDirtyFiles(offset: number): void {
+    this.#cuts++;
+    for (let last = this.#files.at(-1); last !== undefined && last.fileFromOffset > offset; last = this.#files.at(-1)) {
+      this.#removeFile(last);
+      this.#files.pop();
+    }
+    const last = this.#files.at(-1);
+    if (last !== undefined) last.wrotePosition = Math.min(offset - last.fileFromOffset, this.mappedFileSize);
+    this.flushedWhere = Math.min(this.flushedWhere, offset);
+  }
+
+  /** Removes the oldest file; never the last one. Returns whether there was one to remove. */
+  deleteFirstFile(): boolean {
+    const first = this.#files[0];
+    if (first === undefined || this.#files.length < 2) return false;
+    this.#removeFile(first);
+    this.#files.shift();
+    return true;
+  }
+
+  /** Removes all files. */
+  destroy(): void {
+    this.truncateDirtyFiles(-1);
+    this.flushedWhere = 0;
+  }
+
+  /** Moves all files into `directory` (made when missing, on the same file system) and is empty then. */
+  moveAllTo(directory: string): void {
+    this.#pool.fs.makeDirectory(directory);
+    this.#cuts++;
+    for (let last = this.#files.at(-1); last !== undefined; last = this.#files.at(-1)) {
+      this.#pool.close(last.path);
+      this.#pool.fs.rename(last.path, `${directory}/${offsetToFileName(last.fileFromOffset)}`);
+      this.#unsyncedDirectories.add(directoryOf(last.path));
+      this.#files.pop();
+    }
+    this.#unsyncedDirectories.add(directory);
+    this.#syncDirectories();
+    this.flushedWhere = 0;
+  }
+
+  #removeFile(file: MappedFile): void {
+    file.destroy();
+    this.#unsyncedDirectories.add(directoryOf(file.path));
+  }
+}
+
+function directoryOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/"));
+}

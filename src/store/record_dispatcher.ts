@@ -1,0 +1,91 @@
+// What happens to one record when it is dispatched: its unit in a consume queue, its keys in the index. Used by recovery
+// and by ReputMessageService, which own where records come from; knows nothing of progress.
+
+import type { Logger } from "../base/logger.ts";
+import type { ConsumeQueueStore } from "./consume_queue_store.ts";
+import { DispatchReader } from "./dispatch_reader.ts";
+import type { IndexService } from "./index_service.ts";
+import type { DelayLevels } from "./message_properties.ts";
+import { isConsumable, MessageSysFlag } from "./message_sys_flag.ts";
+
+/** Records whose units are gathered while recovering. */
+const RECOVERED_RECORDS_MAX = 8192;
+
+/** Mirrors `CommitLogDispatcherBuildConsumeQueue` and `CommitLogDispatcherBuildIndex`. */
+export class RecordDispatcher {
+  /** Records and bytes dispatched since the store was opened. */
+  messages = 0;
+  bytes = 0;
+  readonly #consumeQueues: ConsumeQueueStore;
+  readonly #index: IndexService | null;
+  readonly #logger: Logger;
+  readonly #record: DispatchReader;
+
+  /** `index` is null when `messageIndexEnable` is false. */
+  constructor(
+    consumeQueues: ConsumeQueueStore,
+    index: IndexService | null,
+    parts: { readonly delayLevels: DelayLevels; readonly logger: Logger },
+  ) {
+    this.#consumeQueues = consumeQueues;
+    this.#index = index;
+    this.#logger = parts.logger;
+    this.#record = new DispatchReader(parts.delayLevels);
+  }
+
+  /** Dispatches the record at `at`, all of which is there. Units are written by {@link writePending}. */
+  dispatch(bytes: Uint8Array, at: number, toIndex: boolean): void {
+    const record = this.#record;
+    if (!record.read(bytes, at)) {
+      this.#logger.error("A record's parts do not add up to its size; dispatch skips it. Run verify on the store", {
+        physicOffset: record.commitLogOffset,
+      });
+      return;
+    }
+    this.messages++;
+    this.bytes += record.msgSize;
+    if (isConsumable(record.sysFlag)) {
+      this.#consumeQueues.put(
+        record.topic,
+        record.queueId,
+        record.consumeQueueOffset,
+        record.commitLogOffset,
+        record.msgSize,
+        record.tagsCode,
+        record.storeTimestamp,
+      );
+    }
+    if (toIndex) this.#buildIndex(bytes);
+  }
+
+  /** {@link dispatch} during recovery, which may go over a whole file at once: units are written in between. */
+  dispatchRecovered(bytes: Uint8Array, at: number, toIndex: boolean): void {
+    this.dispatch(bytes, at, toIndex);
+    if (this.messages % RECOVERED_RECORDS_MAX === 0) this.writePending();
+  }
+
+  /** Puts a record that has its unit already into the index only. */
+  dispatchToIndex(bytes: Uint8Array, at: number): void {
+    if (this.#record.read(bytes, at)) this.#buildIndex(bytes);
+  }
+
+  #buildIndex(bytes: Uint8Array): void {
+    const record = this.#record;
+    if ((record.sysFlag & MessageSysFlag.TRANSACTION_MASK) === MessageSysFlag.TRANSACTION_ROLLBACK) return;
+    this.#index?.buildIndex(
+      record.topic,
+      record.commitLogOffset,
+      record.storeTimestamp,
+      bytes,
+      record.uniqKeyFrom,
+      record.uniqKeyTo,
+      record.keysFrom,
+      record.keysTo,
+    );
+  }
+
+  /** Brings units to their files. Throws {@link IoError}; nothing is lost then: call it again. */
+  writePending(): void {
+    this.#consumeQueues.writePending();
+  }
+}

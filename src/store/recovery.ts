@@ -1,0 +1,99 @@
+// Finding the end of the commit log at start, by Apache 5.3.3's rules, so that an Apache broker opening the same files
+// would find the same end. Blocks. The store calls it once, between loading the consume queues and cutting them.
+
+import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
+import type { CommitLog } from "./commit_log.ts";
+import { findLastRecord, scanLog } from "./log_scan.ts";
+import type { MappedFile } from "./mapped_file.ts";
+import { storeTimestampAt } from "./message_codec.ts";
+import { RecordVerdict } from "./record_validator.ts";
+import type { StoreCheckpoint } from "./store_checkpoint.ts";
+
+/** What recovery goes by. */
+export interface RecoveryOptions {
+  /** Whether `abort` was missing: the last process left in order. */
+  readonly cleanExit: boolean;
+  /** Highest end of a record that any consume queue points at, bytes; -1 when none points anywhere. */
+  readonly maxPhyOffsetOfConsumeQueue: number;
+  readonly checkCRCOnRecover: boolean;
+  readonly messageIndexEnable: boolean;
+  readonly messageIndexSafe: boolean;
+  /**
+   * Gets every record whose consume queue entry may be missing, in order; the bytes are valid until it returns. Entries
+   * that are there already must be ignored.
+   */
+  dispatch(bytes: Uint8Array, at: number): void;
+  readonly logger?: Logger;
+}
+
+/** What recovery found. */
+export interface RecoveryResult {
+  /** End of the log: consume queue entries for records at or after it must go. */
+  readonly end: number;
+  /** Whether there was no commit log at all: then the consume queues must go too. */
+  readonly isEmpty: boolean;
+  /** Where the walk began. */
+  readonly startOffset: number;
+  /** Bytes behind the end that had to be cleared, in whole chunks. */
+  readonly clearedBytes: number;
+}
+
+/**
+ * Finds the end, hands records to dispatch, cuts the log there. Mirrors `recoverNormally` and `recoverAbnormally`, with
+ * these differences: what is behind the end is zeroed, the physical offset of a record counts, the record that starts
+ * exactly where the consume queues end is dispatched, and a filler that ends the last file is kept.
+ */
+export function recoverCommitLog(log: CommitLog, checkpoint: StoreCheckpoint, options: RecoveryOptions): RecoveryResult {
+  const logger = options.logger ?? SILENT_LOGGER;
+  const files = log.mappedFileQueue.files;
+  if (files.length === 0) {
+    log.setRecoveredEnd(0, -1);
+    return { end: 0, isEmpty: true, startOffset: 0, clearedBytes: 0 };
+  }
+  const startOffset = findStartFile(log, checkpoint, options).fileFromOffset;
+  const dispatchFrom = options.cleanExit ? options.maxPhyOffsetOfConsumeQueue : -1;
+  const validator = log.ownValidator(options.checkCRCOnRecover);
+  const scan = scanLog(log.mappedFileQueue, startOffset, Infinity, validator, (bytes, at, _size, offset) => {
+    if (offset >= dispatchFrom) options.dispatch(bytes, at);
+  });
+  const filesEnd = files.at(-1)!.fileFromOffset + log.mappedFileSize;
+  let lastRecordOffset = scan.lastRecordOffset;
+  if (lastRecordOffset < 0) lastRecordOffset = findLastRecord(log.mappedFileQueue, scan.end, log.ownValidator(false));
+  const clearedBytes = log.setRecoveredEnd(scan.end, lastRecordOffset);
+  if (lastRecordOffset >= 0) checkpoint.confirmPhyOffset = lastRecordOffset;
+  if (clearedBytes > 0) {
+    logger.warn(`Commit log ends at ${scan.end}: ${scan.stopDetail}; cleared what stood behind it`, {
+      clearedBytes,
+      filesEnd,
+    });
+  }
+  return { end: scan.end, isEmpty: false, startOffset, clearedBytes };
+}
+
+/** The newest file that is safe to start from; the first one when none is. Mirrors `isMappedFileMatchedRecover`. */
+function findStartFile(log: CommitLog, checkpoint: StoreCheckpoint, options: RecoveryOptions): MappedFile {
+  const files = log.mappedFileQueue.files;
+  for (let index = files.length - 1; index > 0; index--) {
+    const storeTimestamp = firstStoreTimestamp(log, files[index]!, options.checkCRCOnRecover);
+    if (storeTimestamp === null || storeTimestamp === 0) continue;
+    if (options.messageIndexEnable && options.messageIndexSafe && storeTimestamp > checkpoint.indexMsgTimestamp) continue;
+    const isSafe = options.cleanExit
+      ? files[index]!.fileFromOffset <= options.maxPhyOffsetOfConsumeQueue
+      : storeTimestamp <= checkpoint.minTimestamp;
+    if (isSafe) return files[index]!;
+  }
+  return files[0]!;
+}
+
+/** Store timestamp of the file's first record, Unix ms; null when it starts with none. */
+function firstStoreTimestamp(log: CommitLog, file: MappedFile, checkCRC: boolean): number | null {
+  const validator = log.ownValidator(checkCRC);
+  let bytes = new Uint8Array(Math.min(8, file.fileSize));
+  for (;;) {
+    const count = file.readAt(bytes, 0);
+    const verdict = validator.check(bytes, 0, count, file.fileFromOffset);
+    if (verdict === RecordVerdict.OK) return storeTimestampAt(bytes, 0);
+    if (verdict !== RecordVerdict.PARTIAL || validator.isBlank || validator.size <= bytes.length) return null;
+    bytes = new Uint8Array(validator.size);
+  }
+}

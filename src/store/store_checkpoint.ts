@@ -1,0 +1,101 @@
+// The file `checkpoint`: how far log, consume queues and index are known to be on the disk, in store timestamps. Owns
+// its five fields and their bytes. The flush service and dispatch move the fields, recovery reads them.
+
+import { readInt64, writeInt64 } from "../base/bytes.ts";
+import type { FileHandle, FileSystem } from "../runtime/runtime.ts";
+
+const CHECKPOINT_SIZE = 4096;
+/** How much recovery distrusts the timestamps, ms. */
+const MARGIN_MS = 3000;
+
+/** Mirrors Apache's `StoreCheckpoint`. All timestamps are Unix ms, all offsets bytes of the commit log. */
+export class StoreCheckpoint {
+  /** Store timestamp of the last record known to be on the disk. */
+  physicMsgTimestamp = 0;
+  /** Store timestamp of the last record with a consume queue entry. */
+  logicsMsgTimestamp = 0;
+  /** End timestamp of the last index file that was filled and flushed. */
+  indexMsgTimestamp = 0;
+  masterFlushedOffset = 0;
+  /** Start of the last whole record that recovery saw. */
+  confirmPhyOffset = 0;
+  readonly #fs: FileSystem;
+  readonly #path: string;
+  /** What the file is known to hold. */
+  #flushed = "";
+
+  /** Reads the file if it is there; a missing or short one counts as zeros. Throws {@link IoError}. */
+  constructor(fs: FileSystem, storeDirectory: string) {
+    this.#fs = fs;
+    this.#path = `${storeDirectory}/checkpoint`;
+    const bytes = fs.readFile(this.#path);
+    if (bytes === null || bytes.length < 24) return;
+    this.physicMsgTimestamp = readInt64(bytes, 0);
+    this.logicsMsgTimestamp = readInt64(bytes, 8);
+    this.indexMsgTimestamp = readInt64(bytes, 16);
+    if (bytes.length >= 40) {
+      this.masterFlushedOffset = readInt64(bytes, 24);
+      this.confirmPhyOffset = readInt64(bytes, 32);
+    }
+  }
+
+  /** Records stored up to here are safely on the disk and dispatched. */
+  get minTimestamp(): number {
+    return Math.max(Math.min(this.physicMsgTimestamp, this.logicsMsgTimestamp) - MARGIN_MS, 0);
+  }
+
+  /** As {@link minTimestamp}, for the index as well. */
+  get minTimestampIndex(): number {
+    return Math.min(this.minTimestamp, this.indexMsgTimestamp);
+  }
+
+  /** Writes the fields and makes them durable; does nothing when they did not change. Throws {@link IoError}. */
+  async flush(): Promise<void> {
+    const state = this.#state();
+    if (state === this.#flushed) return;
+    const handle = this.#write();
+    try {
+      await handle.sync();
+      this.#flushed = state;
+    } finally {
+      handle.close();
+    }
+  }
+
+  /** {@link flush}, blocking: for recovery and shutdown. */
+  flushBlocking(): void {
+    const state = this.#state();
+    if (state === this.#flushed) return;
+    const handle = this.#write();
+    try {
+      handle.syncBlocking();
+      this.#flushed = state;
+    } finally {
+      handle.close();
+    }
+  }
+
+  #fields(): number[] {
+    return [
+      this.physicMsgTimestamp,
+      this.logicsMsgTimestamp,
+      this.indexMsgTimestamp,
+      this.masterFlushedOffset,
+      this.confirmPhyOffset,
+    ];
+  }
+
+  #state(): string {
+    return this.#fields().join();
+  }
+
+  /** The fields fit one sector, so a crash leaves the old or the new ones. */
+  #write(): FileHandle {
+    const fields = new Uint8Array(40);
+    this.#fields().forEach((value, index) => writeInt64(fields, index * 8, value));
+    const handle = this.#fs.open(this.#path, "create");
+    if (handle.size() !== CHECKPOINT_SIZE) handle.truncate(CHECKPOINT_SIZE);
+    handle.writeAt(fields, 0);
+    return handle;
+  }
+}

@@ -1,0 +1,236 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { ConfigError } from "../../src/base/errors.ts";
+import { applyConfigPatch, createConfig, flagName, loadConfig, parseConfigPatch } from "../../src/config/load.ts";
+import type { LoadedConfig } from "../../src/config/load.ts";
+
+const HOST = { hostname: "box", localAddress: "10.1.2.3", env: () => undefined };
+
+function load(file: string | null, flags: Record<string, string> = {}, env: Record<string, string> = {}): LoadedConfig {
+  return loadConfig({
+    host: { ...HOST, env: (name) => env[name] },
+    flags: new Map(Object.entries(flags)),
+    ...(file === null ? {} : { file: { name: "broker.conf", bytes: new TextEncoder().encode(file) } }),
+  });
+}
+
+const refusal = (pattern: RegExp) => (error: unknown) => error instanceof ConfigError && pattern.test(error.message);
+
+describe("loadConfig: the two default lines", () => {
+  it("puts a master on 10911 and what goes by it", () => {
+    const { config, warnings } = load(null, { brokerRole: "master" });
+    assert.deepEqual(warnings, []);
+    assert.equal(config.brokerRole, "ASYNC_MASTER");
+    assert.equal(config.brokerId, 0);
+    assert.deepEqual([config.listenPort, config.vipListenPort, config.haListenPort], [10911, 10909, 10912]);
+    assert.equal(config.adminAddress, "127.0.0.1:10913");
+    assert.equal(config.storePathRootDir, "./data/10911");
+    assert.equal(config.storePathCommitLog, "./data/10911/commitlog");
+    assert.equal(config.haMasterAddress, null);
+    assert.equal(config.brokerName, "box");
+    assert.deepEqual([config.brokerIP1, config.brokerIP2], ["10.1.2.3", "10.1.2.3"]);
+    assert.equal(config.haTransferBatchSize, null);
+  });
+
+  it("puts a slave on 11911, following the default master", () => {
+    const { config } = load(null, { brokerRole: "slave" });
+    assert.equal(config.brokerRole, "SLAVE");
+    assert.equal(config.brokerId, 1);
+    assert.deepEqual([config.listenPort, config.vipListenPort, config.haListenPort], [11911, 11909, 11912]);
+    assert.equal(config.adminAddress, "127.0.0.1:11913");
+    assert.equal(config.storePathRootDir, "./data/11911");
+    assert.equal(config.haMasterAddress, "127.0.0.1:10912");
+  });
+
+  it("lets the default master step back once the key, NameServers, or their variable is given", () => {
+    assert.equal(load(null, { brokerRole: "slave", haMasterAddress: "a:1" }).config.haMasterAddress, "a:1");
+    assert.equal(load(null, { brokerRole: "slave", haMasterAddress: "none" }).config.haMasterAddress, null);
+    assert.equal(load(null, { brokerRole: "slave", namesrvAddr: "a:9876;b:9876" }).config.haMasterAddress, null);
+    const { config } = load(null, { brokerRole: "slave" }, { NAMESRV_ADDR: "n:9876" });
+    assert.equal(config.haMasterAddress, null);
+    assert.equal(config.namesrvAddr, "n:9876");
+  });
+
+  it("reads the short names of roles", () => {
+    for (const [short, role] of [["master", "ASYNC_MASTER"], ["async-master", "ASYNC_MASTER"], ["sync-master", "SYNC_MASTER"]]) {
+      assert.equal(load(null, { brokerRole: short! }).config.brokerRole, role);
+    }
+  });
+});
+
+describe("loadConfig: ports", () => {
+  it("takes 0 on a flag as any free port, also for the ports that go by it", () => {
+    const { config } = load(null, { listenPort: "0" });
+    assert.deepEqual([config.listenPort, config.vipListenPort, config.haListenPort], [0, 0, 0]);
+    assert.equal(config.adminAddress, "127.0.0.1:0");
+    assert.equal(load(null, { haListenPort: "0" }).config.haListenPort, 0);
+  });
+
+  it("takes 0 and less in a file as listenPort + 1, as Apache does", () => {
+    assert.equal(load("listenPort=20000\nhaListenPort=0").config.haListenPort, 20001);
+    assert.equal(load("listenPort=20000\nhaListenPort=-5").config.haListenPort, 20001);
+    assert.equal(load("listenPort=20000\nhaListenPort=30000").config.haListenPort, 30000);
+  });
+
+  it("refuses ports that clash, and derived ones out of range", () => {
+    assert.throws(() => load("listenPort=20000\nhaListenPort=20000"), refusal(/haListenPort and listenPort are both 20000/));
+    assert.throws(() => load(null, { listenPort: "1" }), refusal(/vipListenPort by default is listenPort - 2 = -1, wanted/));
+    assert.throws(() => load(null, { listenPort: "65535" }), refusal(/haListenPort by default is listenPort \+ 1 = 65536/));
+  });
+});
+
+describe("loadConfig: broker.conf", () => {
+  it("reads an Apache file as it is, 4.x spellings included", () => {
+    const { config, warnings } = load([
+      "# comment",
+      "brokerClusterName = DefaultCluster",
+      "brokerName=broker-a",
+      "brokerId=0",
+      "deleteWhen=04",
+      "fileReservedTime=48",
+      "brokerRole=ASYNC_MASTER",
+      "flushDiskType=ASYNC_FLUSH",
+      "mapedFileSizeCommitLog=1048576",
+      "mapedFileSizeConsumeQueue=300000",
+      "haSlaveFallbehindMax=1000",
+    ].join("\n"));
+    assert.deepEqual(warnings, []);
+    assert.equal(config.brokerName, "broker-a");
+    assert.equal(config.fileReservedTime, 48);
+    assert.equal(config.deleteWhen, "04");
+    assert.equal(config.mappedFileSizeCommitLog, 1048576);
+    assert.equal(config.mappedFileSizeConsumeQueue, 300000);
+    assert.equal(config.haMaxGapNotInSync, 1000);
+  });
+
+  it("takes both spellings with one value, refuses two values", () => {
+    assert.equal(load("haSlaveFallbehindMax=5\nhaMaxGapNotInSync=5").config.haMaxGapNotInSync, 5);
+    assert.throws(
+      () => load("haSlaveFallbehindMax=5\nhaMaxGapNotInSync=6"),
+      refusal(/haSlaveFallbehindMax \(broker.conf, line 1\) is 5 and haMaxGapNotInSync \(broker.conf, line 2\) is 6/),
+    );
+  });
+
+  it("lets flags win, also under another spelling", () => {
+    const { config, sources } = load("haMaxGapNotInSync=5\nbrokerName=file", { haSlaveFallbehindMax: "7" });
+    assert.equal(config.haMaxGapNotInSync, 7);
+    assert.equal(sources.get("haMaxGapNotInSync"), "flag");
+    assert.equal(sources.get("brokerName"), "file");
+    assert.equal(sources.get("slaveTimeout"), "default");
+  });
+
+  it("warns of an unknown key with the nearest one", () => {
+    const { warnings } = load("haSendHeartbeetInterval=1000\nzzz=1");
+    assert.equal(warnings.length, 2);
+    assert.match(warnings[0]!, /line 1, key "haSendHeartbeetInterval" is unknown, did you mean "haSendHeartbeatInterval"\?/);
+    assert.match(warnings[1]!, /key "zzz" is unknown$/);
+  });
+
+  it("says one line about what is done differently, and one about all without effect", () => {
+    const { warnings } = load("transientStorePoolEnable=true\nsendMessageThreadPoolNums=4\nslaveReadEnable=true");
+    assert.match(warnings[0]!, /^transientStorePoolEnable \(broker.conf, line 1\) has no effect here, not needed: .*page cache/);
+    assert.equal(warnings[1], "broker.conf: without effect here: sendMessageThreadPoolNums, slaveReadEnable");
+  });
+
+  it("refuses modes it doesn't have", () => {
+    for (const line of ["enableControllerMode=true", "enableDLegerCommitLog=true", "duplicationEnable=true", "storeType=defaultRocksDB"]) {
+      assert.throws(() => load(line), refusal(/wanted "(false|default)": .* supported/), line);
+    }
+    assert.deepEqual(load("enableControllerMode=false\nstoreType=default").warnings, []);
+  });
+
+  it("takes some settings as flags only", () => {
+    assert.throws(() => load("resync=true"), refusal(/resync \(broker.conf, line 1\) is set, wanted it as a flag only/));
+    assert.equal(load(null, { resync: "true" }).config.resync, true);
+  });
+});
+
+describe("loadConfig: refusals", () => {
+  it("names what, the value seen and the value wanted", () => {
+    assert.throws(
+      () => load("haSendHeartbeatInterval=5s"),
+      refusal(/^haSendHeartbeatInterval \(broker.conf, line 1\) is "5s", wanted a whole number from 1 to 2147483647$/),
+    );
+    assert.throws(() => load(null, { brokerRole: "boss" }), refusal(/^--broker-role is "boss", wanted one of .*slave.*SYNC_MASTER/));
+    assert.throws(() => load(null, { haTransferBatchSize: "4194293" }), refusal(/wanted a whole number from 1 to 4194292/));
+    assert.throws(() => load(null, { checkCRCOnRecover: "yes" }), refusal(/^--check-crc-on-recover is "yes", wanted true or false/));
+    assert.throws(() => load(null, { haMasterAddress: "host" }), refusal(/wanted HOST:PORT/));
+    assert.throws(() => load(null, { haMasterAddress: "host:70000" }), refusal(/wanted HOST:PORT/));
+    assert.throws(() => load(null, { storePathCommitLog: "/a,/b" }), refusal(/several separated by commas are not supported/));
+    assert.throws(() => load(null, { deleteWhen: "25" }), refusal(/hours from 00 to 23/));
+    assert.throws(() => load(null, { nonsenseKey: "1" }), refusal(/is unknown/));
+    for (const huge of ["99999999999999999999", "1e9", "0x10", "1.5", "", "-1"]) {
+      assert.throws(() => load(null, { slaveTimeout: huge }), refusal(/slave-timeout/), huge);
+    }
+  });
+
+  it("refuses a SLAVE whose brokerId is 0, forces 0 on a master", () => {
+    assert.throws(() => load("brokerRole=SLAVE\nbrokerId=0"), refusal(/brokerId \(broker.conf, line 2\) is 0 and brokerRole is SLAVE/));
+    const { config, warnings } = load("brokerId=3");
+    assert.equal(config.brokerId, 0);
+    assert.match(warnings[0]!, /is 3: a master's brokerId is 0/);
+  });
+
+  it("holds settings against each other", () => {
+    assert.throws(() => load("haSendHeartbeatInterval=20000"), refusal(/wanted less than haHousekeepingInterval \(20000\)/));
+    assert.throws(() => load("diskSpaceCleanForciblyRatio=95"), refusal(/wanted at most diskSpaceWarningLevelRatio \(90\)/));
+  });
+
+  it("waits for two copies on a SYNC_MASTER unless told 1, which is warned about", () => {
+    assert.equal(load("brokerRole=SYNC_MASTER").config.inSyncReplicas, 2);
+    assert.deepEqual(load("brokerRole=SYNC_MASTER").warnings, []);
+    assert.match(load("brokerRole=SYNC_MASTER\ninSyncReplicas=1").warnings[0]!, /inSyncReplicas .* is 1: this SYNC_MASTER does not wait/);
+    assert.deepEqual(load("inSyncReplicas=1").warnings, []);
+  });
+
+  it("bends what Apache bends", () => {
+    assert.equal(load("mappedFileSizeConsumeQueue=301").config.mappedFileSizeConsumeQueue, 320);
+    assert.equal(load("registerNameServerPeriod=1").config.registerNameServerPeriod, 10000);
+    assert.equal(load("registerNameServerPeriod=99999").config.registerNameServerPeriod, 60000);
+  });
+});
+
+describe("createConfig", () => {
+  it("takes typed values and refuses unknown keys", () => {
+    const { config } = createConfig({ brokerRole: "SLAVE", listenPort: 0, haMasterAddress: null, storePathRootDir: "/x" }, HOST);
+    assert.equal(config.haMasterAddress, null);
+    assert.equal(config.storePathCommitLog, "/x/commitlog");
+    assert.throws(() => createConfig({ nope: 1 } as object, HOST), refusal(/"nope" is unknown/));
+    assert.throws(() => createConfig({ listenPort: -1 }, HOST), refusal(/listenPort is -1, wanted/));
+  });
+});
+
+describe("parseConfigPatch", () => {
+  const { config } = load(null);
+
+  it("takes live keys of the right type, in place", () => {
+    const mine = { ...config };
+    applyConfigPatch(mine, parseConfigPatch(mine, { slaveTimeout: 1000, haFlowControlEnable: true, haTransferBatchSize: null }));
+    assert.equal(mine.slaveTimeout, 1000);
+    assert.equal(mine.haFlowControlEnable, true);
+    assert.equal(mine.haTransferBatchSize, null);
+    assert.deepEqual(parseConfigPatch(config, { registerNameServerPeriod: 1 }), { registerNameServerPeriod: 10000 });
+    assert.deepEqual(parseConfigPatch(config, { haSlaveFallbehindMax: 9 }), { haMaxGapNotInSync: 9 });
+  });
+
+  it("refuses the rest", () => {
+    assert.throws(() => parseConfigPatch(config, { listenPort: 1 }), refusal(/listenPort can't change while the node runs/));
+    assert.throws(() => parseConfigPatch(config, { slaveTimout: 1 }), refusal(/did you mean "slaveTimeout"/));
+    assert.throws(() => parseConfigPatch(config, { slaveTimeout: "soon" }), refusal(/slaveTimeout is "soon", wanted/));
+    assert.throws(() => parseConfigPatch(config, { slaveTimeout: null }), refusal(/slaveTimeout is null, wanted/));
+    assert.throws(() => parseConfigPatch(config, { slaveTimeout: [1] }), refusal(/slaveTimeout is \[1\], wanted/));
+    assert.throws(() => parseConfigPatch(config, { haSendHeartbeatInterval: 30000 }), refusal(/wanted less than haHousekeepingInterval/));
+    assert.throws(() => parseConfigPatch(config, { __proto__x: 1 }), refusal(/is unknown/));
+  });
+});
+
+describe("flagName", () => {
+  it("is the key in kebab-case", () => {
+    assert.equal(flagName("haListenPort"), "--ha-listen-port");
+    assert.equal(flagName("brokerIP2"), "--broker-ip2");
+    assert.equal(flagName("checkCRCOnRecover"), "--check-crc-on-recover");
+    assert.equal(flagName("enabledAppendPropCRC"), "--enabled-append-prop-crc");
+    assert.equal(flagName("slaveSyncIntervalMs"), "--slave-sync-interval-ms");
+    assert.equal(flagName("json"), "--json");
+  });
+});

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { IoError } from "../../src/base/errors.ts";
+import { closedError, errorCode, toIoError } from "../../src/runtime/map_error.ts";
+
+function systemError(code: string): Error {
+  return Object.assign(new Error(`${code}: it went wrong`), { code });
+}
+
+function namedError(name: string): Error {
+  return Object.assign(new Error("it went wrong"), { name });
+}
+
+describe("map_error", () => {
+  it("maps the system's codes", () => {
+    const kinds = {
+      ECONNREFUSED: "refused",
+      ECONNRESET: "reset",
+      EPIPE: "reset",
+      ETIMEDOUT: "timeout",
+      EADDRINUSE: "inUse",
+      ENOENT: "notFound",
+      ENOSPC: "noSpace",
+      EACCES: "permission",
+      EIO: "other",
+    };
+    for (const [code, kind] of Object.entries(kinds)) {
+      const error = toIoError(systemError(code), "Try");
+      assert.equal(error.kind, kind);
+      assert.equal(error.code, code);
+      assert.equal(error.message, `Try failed: ${code}: it went wrong`);
+    }
+  });
+
+  it("maps Deno's classes that carry no code", () => {
+    assert.equal(toIoError(namedError("ConnectionRefused"), "Try").kind, "refused");
+    assert.equal(toIoError(namedError("BrokenPipe"), "Try").kind, "reset");
+    assert.equal(toIoError(namedError("NotCapable"), "Try").kind, "permission");
+    assert.equal(toIoError(namedError("BadResource"), "Try").kind, "other");
+  });
+
+  it("keeps the cause, and an IoError as it is", () => {
+    const cause = systemError("ENOSPC");
+    const error = toIoError(cause, "Write");
+    assert.equal(error.cause, cause);
+    assert.equal(toIoError(error, "Again"), error);
+    assert.equal(closedError("Read").kind, "closed");
+  });
+
+  it("takes anything that can be thrown", () => {
+    for (const thrown of [undefined, null, "text", 7, {}]) {
+      const error = toIoError(thrown, "Try");
+      assert.ok(error instanceof IoError);
+      assert.equal(error.kind, "other");
+      assert.equal(errorCode(thrown), undefined);
+    }
+  });
+});

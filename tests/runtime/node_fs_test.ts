@@ -1,0 +1,84 @@
+// What of node_fs.ts needs a real machine: a device that is always full, and a lock held by another process.
+
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { IoError } from "../../src/base/errors.ts";
+import { NodeFileSystem } from "../../src/runtime/node_fs.ts";
+
+const onLinux = os.platform() === "linux" ? it : it.skip;
+const withPython = os.platform() === "linux" && spawnSync("python3", ["--version"]).status === 0 ? it : it.skip;
+// As Java's FileLock: a POSIX lock on the whole file.
+const HOLD_LOCK = `
+import fcntl, sys
+f = open(sys.argv[1], "r+")
+fcntl.lockf(f, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+`;
+
+describe("NodeFileSystem on a real machine", () => {
+  const files = new NodeFileSystem();
+  let directory = "";
+
+  beforeEach(() => {
+    directory = fs.mkdtempSync(`${os.tmpdir()}/twinlog-node-fs-`);
+  });
+  afterEach(() => fs.rmSync(directory, { recursive: true, force: true }));
+
+  onLinux("says noSpace on a full device", () => {
+    const full = files.open("/dev/full", "write");
+    assert.throws(() => full.writeAt(new Uint8Array(10), 0), (error) => {
+      assert.ok(error instanceof IoError);
+      assert.equal(error.kind, "noSpace");
+      assert.equal(error.code, "ENOSPC");
+      assert.match(error.message, /^Write "\/dev\/full" at 0 failed: /);
+      return true;
+    });
+    full.close();
+  });
+
+  withPython("finds the process that holds a POSIX lock (needs python3)", async () => {
+    const path = `${directory}/lock`;
+    fs.writeFileSync(path, "lock");
+    fs.writeFileSync(`${directory}/other`, "lock");
+    const holder = spawn("python3", ["-c", HOLD_LOCK, path], { stdio: ["pipe", "pipe", "inherit"] });
+    await new Promise((resolve) => holder.stdout.once("data", resolve));
+    assert.equal(files.lockedBy(path), holder.pid);
+    assert.equal(files.lockedBy(`${directory}/other`), null);
+    await end(holder);
+    assert.equal(files.lockedBy(path), null);
+  });
+
+  it("keeps sparse files sparse", () => {
+    const file = files.open(`${directory}/sparse`, "create");
+    file.truncate(8 * 1024 ** 3);
+    file.writeAt(new Uint8Array([1]), 8 * 1024 ** 3 - 1);
+    file.close();
+    assert.ok(fs.statSync(`${directory}/sparse`).blocks * 512 < 1024 * 1024);
+  });
+
+  it("closes a descriptor only after the calls in flight", async () => {
+    for (let round = 0; round < 50; round++) {
+      const file = files.open(`${directory}/file-${round}`, "create");
+      file.writeAt(new Uint8Array(100_000).fill(round), 0);
+      const target = new Uint8Array(100_000);
+      const pending = [file.sync(), file.readAtAsync(target, 0)] as const;
+      file.close();
+      // Would take over the number of a descriptor that was closed too early.
+      const next = files.open(`${directory}/other`, "create");
+      await pending[0];
+      assert.equal(await pending[1], 100_000);
+      assert.ok(target.every((byte) => byte === round));
+      next.close();
+    }
+  });
+});
+
+function end(child: ChildProcess): Promise<void> {
+  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  child.stdin?.end();
+  return gone;
+}
