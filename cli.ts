@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 // The program: arguments -> Config -> start. src/cli/main.ts holds the verbs; here is only the way in and the exit code.
 
 import { runCli } from "./src/cli/main.ts";

@@ -1,10 +1,14 @@
 // The neutral counterpart of the replication benchmarks: speaks both sides of RocketMQ's default HA protocol with as
 // little work as possible, so that what is measured is the node at the other end. Prints one JSON line.
 //
-//   ha_peer serve PORT STORE FILE_SIZE TOTAL BATCH    acts as master: sends STORE's commit log up to TOTAL, times acks
-//   ha_peer pingpong PORT STORE FILE_SIZE START COUNT FRAME PAUSE_US
-//                                                     acts as master: one frame at a time, waits for its ack
-//   ha_peer pull HOST PORT FROM TOTAL                 acts as slave: reads TOTAL bytes, acknowledges what it read
+//   ha_peer serve STORE FILE_SIZE TOTAL BATCH     acts as master: sends STORE's commit log up to TOTAL in frames of at
+//                                                 most BATCH bytes, and times it until everything is acknowledged
+//   ha_peer pingpong STORE FILE_SIZE START COUNT PHASES
+//                                                 acts as master from START on: one record at a time, each timed until
+//                                                 its ack; PHASES times COUNT, each after a line on standard input
+//   ha_peer pull PORT FROM TOTAL                  acts as slave: reads TOTAL bytes, acknowledges what it read
+//
+// As master it listens on a free port of the loopback address and says "listening PORT" on standard error.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <endian.h>
@@ -79,12 +83,14 @@ static char *mapped(int64_t offset) {
   return map + (offset - start);
 }
 
-static int accept_slave(int port, int64_t *request) {
+static int accept_slave(int64_t *request) {
   int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  if (bind(listener, (void *)&address, sizeof address) || listen(listener, 8)) die("listen");
-  fprintf(stderr, "listening\n");
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t size = sizeof address;
+  if (bind(listener, (void *)&address, size) || listen(listener, 8)) die("listen");
+  getsockname(listener, (void *)&address, &size);
+  fprintf(stderr, "listening %d\n", ntohs(address.sin_port));
   int fd = accept(listener, NULL, NULL);
   if (fd < 0) die("accept");
   close(listener);
@@ -136,94 +142,105 @@ static int compare_double(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-int main(int argc, char **argv) {
-  if (argc < 2) return 2;
-  int64_t request = 0;
-  if (!strcmp(argv[1], "serve") && argc == 7) {
-    store = argv[3];
-    file_size = atoll(argv[4]);
-    int64_t total = atoll(argv[5]), batch = atoll(argv[6]);
-    int fd = accept_slave(atoi(argv[2]), &request);
-    double start = seconds();
-    int64_t next = request, acked = -1;
-    while (next < total) {
-      int64_t size = next_size(next, total, batch);
-      send_frame(fd, next, size);
-      next += size;
-      acked = drain_acks(fd, acked, 0);
-    }
-    double sent = seconds();
-    while (acked < total) acked = drain_acks(fd, acked, 1000);
-    double end = seconds();
-    printf("{\"bytes\":%ld,\"seconds\":%.6f,\"sendSeconds\":%.6f,\"request\":%ld}\n", (long)(total - request), end - start, sent - start, (long)request);
-    return 0;
+static int serve(char **argv) {
+  int64_t request, total = atoll(argv[4]), batch = atoll(argv[5]);
+  store = argv[2];
+  file_size = atoll(argv[3]);
+  mapped(0);
+  int fd = accept_slave(&request);
+  double start = seconds();
+  int64_t next = request, acked = -1;
+  while (next < total) {
+    int64_t size = next_size(next, total, batch);
+    send_frame(fd, next, size);
+    next += size;
+    acked = drain_acks(fd, acked, 0);
   }
-  if (!strcmp(argv[1], "pingpong") && argc == 9) {
-    store = argv[3];
-    file_size = atoll(argv[4]);
-    int64_t next = atoll(argv[5]);
-    int count = atoi(argv[6]);
-    int frame = atoi(argv[7]), pause_us = atoi(argv[8]);
-    int fd = accept_slave(atoi(argv[2]), &request);
-    // The slave may ask to see its last record again before it goes on from its end.
-    for (int64_t acked = -1; request < next;) {
-      int64_t size = next_size(request, next, 1 << 20);
-      send_frame(fd, request, size);
-      request += size;
-      while (request == next && acked < next) acked = drain_acks(fd, acked, 1000);
-    }
-    double *times = malloc(sizeof(double) * count);
+  double sent = seconds();
+  while (acked < total) acked = drain_acks(fd, acked, 1000);
+  double end = seconds();
+  printf("{\"bytes\":%ld,\"seconds\":%.6f,\"sendSeconds\":%.6f,\"request\":%ld}\n", (long)(total - request), end - start, sent - start, (long)request);
+  return 0;
+}
+
+static int pingpong(char **argv) {
+  int64_t request, next = atoll(argv[4]);
+  int count = atoi(argv[5]);
+  store = argv[2];
+  file_size = atoll(argv[3]);
+  mapped(next);
+  int fd = accept_slave(&request);
+  // The slave may ask to see its last record again before it goes on from its end.
+  for (int64_t acked = -1; request < next;) {
+    int64_t size = next_size(request, next, 1 << 20);
+    send_frame(fd, request, size);
+    request += size;
+    while (request == next && acked < next) acked = drain_acks(fd, acked, 1000);
+  }
+  fprintf(stderr, "attached\n");
+  double *times = malloc(sizeof(double) * count);
+  for (int phase = 0; phase < atoi(argv[6]); phase++) {
+    char line[16];
+    if (!fgets(line, sizeof line, stdin)) return 1;
+    int64_t first = next;
     for (int i = 0; i < count; i++) {
       // A frame is one whole record; its first four bytes say how long it is.
-      int32_t size = (int32_t)be32toh(*(uint32_t *)mapped(next));
-      if (frame > 0 && size != frame && next % file_size + frame <= file_size && size > frame * 2) size = (int32_t)(file_size - next % file_size);
+      uint32_t record;
+      memcpy(&record, mapped(next), 4);
+      int32_t size = (int32_t)be32toh(record);
       double start = seconds();
       send_frame(fd, next, size);
       next += size;
       for (int64_t acked = -1; acked < next;) acked = drain_acks(fd, acked, 1000);
       times[i] = (seconds() - start) * 1e6;
-      if (pause_us) usleep(pause_us);
     }
     qsort(times, count, sizeof(double), compare_double);
-    printf("{\"count\":%d,\"p50us\":%.1f,\"p99us\":%.1f,\"p999us\":%.1f,\"maxus\":%.1f}\n", count, times[count / 2], times[(int)(count * 0.99)], times[(int)(count * 0.999)], times[count - 1]);
-    return 0;
+    printf("{\"count\":%d,\"frameBytes\":%ld,\"p50us\":%.1f,\"p99us\":%.1f,\"p999us\":%.1f,\"maxus\":%.1f}\n", count, (long)((next - first) / count), times[count / 2], times[(int)(count * 0.99)], times[(int)(count * 0.999)], times[count - 1]);
+    fflush(stdout);
   }
-  if (!strcmp(argv[1], "pull") && argc == 6) {
-    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[3]))};
-    inet_pton(AF_INET, argv[2], &address.sin_addr);
-    if (connect(fd, (void *)&address, sizeof address)) die("connect");
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    int64_t from = atoll(argv[4]), total = atoll(argv[5]), done = 0, frames = 0;
-    uint64_t report = htobe64(from);
-    double start = seconds(), first = 0;
-    if (write(fd, &report, 8) != 8) die("write");
-    static char buffer[1 << 20];
-    while (done < total) {
-      char header[12];
-      read_all(fd, header, 12);
-      uint64_t o;
-      uint32_t s;
-      memcpy(&o, header, 8);
-      memcpy(&s, header + 8, 4);
-      int64_t offset = be64toh(o);
-      int32_t size = be32toh(s);
-      for (int32_t left = size; left > 0;) {
-        ssize_t n = read(fd, buffer, (size_t)left < sizeof buffer ? (size_t)left : sizeof buffer);
-        if (n <= 0) die("read");
-        left -= n;
-      }
-      if (size == 0) continue;
-      if (!first) first = seconds();
-      done += size;
-      frames++;
-      report = htobe64(offset + size);
-      if (write(fd, &report, 8) != 8) die("write");
+  return 0;
+}
+
+static int pull(char **argv) {
+  int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[2])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  if (connect(fd, (void *)&address, sizeof address)) die("connect");
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  int64_t from = atoll(argv[3]), total = atoll(argv[4]), done = 0, frames = 0;
+  uint64_t report = htobe64(from);
+  double start = seconds(), first = 0;
+  if (write(fd, &report, 8) != 8) die("write");
+  static char buffer[1 << 20];
+  while (done < total) {
+    char header[12];
+    read_all(fd, header, 12);
+    uint64_t o;
+    uint32_t s;
+    memcpy(&o, header, 8);
+    memcpy(&s, header + 8, 4);
+    int64_t offset = be64toh(o);
+    int32_t size = be32toh(s);
+    if (size > 0 && !first) first = seconds();
+    for (int32_t left = size; left > 0;) {
+      ssize_t n = read(fd, buffer, (size_t)left < sizeof buffer ? (size_t)left : sizeof buffer);
+      if (n <= 0) die("read");
+      left -= n;
     }
-    double end = seconds();
-    printf("{\"bytes\":%ld,\"frames\":%ld,\"seconds\":%.6f,\"sinceFirst\":%.6f}\n", (long)done, (long)frames, end - start, end - first);
-    return 0;
+    if (size == 0) continue;
+    done += size;
+    frames++;
+    report = htobe64(offset + size);
+    if (write(fd, &report, 8) != 8) die("write");
   }
+  double end = seconds();
+  printf("{\"bytes\":%ld,\"frames\":%ld,\"seconds\":%.6f,\"sinceFirst\":%.6f}\n", (long)done, (long)frames, end - start, end - first);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  if (argc == 6 && !strcmp(argv[1], "serve")) return serve(argv);
+  if (argc == 7 && !strcmp(argv[1], "pingpong")) return pingpong(argv);
+  if (argc == 5 && !strcmp(argv[1], "pull")) return pull(argv);
   fprintf(stderr, "see the first lines of ha_peer.c\n");
   return 2;
 }

@@ -25,6 +25,8 @@ export interface MessageView {
   sysFlag: number;
   reconsumeTimes: number;
   properties: Record<string, string>;
+  /** Bytes of the body, inflated when it could be. */
+  bodySize: number;
   /** `null` when the body is not UTF-8 text. */
   body: string | null;
   /** The bytes as stored, when `body` is `null`. */
@@ -33,7 +35,8 @@ export interface MessageView {
 
 /** The view of a stored message. */
 export function viewMessage(message: StoredMessage): MessageView {
-  const body = textOf(inflated(message));
+  const bytes = inflated(message);
+  const body = textOf(bytes);
   return {
     topic: message.topic,
     queueId: message.queueId,
@@ -49,6 +52,7 @@ export function viewMessage(message: StoredMessage): MessageView {
     sysFlag: message.sysFlag,
     reconsumeTimes: message.reconsumeTimes,
     properties: Object.fromEntries(message.properties),
+    bodySize: bytes.length,
     body,
     bodyBase64: body === null ? toBase64(message.body) : null,
   };

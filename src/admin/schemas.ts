@@ -168,6 +168,7 @@ export const MessageAnswer = z.object({
   sysFlag: z.number().int(),
   reconsumeTimes: z.number().int(),
   properties: z.record(z.string(), z.string()),
+  bodySize: z.number().int().openapi({ description: "Bytes, inflated when the producer had deflated them" }),
   body: z.string().nullable().openapi({ description: "When it is UTF-8 text, inflated when the producer had deflated it" }),
   bodyBase64: z.string().nullable().openapi({ description: "As stored, when body is null" }),
 }).openapi("Message");

@@ -147,6 +147,7 @@ class BrokerController implements BrokerNode {
       logger,
       log: store,
       askMaster: (haAddress) => masterInfo.askMasterRange(learned.remotingOf(haAddress)),
+      beforeCut: (reason) => masterDriver.dropConnections(reason),
       onFatal,
     }, config);
     const puts = new PutMessageService({

@@ -291,6 +291,7 @@ export class HAClientDriver {
         const maxOffset = log.maxOffset;
         this.#parts.beforeCut?.("log is cut by --resync");
         const path = await log.setTailAside(commonEnd);
+        this.#parts.beforeCut?.("log was cut by --resync");
         this.#mended(
           verdict,
           `bytes ${commonEnd} to ${maxOffset} are set aside in ${path}; following from ${commonEnd}`,
@@ -313,6 +314,7 @@ export class HAClientDriver {
     const { minOffset, maxOffset } = log;
     this.#parts.beforeCut?.("log is cut by --resync");
     const path = await log.setLogAside();
+    this.#parts.beforeCut?.("log was cut by --resync");
     this.#mended(verdict, `the log, bytes ${minOffset} to ${maxOffset}, is set aside in ${path}; starting over`);
   }
 

@@ -177,7 +177,11 @@ export class SlaveSynchronize {
     const failed = Object.keys(errors);
     const failedBefore = Object.keys(this.#errors).length > 0;
     if (failed.length > 0 && !failedBefore) {
-      logger.warn("Can't copy tables of the master, trying again", { masterAddr, tables: failed.join(","), ...errors });
+      logger.warn("Can't copy tables of the master, trying again", {
+        masterAddr,
+        tables: failed.join(","),
+        error: errors[failed[0]!]!,
+      });
     }
     if (failed.length === 0 && (failedBefore || this.#lastSuccess === null)) {
       logger.info("Copied the master's tables", { masterAddr });

@@ -168,10 +168,12 @@ function addVerify(program: Command, runtime: Runtime, done: Done): void {
   program.command("verify").description("check every record and consume queue entry of a store")
     .argument("<store>", "the store's directory")
     .option("--against <store|host:port>", "compare byte for byte with another store, or with a master over its HA port")
+    .option("--commit-log <dir>", "the commit log's directory when it is not in the store")
     .option("--json", "the result as JSON")
-    .action(async (store: string, options: { against?: string; json?: boolean }) => {
+    .action(async (store: string, options: { against?: string; commitLog?: string; json?: boolean }) => {
       const { runVerify } = await import("./verify.ts");
-      done(await runVerify(runtime, store, { against: options.against ?? null, json: options.json ?? false }));
+      const { against = null, commitLog = null, json = false } = options;
+      done(await runVerify(runtime, store, { against, commitLog, json }));
     });
 }
 

@@ -23,7 +23,7 @@ import {
   writeRecord,
 } from "./message_encoder.ts";
 import { isConsumable } from "./message_sys_flag.ts";
-import { RecordValidator, recordSizeMax } from "./record_validator.ts";
+import { recordSizeMax, RecordValidator } from "./record_validator.ts";
 import { ReplicaIntake, type ReplicaSink } from "./replica_intake.ts";
 import type { StoreCheckpoint } from "./store_checkpoint.ts";
 import { type AppendMessageResult, type MessageToPut, PutMessageStatus } from "./types.ts";
@@ -188,7 +188,10 @@ export class CommitLog implements FlushTarget, ReplicaSink {
       this.mappedFileSize - END_FILE_MIN_BLANK_LENGTH,
     );
     if (size > sizeMax) {
-      return { status: PutMessageStatus.MESSAGE_ILLEGAL, remark: `Records have ${size} bytes, wanted at most ${sizeMax}` };
+      return {
+        status: PutMessageStatus.MESSAGE_ILLEGAL,
+        remark: `Records have ${size} bytes, wanted at most ${sizeMax}`,
+      };
     }
     this.discardPartial();
     let file: MappedFile;
@@ -250,7 +253,15 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     this.#lastStoreTimestamp = storeTimestamp;
     this.#appended();
     const msgNum = messages.length;
-    return { status: PutMessageStatus.PUT_OK, wroteOffset, wroteBytes: size, msgIds, storeTimestamp, logicsOffset, msgNum };
+    return {
+      status: PutMessageStatus.PUT_OK,
+      wroteOffset,
+      wroteBytes: size,
+      msgIds,
+      storeTimestamp,
+      logicsOffset,
+      msgNum,
+    };
   }
 
   /** The write position did not move, so the next append writes over whatever arrived on the disk. */

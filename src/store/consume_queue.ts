@@ -327,5 +327,10 @@ export function encodeCqUnit(target: Uint8Array, at: number, pos: number, size: 
 
 /** Reads the unit at `at`. */
 export function decodeCqUnit(bytes: Uint8Array, at: number, queueOffset: number): CqUnit {
-  return { queueOffset, pos: readInt64(bytes, at), size: readInt32(bytes, at + 8), tagsCode: readInt64(bytes, at + 12) };
+  return {
+    queueOffset,
+    pos: readInt64(bytes, at),
+    size: readInt32(bytes, at + 8),
+    tagsCode: readInt64(bytes, at + 12),
+  };
 }

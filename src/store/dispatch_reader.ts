@@ -80,14 +80,22 @@ export class DispatchReader {
     if (known !== undefined && sameText(bytes, from, to, known.bytes)) return known.topic;
     const topic = utf8.decode(bytes.subarray(from, to));
     if (this.#topics.size >= TOPICS_MAX) this.#topics.clear();
-    this.#topics.set(hash, { bytes: bytes.slice(from, to), topic });
+    this.#topics.set(hash, { bytes: new Uint8Array(bytes.subarray(from, to)), topic });
     return topic;
   }
 
   /** Finds the four properties that count. Lenient like `visitProperties`; later duplicates win. */
   #readProperties(bytes: Uint8Array, from: number, to: number): void {
-    this.uniqKeyFrom = this.uniqKeyTo = this.keysFrom = this.keysTo = 0;
-    this.#tagsFrom = this.#tagsTo = this.#delayFrom = this.#delayTo = 0;
+    this.uniqKeyFrom =
+      this.uniqKeyTo =
+      this.keysFrom =
+      this.keysTo =
+        0;
+    this.#tagsFrom =
+      this.#tagsTo =
+      this.#delayFrom =
+      this.#delayTo =
+        0;
     for (let at = from; at < to;) {
       let separator = -1;
       let end = at;

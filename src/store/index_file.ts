@@ -292,7 +292,10 @@ export class IndexFile {
       if (slots[slot] === 0) this.hashSlotCount--;
       this.indexCount--;
     }
-    if (this.indexCount <= 1) this.beginTimestamp = this.endTimestamp = this.beginPhyOffset = this.endPhyOffset = 0;
+    if (this.indexCount <= 1) {
+      this.beginTimestamp = this.endTimestamp = 0;
+      this.beginPhyOffset = this.endPhyOffset = 0;
+    }
     this.#pendingFrom = this.indexCount;
     this.#headerDirty = true;
     this.writeBack();

@@ -68,7 +68,8 @@ export class IndexService {
     for (const name of this.#fs.list(this.#directory)) {
       if (!/^\d{17}$/.test(name)) continue;
       const file = IndexFile.open(this.#fs, `${this.#directory}/${name}`, this.#options);
-      if (!lastExitOk && file.endTimestamp > this.#checkpoint.indexMsgTimestamp) {
+      // Apache looks at the time alone; a clock that was set back would make it keep a file whose slots are missing.
+      if (!lastExitOk && (file.endTimestamp > this.#checkpoint.indexMsgTimestamp || !file.isFull)) {
         this.#logger.info("Removing an index file that was not closed; it is built again from the log", {
           file: file.path,
         });

@@ -129,6 +129,7 @@ export function isZero(bytes: Uint8Array): boolean {
   let at = 0;
   const end = bytes.length;
   while (at < end && ((bytes.byteOffset + at) & 3) !== 0) if (bytes[at++] !== 0) return false;
+  if (at === end) return true;
   const words = new Int32Array(bytes.buffer, bytes.byteOffset + at, (end - at) >> 2);
   for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
   for (at += words.length * 4; at < end; at++) if (bytes[at] !== 0) return false;

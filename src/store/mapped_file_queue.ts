@@ -83,11 +83,15 @@ export class MappedFileQueue {
         continue;
       }
       if (size !== this.mappedFileSize) {
-        throw new StoreError(`File "${path}" has ${size} bytes, wanted ${this.mappedFileSize}; set the file size the store was written with`);
+        throw new StoreError(
+          `File "${path}" has ${size} bytes, wanted ${this.mappedFileSize}; set the file size the store was written with`,
+        );
       }
       const before = this.#files.at(-1);
       if (before !== undefined && before.fileFromOffset + this.mappedFileSize !== offset) {
-        throw new StoreError(`File "${path}" does not follow "${before.path}": files of ${this.mappedFileSize} bytes are missing between them`);
+        throw new StoreError(
+          `File "${path}" does not follow "${before.path}": files of ${this.mappedFileSize} bytes are missing between them`,
+        );
       }
       this.#files.push(new MappedFile(this.#pool, path, offset, this.mappedFileSize));
     }

@@ -178,7 +178,7 @@ let lastTopicBytes: Uint8Array = new Uint8Array(0);
 /** Decodes a topic; a run of records of one topic shares one string. */
 function topicOf(bytes: Uint8Array, at: number, end: number): string {
   if (!isName(bytes, at, end, lastTopicBytes)) {
-    lastTopicBytes = bytes.slice(at, end);
+    lastTopicBytes = new Uint8Array(bytes.subarray(at, end));
     lastTopic = utf8.decode(lastTopicBytes);
   }
   return lastTopic;

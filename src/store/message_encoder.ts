@@ -3,12 +3,7 @@
 
 import { crc32 } from "node:zlib";
 import { concatBytes, readInt16, readInt32, utf8, writeInt16, writeInt32, writeInt64 } from "../base/bytes.ts";
-import {
-  MESSAGE_MAGIC_CODE,
-  MESSAGE_MAGIC_CODE_V2,
-  RecordField,
-  recordSize,
-} from "./message_codec.ts";
+import { MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, RecordField, recordSize } from "./message_codec.ts";
 import { formatProperties, MessageConst, PROPERTIES_SIZE_MAX, PROPERTY_SEPARATOR } from "./message_properties.ts";
 import { isConsumable, MessageSysFlag } from "./message_sys_flag.ts";
 import { type MessageToPut, PutMessageStatus, type RecordHost } from "./types.ts";
@@ -61,13 +56,23 @@ function illegal(remark: string): MessageRefusal {
 }
 
 /** Checks and measures one message. Mirrors `HookUtils.checkBeforePutMessage` and `MessageExtEncoder.encode`. */
-export function prepareMessage(message: MessageToPut, options: MessageEncoderOptions): PreparedMessage | MessageRefusal {
+export function prepareMessage(
+  message: MessageToPut,
+  options: MessageEncoderOptions,
+): PreparedMessage | MessageRefusal {
   const common = prepareCommon(message);
   if (isRefusal(common)) return common;
   if (message.properties.has(MessageConst.PROPERTY_INNER_NUM) || (message.sysFlag & MessageSysFlag.INNER_BATCH) !== 0) {
     return illegal("Inner batches need a topic of batch queues, which this broker does not have");
   }
-  return finish(message, common, message.flag, message.body, formatProperties(storedProperties(message, options)), options);
+  return finish(
+    message,
+    common,
+    message.flag,
+    message.body,
+    formatProperties(storedProperties(message, options)),
+    options,
+  );
 }
 
 /**
@@ -169,7 +174,9 @@ interface CommonParts {
 function prepareCommon(message: MessageToPut): CommonParts | MessageRefusal {
   const topic = utf8.encode(message.topic);
   if (topic.length === 0) return illegal("Topic is empty");
-  if (topic.length > TOPIC_SIZE_MAX || (topic.length > TOPIC_SIZE_V1_MAX && !message.topic.startsWith(RETRY_TOPIC_PREFIX))) {
+  if (
+    topic.length > TOPIC_SIZE_MAX || (topic.length > TOPIC_SIZE_V1_MAX && !message.topic.startsWith(RETRY_TOPIC_PREFIX))
+  ) {
     const max = message.topic.startsWith(RETRY_TOPIC_PREFIX) ? TOPIC_SIZE_MAX : TOPIC_SIZE_V1_MAX;
     return illegal(`Topic has ${topic.length} bytes, wanted at most ${max}`);
   }
@@ -223,7 +230,9 @@ const EMPTY = new Uint8Array(0);
 /** Own properties, a separator where one is missing, shared properties. */
 function joinProperties(own: Uint8Array, shared: Uint8Array, separateAlways = false): Uint8Array {
   const isOpen = own.length > 0 && own[own.length - 1] !== PROPERTY_SEPARATOR;
-  if (isOpen && (separateAlways || shared.length > 0)) return concatBytes([own, Uint8Array.of(PROPERTY_SEPARATOR), shared]);
+  if (isOpen && (separateAlways || shared.length > 0)) {
+    return concatBytes([own, Uint8Array.of(PROPERTY_SEPARATOR), shared]);
+  }
   return shared.length === 0 ? own : concatBytes([own, shared]);
 }
 

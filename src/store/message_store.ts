@@ -8,7 +8,7 @@ import { errorMessage, IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { ReplicaAppendResult, ReplicaLog } from "../ha/replica_log.ts";
 import type { Clock, FileSystem, Process } from "../runtime/runtime.ts";
-import { CleanCommitLogService, type CleanCommitLogOptions } from "./clean_commit_log_service.ts";
+import { type CleanCommitLogOptions, CleanCommitLogService } from "./clean_commit_log_service.ts";
 import { CleanService } from "./clean_service.ts";
 import { CommitLog, type CommitLogOptions } from "./commit_log.ts";
 import { type ConsumeQueueOptions, ConsumeQueueStore } from "./consume_queue_store.ts";

@@ -134,7 +134,11 @@ export class RecordValidator {
     if (available < RecordField.BORN_TIMESTAMP) return RecordVerdict.PARTIAL;
     const physical = readInt64(bytes, at + RecordField.PHYSICAL_OFFSET);
     if (physical !== physicalOffset) {
-      return this.#reject("badPhysicalOffset", "physicalOffset", `physicalOffset is ${physical}, wanted ${physicalOffset}`);
+      return this.#reject(
+        "badPhysicalOffset",
+        "physicalOffset",
+        `physicalOffset is ${physical}, wanted ${physicalOffset}`,
+      );
     }
     const bodyLengthAt = bodyLengthPosition(readInt32(bytes, at + RecordField.SYS_FLAG));
     if (available < bodyLengthAt + 4) return RecordVerdict.PARTIAL;

@@ -43,7 +43,11 @@ export interface RecoveryResult {
  * these differences: what is behind the end is zeroed, the physical offset of a record counts, the record that starts
  * exactly where the consume queues end is dispatched, and a filler that ends the last file is kept.
  */
-export function recoverCommitLog(log: CommitLog, checkpoint: StoreCheckpoint, options: RecoveryOptions): RecoveryResult {
+export function recoverCommitLog(
+  log: CommitLog,
+  checkpoint: StoreCheckpoint,
+  options: RecoveryOptions,
+): RecoveryResult {
   const logger = options.logger ?? SILENT_LOGGER;
   const files = log.mappedFileQueue.files;
   if (files.length === 0) {
@@ -76,7 +80,9 @@ function findStartFile(log: CommitLog, checkpoint: StoreCheckpoint, options: Rec
   for (let index = files.length - 1; index > 0; index--) {
     const storeTimestamp = firstStoreTimestamp(log, files[index]!, options.checkCRCOnRecover);
     if (storeTimestamp === null || storeTimestamp === 0) continue;
-    if (options.messageIndexEnable && options.messageIndexSafe && storeTimestamp > checkpoint.indexMsgTimestamp) continue;
+    if (options.messageIndexEnable && options.messageIndexSafe && storeTimestamp > checkpoint.indexMsgTimestamp) {
+      continue;
+    }
     const isSafe = options.cleanExit
       ? files[index]!.fileFromOffset <= options.maxPhyOffsetOfConsumeQueue
       : storeTimestamp <= checkpoint.minTimestamp;

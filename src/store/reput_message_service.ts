@@ -13,8 +13,15 @@ import type { Clock, Timer } from "../runtime/runtime.ts";
 import { BLANK_MAGIC_CODE, MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, RecordField } from "./message_codec.ts";
 import type { RecordDispatcher } from "./record_dispatcher.ts";
 
-/** Most bytes dispatched in one turn of the event loop; a larger record takes a turn of its own. */
-const SLICE_SIZE = 1024 * 1024;
+/** Most bytes read and dispatched at once; a larger record is a slice of its own. */
+const SLICE_SIZE = 512 * 1024;
+/** A turn of the event loop takes slices for about this long, ms, and no more than so many. */
+const TURN_MS = 1;
+const TURN_SLICES_MAX = 4;
+/** A log that grew by so much since the last turn is being filled by a master: dispatch then takes one slice a turn... */
+const FAST_GROWTH = 512 * 1024;
+/** ...until it is so far behind. */
+const BEHIND_MAX = 256 * 1024 * 1024;
 const RECORD_SIZE_MIN = 91;
 const RETRY_MS = 1000;
 /** Apache gives up on a consume queue after this many tries. */
@@ -56,6 +63,8 @@ export class ReputMessageService {
   #timer: Timer | null = null;
   #turn: Promise<void> | null = null;
   #retries = 0;
+  /** The log's end at the last turn. */
+  #seenOffset = 0;
   #buffer = new Uint8Array(0);
   #complete: Deferred<boolean> | null = null;
   #waiters: { readonly offset: number; resolve(done: boolean): void }[] = [];
@@ -161,15 +170,28 @@ export class ReputMessageService {
   }
 
   async #doTurn(): Promise<void> {
+    const turnEnd = this.#parts.clock.monotonic() + TURN_MS;
     try {
-      await this.#dispatchSlice();
-      await this.#catchUpIndexSlice();
+      const slicesMax = this.#slicesOfTurn();
+      for (let slices = 0; slices < slicesMax && this.#hasWork(); slices++) {
+        await this.#dispatchSlice();
+        await this.#catchUpIndexSlice();
+        if (this.#parts.clock.monotonic() >= turnEnd) break;
+      }
       this.#retries = 0;
       this.writeError = null;
     } catch (error) {
       if (!(error instanceof IoError)) throw error;
       this.#onWriteError(error);
     }
+  }
+
+  /** Taking in what a master sends comes first: every turn here is one that its bytes wait. */
+  #slicesOfTurn(): number {
+    const { confirmOffset } = this.#parts.log;
+    const growth = confirmOffset - this.#seenOffset;
+    this.#seenOffset = confirmOffset;
+    return growth >= FAST_GROWTH && this.behindBytes < BEHIND_MAX ? 1 : TURN_SLICES_MAX;
   }
 
   #fail(error: unknown): void {
@@ -255,10 +277,13 @@ export class ReputMessageService {
   /** As Apache's master does; it keeps a slave from standing still for ever, too. */
   #skip(bytes: Uint8Array, at: number, offset: number): number {
     if (bytes.length > 0) {
-      this.#parts.logger.error("The log holds something that is no record; dispatch skips it. Run verify on the store", {
-        physicOffset: offset + at,
-        skippedBytes: bytes.length - at,
-      });
+      this.#parts.logger.error(
+        "The log holds something that is no record; dispatch skips it. Run verify on the store",
+        {
+          physicOffset: offset + at,
+          skippedBytes: bytes.length - at,
+        },
+      );
     }
     return bytes.length;
   }

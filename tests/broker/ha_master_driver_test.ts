@@ -23,11 +23,12 @@ describe("HAMasterDriver", () => {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   });
 
-  /** A master on a free port of loopback. Its clock stands still; sockets are real. */
+  /** A master on a free port of loopback. Its clock stands still unless told otherwise; sockets are real. */
   async function startMaster(setup: {
     role?: BrokerRole;
     options?: Partial<MutableHAServiceOptions>;
     log?: MemoryReplicaLog;
+    realClock?: boolean;
   } = {}) {
     const clock = new ManualClock();
     const log = setup.log ?? new MemoryReplicaLog({ mappedFileSize: FILE });
@@ -37,7 +38,7 @@ describe("HAMasterDriver", () => {
     const fatal: unknown[] = [];
     const driver = new HAMasterDriver({
       net: runtime.net,
-      clock,
+      clock: setup.realClock ? runtime.clock : clock,
       log,
       service,
       logger,
@@ -53,7 +54,18 @@ describe("HAMasterDriver", () => {
       cleanups.push(() => slave.close());
       return slave;
     };
-    return { clock, log, logger, options, service, driver, address, connect };
+    /** Moves the clock, letting what it wakes run in between. */
+    const advance = async (ms: number) => {
+      for (let left = ms; left > 0; left -= 1000) {
+        clock.advance(Math.min(left, 1000));
+        await new Promise<void>((resolve) => runtime.clock.setTimer(0, resolve));
+      }
+    };
+    const following = (slave: RawSlave) =>
+      service.connectionInfos(0).some((info) =>
+        info.state === HAConnectionState.TRANSFER && info.addr === `127.0.0.1:${slave.socket.localAddress.port}`
+      );
+    return { log, logger, options, service, driver, address, connect, advance, following };
   }
 
   async function until(condition: () => boolean, what: string): Promise<void> {
@@ -112,7 +124,7 @@ describe("HAMasterDriver", () => {
   });
 
   it("heartbeats to a slave beyond max once and closes; to one below min forever", async () => {
-    const { log, connect, clock, service } = await startMaster();
+    const { log, connect, advance, service } = await startMaster();
     log.fillTo(2 * FILE, 100);
     log.startAt(FILE);
     const ahead = await connect(log.maxOffset + 1);
@@ -120,25 +132,24 @@ describe("HAMasterDriver", () => {
     assert.deepEqual(ahead.frames, [{ physicOffset: log.maxOffset, bodySize: 0 }]);
     const below = await connect(136);
     await until(() => service.connectionInfos(0).some((info) => info.slaveRequestOffset === 136), "request taken");
-    clock.advance(5010);
+    await advance(5010);
     await until(() => ahead.ended && below.frames.length === 1, "close and heartbeat");
-    clock.advance(5010);
+    await advance(5010);
     await until(() => below.frames.length === 2, "another heartbeat");
     assert.deepEqual(below.frames, [{ physicOffset: 136, bodySize: 0 }, { physicOffset: 136, bodySize: 0 }]);
     assert.deepEqual([service.refusals.counts.get("slaveAhead"), service.refusals.counts.get("belowMin")], [1, 1]);
   });
 
   it("heartbeats when idle and closes the silent, by its own timer", async () => {
-    const { log, connect, clock, service } = await startMaster();
+    const { log, connect, advance, service } = await startMaster();
     log.put(10);
     const slave = await connect(log.maxOffset);
     const idle = await connect(null);
     await until(() => service.connectionInfos(0).length === 2 && service.retainOffset() !== null, "both there");
-    clock.advance(5009);
-    clock.advance(1);
+    await advance(5010);
     await until(() => slave.frames.length === 1, "heartbeat");
     assert.deepEqual(slave.frames, [{ physicOffset: log.maxOffset, bodySize: 0 }]);
-    clock.advance(14_990);
+    await advance(14_990);
     await until(() => slave.ended && idle.ended, "both closed");
     assert.equal(service.connectionCount, 0);
     assert.deepEqual([service.refusals.counts.get("housekeeping"), service.refusals.counts.get("neverRequested")], [
@@ -158,10 +169,10 @@ describe("HAMasterDriver", () => {
     await until(() => service.push2SlaveMaxOffset === 512, "last ack taken");
   });
 
-  it("feeds a fast slave beside a stopped one and a thousand idle peers, in bounded memory", async () => {
+  it("feeds a fast slave beside a stopped one and a thousand idle peers", async () => {
     const log = new MemoryReplicaLog({ mappedFileSize: 16 * 1024 * 1024 });
     log.fillTo(48 * 1024 * 1024, 200_000);
-    const { service, connect } = await startMaster({ log });
+    const { service, connect } = await startMaster({ log, realClock: true });
     const idle = await Promise.all(Array.from({ length: 1000 }, () => connect(null, false)));
     const stopped = await connect(0, false);
     await until(() => service.connectionCount === 1001, "all accepted");
@@ -172,7 +183,9 @@ describe("HAMasterDriver", () => {
       received += bytes.length;
       if (received >= log.maxOffset) break;
     }
-    const stuck = service.connectionInfos(0).find((info) => info.addr.endsWith(`:${stopped.socket.localAddress.port}`))!;
+    const stuck = service.connectionInfos(0).find((info) =>
+      info.addr.endsWith(`:${stopped.socket.localAddress.port}`)
+    )!;
     assert.equal(stuck.state, HAConnectionState.TRANSFER);
     assert.ok(stuck.transferFromWhere < log.maxOffset, "a stopped reader holds only its own connection up");
     for (const peer of [...idle, stopped]) peer.close();
@@ -180,7 +193,7 @@ describe("HAMasterDriver", () => {
   });
 
   it("goes on beside garbage, early closes and lies", async () => {
-    const { log, connect, service } = await startMaster();
+    const { log, connect, service, following } = await startMaster();
     log.fillTo(1000);
     const good = await connect(0);
     good.autoAck = true;
@@ -190,6 +203,7 @@ describe("HAMasterDriver", () => {
       const early = await connect(round % 2 === 0 ? null : 0, false);
       early.close();
       const liar = await connect(log.maxOffset);
+      await until(() => following(liar), "liar follows");
       await liar.report(log.maxOffset + 1_000_000);
       await until(() => liar.ended, "liar closed");
       log.put(20);
@@ -198,9 +212,7 @@ describe("HAMasterDriver", () => {
     await until(() => service.push2SlaveMaxOffset === log.maxOffset, "good slave at the end");
     await until(() => service.connectionCount === 1, "only the good one left");
     assert.deepEqual(good.bytes, log.slice());
-    // Glued to its request the lie becomes the request (the last report of a read counts), and is refused as that.
-    const { counts } = service.refusals;
-    assert.equal(counts.get("ackBeyondSent")! + counts.get("slaveAhead")! >= 20, true);
+    assert.equal(service.refusals.counts.get("ackBeyondSent"), 20);
   });
 
   it("reads cold ranges off the loop, and leaves them when the connection ends meanwhile", async () => {
@@ -247,20 +259,20 @@ describe("HAMasterDriver", () => {
   });
 
   it("keeps to the limit of flow control", async () => {
-    const { log, connect, clock } = await startMaster({
+    const { log, connect, advance } = await startMaster({
       options: { haFlowControlEnable: true, maxHaTransferByteInSecond: 10_012 },
     });
     log.fillTo(25_000);
     const slave = await connect(0);
     await until(() => slave.end === 10_000, "first second");
-    clock.advance(1000);
+    await advance(1000);
     await until(() => slave.end === 20_000, "second second");
-    clock.advance(1000);
+    await advance(1000);
     await until(() => slave.end === log.maxOffset, "the rest");
   });
 
   it("answers a SYNC_MASTER's puts: no slave, acked, late", async () => {
-    const { log, connect, clock, driver, service } = await startMaster({ role: "SYNC_MASTER" });
+    const { log, connect, advance, driver, service } = await startMaster({ role: "SYNC_MASTER" });
     const put = () => {
       log.put(30);
       return driver.handleHA(log.maxOffset, true);
@@ -273,20 +285,20 @@ describe("HAMasterDriver", () => {
     slave.autoAck = false;
     const late = put();
     await until(() => slave.end === log.maxOffset, "received");
-    clock.advance(2999);
+    await advance(2999);
     assert.equal(service.waitingPuts, 1);
-    clock.advance(1);
+    await advance(1);
     assert.equal(await late, "FLUSH_SLAVE_TIMEOUT");
   });
 
   it("tells when a peer follows", async () => {
-    const { connect, driver, clock } = await startMaster();
+    const { connect, driver, advance } = await startMaster();
     const request = { expectState: HAConnectionState.TRANSFER, remoteAddr: "127.0.0.1", notifyWhenShutdown: false };
     const reached = driver.waitForState(request);
     await connect(0);
     assert.equal(await reached, true);
     const nobody = driver.waitForState({ ...request, remoteAddr: "10.9.9.9" });
-    clock.advance(10_000);
+    await advance(10_000);
     assert.equal(await nobody, false);
   });
 

@@ -22,7 +22,7 @@ function holds(store: string, max: number): boolean {
 }
 
 async function waitForApacheSlave(lab: ApacheLab, namesrv: string, address: string, max: number): Promise<void> {
-  await until(`the Apache slave to reach ${max}`, 120_000, async () => {
+  await until(`the Apache slave to reach ${max}`, 90_000, async () => {
     const text = await lab.mqadmin("brokerStatus", "-n", namesrv, "-b", address).catch(() => "");
     return Number(text.match(/commitLogMaxOffset\s*:\s*(\d+)/)?.[1]) >= max;
   });
@@ -64,7 +64,7 @@ for (const version of ["5.3.3", "4.9.7"]) {
           role: "SLAVE",
           namesrv,
           store: path.join(directory, `slave-${runtime}`),
-          settings: { mappedFileSizeCommitLog: FILE, haMasterAddress: master.addresses.ha },
+          settings: { mappedFileSizeCommitLog: FILE },
         });
         for (let i = 0; i < 200; i++) {
           assert.equal((await send(master, "LabTopic", `ours ${i}`, { keys: [`ours-${i}`], tags: "Ours" })).status, "PUT_OK");
@@ -129,7 +129,7 @@ for (const version of ["5.3.3", "4.9.7"]) {
         role: "SLAVE",
         namesrv,
         store: path.join(directory, "follower"),
-        settings: { mappedFileSizeCommitLog: FILE, haMasterAddress: slave.addresses.ha },
+        settings: { mappedFileSizeCommitLog: FILE },
       });
       for (let i = 0; i < 50; i++) assert.equal((await send(slave, "FailTopic", `after ${i}`)).status, "PUT_OK");
       const { maxOffset } = await slave.ha();

@@ -25,12 +25,19 @@ export class ManualClock implements Clock {
     return { cancel: () => this.#timers.delete(timer) };
   }
 
-  /** Moves on by `ms`, firing what falls due in order. */
+  /**
+   * Moves on by `ms`, firing what falls due in order. A timer that a callback sets for the very moment waits for the
+   * next advance: what the callback woke has to run first.
+   */
   advance(ms: number): void {
     const end = this.#now + ms;
+    const before = new Set(this.#timers);
     for (;;) {
       let next: { at: number; callback: () => void } | null = null;
-      for (const timer of this.#timers) if (timer.at <= end && (next === null || timer.at < next.at)) next = timer;
+      for (const timer of this.#timers) {
+        const due = timer.at <= end && (before.has(timer) || timer.at > this.#now);
+        if (due && (next === null || timer.at < next.at)) next = timer;
+      }
       if (next === null) break;
       this.#timers.delete(next);
       this.#now = Math.max(this.#now, next.at);

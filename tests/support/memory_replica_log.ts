@@ -134,7 +134,11 @@ export class MemoryReplicaLog implements ReplicaLog {
       throw error;
     }
     if (this.maxOffset === 0 && this.#partial.length === 0 && physicOffset > 0) {
-      this.#base = this.maxOffset = this.flushedOffset = this.minOffset = physicOffset;
+      this.#base =
+        this.maxOffset =
+        this.flushedOffset =
+        this.minOffset =
+          physicOffset;
     }
     const wanted = this.replicaWriteOffset;
     assert(physicOffset === wanted, `Appended at ${physicOffset}, wanted ${wanted}`);
@@ -184,7 +188,11 @@ export class MemoryReplicaLog implements ReplicaLog {
 
   setLogAside(): Promise<string> {
     this.setAside.push(`log ${this.minOffset}-${this.maxOffset}`);
-    this.#base = this.minOffset = this.maxOffset = this.flushedOffset = 0;
+    this.#base =
+      this.minOffset =
+      this.maxOffset =
+      this.flushedOffset =
+        0;
     this.lastRecordOffset = -1;
     this.discardPartial();
     return Promise.resolve("log");

@@ -20,6 +20,7 @@ export class SimulatedConnection implements Connection {
   readonly #scheduler: Scheduler;
   readonly #counters: NetworkCounters;
   readonly #link: Link;
+  readonly #incomingLink: Link;
   readonly #onReleased: (connection: SimulatedConnection) => void;
   readonly #closed = deferred<void>();
   #peer: SimulatedConnection | null = null;
@@ -32,6 +33,7 @@ export class SimulatedConnection implements Connection {
   #pendingRead: Deferred<Uint8Array | null> | null = null;
   #pendingWrite: { bytes: Uint8Array; at: number; done: Deferred<void> } | null = null;
   #isPumping = false;
+  #isWakeUpDue = false;
   #lent: Uint8Array | null = null;
 
   constructor(init: {
@@ -40,6 +42,8 @@ export class SimulatedConnection implements Connection {
     life: SimulatedLife;
     /** From this end to the other. */
     link: Link;
+    /** From the other end to this. */
+    incomingLink: Link;
     localAddress: NetAddress;
     remoteAddress: NetAddress;
     /** Called once, when the network may forget this end. */
@@ -49,6 +53,7 @@ export class SimulatedConnection implements Connection {
     this.#counters = init.counters;
     this.life = init.life;
     this.#link = init.link;
+    this.#incomingLink = init.incomingLink;
     this.localAddress = init.localAddress;
     this.remoteAddress = init.remoteAddress;
     this.#onReleased = init.onReleased;
@@ -193,9 +198,29 @@ export class SimulatedConnection implements Connection {
     }
   }
 
+  /** Something can be read. A waiting reader is woken at once or, by seed, a little later: more may have come by then. */
   #onArrival(): void {
+    if (this.#pendingRead === null) return this.#settleIfEnded();
+    if (this.#isWakeUpDue) return;
+    const { coalescePerMillion, latencyMaxUs } = this.#incomingLink.options;
+    const prng = this.#incomingLink.prng;
+    if (!prng.chance(coalescePerMillion)) return this.#wakeReader();
+    this.#isWakeUpDue = true;
+    this.#scheduler.schedule({
+      kind: "readable",
+      hostIndex: this.life.hostIndex,
+      life: this.life,
+      delayUs: prng.between(0, latencyMaxUs),
+      run: () => {
+        this.#isWakeUpDue = false;
+        this.#wakeReader();
+      },
+    });
+  }
+
+  #wakeReader(): void {
     const waiting = this.#pendingRead;
-    if (waiting === null) return this.#settleIfEnded();
+    if (waiting === null) return;
     const bytes = this.#in!.take();
     if (bytes === null && !this.#in!.isAtEnd) return;
     this.#pendingRead = null;

@@ -122,9 +122,9 @@ export class SimulatedFileSystem implements FileSystem {
     return this.#disk.lockOf(path);
   }
 
-  /** The program ended; the kernel closes what it had open. */
-  abandon(): void {
-    for (const handle of [...this.#handles]) handle.close();
+  /** The program ended; the kernel closes what it had open, unless it went too and the disk forgot all handles. */
+  abandon(isPowerLost: boolean): void {
+    for (const handle of [...this.#handles]) handle.end(isPowerLost);
   }
 
   #find(path: string): DiskNode | null {
@@ -253,10 +253,15 @@ class SimulatedFileHandle implements FileHandle {
   }
 
   close(): void {
+    this.end(false);
+  }
+
+  /** Closes it; after a loss of power the disk has no count to lower. */
+  end(isPowerLost: boolean): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#onClose();
-    this.#disk.closeFile(this.#file);
+    if (!isPowerLost) this.#disk.closeFile(this.#file);
   }
 
   #check(verb: string): void {

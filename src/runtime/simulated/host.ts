@@ -225,7 +225,7 @@ export class SimulatedHost {
       program.life.alive = false;
       this.#world.forgetEventsOf(program.life);
       this.#world.http.endLife(program.life);
-      if (!isPowerLost) program.fs.abandon();
+      program.fs.abandon(isPowerLost);
     }
     this.#world.network.endLife(this.index, isPowerLost);
   }

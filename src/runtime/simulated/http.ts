@@ -79,7 +79,8 @@ export class SimulatedHttp {
       server.exchanges.add(exchange);
       const { url, method, headers } = request;
       const { signal } = exchange.abort;
-      void exchange.answer(server.handler, new Request(url, { method, headers, body, signal }));
+      const asked = new Request(url, { method, headers, body, signal });
+      exchange.answer(server.handler, asked).catch(() => {});
       const response = await exchange.response.promise;
       await this.#travel(hostIndex, "http-response");
       return response;

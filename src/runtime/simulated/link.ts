@@ -13,7 +13,7 @@ export interface LinkOptions {
   segmentSizeMax: number;
   /** A segment is cut at a random place, often after very few bytes. */
   splitPerMillion: number;
-  /** A read returns all that arrived, glued together, rather than one segment. */
+  /** A read returns all that arrived, glued together, rather than one segment; a waiting reader is woken late. */
   coalescePerMillion: number;
   /** A segment resets its connection instead of arriving. */
   resetPerMillion: number;

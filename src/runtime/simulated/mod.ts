@@ -15,5 +15,6 @@ export {
   type DiskOptions,
 } from "./disk_faults.ts";
 export { SimulatedExit, SimulatedProcess } from "./process.ts";
+export type { Scheduler, SimulatedEvent, SimulatedLife } from "./scheduler.ts";
 export { Prng } from "./prng.ts";
 export { Trace } from "./trace.ts";

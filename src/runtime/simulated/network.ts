@@ -10,10 +10,11 @@
 // program that dies leaves its kernel to close for it. Kernel buffers are bounded both ways, so a stopped reader stops
 // the writer. Connecting meets no listener (refused), no answer (timeout), a full backlog (tried again, then timeout).
 
-import type { Connection, Listener, Net, NetAddress } from "../runtime.ts";
+import type { Connection, Net, NetAddress } from "../runtime.ts";
 import type { Scheduler, SimulatedLife } from "./scheduler.ts";
 import { createNetworkCounters, Link, type LinkOptions, type NetworkCounters } from "./link.ts";
 import { connectPair, SimulatedConnection } from "./connection.ts";
+import { SimulatedListener } from "./listener.ts";
 import { type Deferred, deferred } from "../../base/async.ts";
 import { assert, IoError } from "../../base/errors.ts";
 import { requireAlive } from "./scheduler.ts";
@@ -297,17 +298,18 @@ export class SimulatedNetwork {
     const clientHostname = serverHostname === "127.0.0.1" ? serverHostname : clientHost.address;
     const clientAddress = { hostname: clientHostname, port: this.#ephemeralPort(clientHost) };
     const serverAddress = { hostname: serverHostname, port };
-    const client = this.#makeEnd(clientHost, life, attempt.forth, clientAddress, serverAddress);
-    const server = this.#makeEnd(serverHost, listener.life, attempt.back, serverAddress, clientAddress);
-    const delayUs = attempt.back.drawArrivalUs();
+    const { forth, back } = attempt;
+    const client = this.#makeEnd(clientHost, life, [forth, back], clientAddress, serverAddress);
+    const server = this.#makeEnd(serverHost, listener.life, [back, forth], serverAddress, clientAddress);
+    const delayUs = back.drawArrivalUs();
     connectPair({
       scheduler: this.#scheduler,
       counters: this.counters,
       limits: { ...this.options, giveUpUs: this.options.giveUpMs * 1000 },
       client,
       server,
-      forth: attempt.forth,
-      back: attempt.back,
+      forth,
+      back,
       connectedUs: this.#scheduler.nowUs + delayUs,
     });
     attempt.client = client;
@@ -318,7 +320,7 @@ export class SimulatedNetwork {
   #makeEnd(
     host: NetHost,
     life: SimulatedLife,
-    link: Link,
+    [link, incomingLink]: readonly [Link, Link],
     localAddress: NetAddress,
     remoteAddress: NetAddress,
   ): SimulatedConnection {
@@ -327,6 +329,7 @@ export class SimulatedNetwork {
       counters: this.counters,
       life,
       link,
+      incomingLink,
       localAddress,
       remoteAddress,
       onReleased: (released) => host.connections.delete(released),
@@ -439,71 +442,5 @@ class ConnectAttempt {
     this.isOver = true;
     this.client?.close();
     this.done.reject(failure);
-  }
-}
-
-/** A listening port. */
-export class SimulatedListener implements Listener {
-  readonly life: SimulatedLife;
-  readonly #scheduler: Scheduler;
-  readonly #backlog: number;
-  readonly #queue: SimulatedConnection[] = [];
-  readonly #waiters: Deferred<Connection | null>[] = [];
-  #address: NetAddress | null = null;
-  #release: () => void = () => {};
-  #isClosed = false;
-
-  constructor(scheduler: Scheduler, life: SimulatedLife, backlog: number) {
-    this.#scheduler = scheduler;
-    this.life = life;
-    this.#backlog = backlog;
-  }
-
-  get address(): NetAddress {
-    return this.#address!;
-  }
-
-  /** Whether the next connection has to wait outside. */
-  get isFull(): boolean {
-    return this.#queue.length >= this.#backlog;
-  }
-
-  /** Told its bound address, and how to give it back. */
-  start(address: NetAddress, release: () => void): void {
-    this.#address = address;
-    this.#release = release;
-  }
-
-  async accept(): Promise<Connection | null> {
-    this.#scheduler.noteActivity();
-    const first = this.#queue.shift();
-    if (first !== undefined) return first;
-    if (this.#isClosed) return null;
-    const waiter = deferred<Connection | null>();
-    this.#waiters.push(waiter);
-    return await waiter.promise;
-  }
-
-  close(): void {
-    if (this.#isClosed) return;
-    this.#scheduler.noteActivity();
-    this.#isClosed = true;
-    this.#release();
-    for (const connection of this.#queue.splice(0)) connection.reset();
-    for (const waiter of this.#waiters.splice(0)) waiter.resolve(null);
-  }
-
-  /** The program ended. Nothing is told to it. */
-  end(isPowerLost: boolean): void {
-    this.#isClosed = true;
-    this.#waiters.length = 0;
-    for (const connection of this.#queue.splice(0)) if (!isPowerLost) connection.reset();
-  }
-
-  /** A connection for whoever accepts. */
-  offer(connection: SimulatedConnection): void {
-    const waiter = this.#waiters.shift();
-    if (waiter !== undefined) waiter.resolve(connection);
-    else this.#queue.push(connection);
   }
 }

@@ -1,0 +1,140 @@
+// What is measured on one node: a life as a slave (start, idle memory, intake, acks) and a life as a master (start, idle
+// memory, sending). Each life starts a fresh process; the neutral peer in C is always the other end.
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { type MadeLog, warm } from "./log_maker.ts";
+import { cpuSeconds, memoryOf, pause, waitQuiet } from "./machine.ts";
+import { measure, Peer } from "./peer.ts";
+import type { Running, Subject } from "./subjects.ts";
+
+/** How much of everything. */
+export interface Amounts {
+  /** What is replicated, `[0, transferEnd)`, and where the acks are timed from there on. */
+  readonly log: MadeLog;
+  /** Bytes of the frames the neutral master sends: Apache's default. */
+  readonly serveBatch: number;
+  /** Acks timed, on an idle machine and again beside a busy one. */
+  readonly acks: number;
+  /** How long a node is left alone before its idle memory is read, ms. */
+  readonly idleMs: number;
+}
+
+/** Figures of one life, by name; the names are those of `FIGURES` in report.ts. */
+export type Figures = Record<string, number>;
+
+const GB = 1e9;
+const MB = 1e6;
+
+/** A slave's life on an empty store in `directory`. */
+export async function slaveLife(subject: Subject, amounts: Amounts, directory: string): Promise<Figures> {
+  const store = path.join(directory, `slave-${subject.name}`);
+  fs.rmSync(store, { recursive: true, force: true });
+  const node = await subject.start("slave", store, amounts.log.mappedFileSize);
+  try {
+    const figures: Figures = { listeningMs: node.listeningMs };
+    await pause(amounts.idleMs);
+    figures.slaveIdleMB = memoryOf(node.pid).anonymous / MB;
+    Object.assign(figures, await intake(node, amounts));
+    Object.assign(figures, await acks(node, amounts));
+    return figures;
+  } finally {
+    await node.stop();
+    fs.rmSync(store, { recursive: true, force: true });
+  }
+}
+
+async function intake(node: Running, { log, serveBatch }: Amounts): Promise<Figures> {
+  const total = log.marks[0]!;
+  const peer = new Peer("ha_peer", ["serve", log.directory, log.mappedFileSize, total, serveBatch]);
+  const memory = watchMemory(node.pid);
+  try {
+    const port = await peer.port();
+    const cpuBefore = cpuSeconds(node.pid);
+    await node.follow(port);
+    const { seconds, bytes, request } = await peer.result();
+    if (request !== 0 || bytes !== total) throw new Error(`Slave took ${bytes} bytes from ${request}, wanted all ${total}`);
+    await waitQuiet(node.pid);
+    return {
+      intakeGBs: total / GB / seconds!,
+      intakeCpuPerGB: (cpuSeconds(node.pid) - cpuBefore) / (total / GB),
+      slavePeakMB: memory.stop() / MB,
+      slaveLoadedMB: memoryOf(node.pid).anonymous / MB,
+    };
+  } finally {
+    memory.stop();
+    await peer.destroy();
+  }
+}
+
+async function acks(node: Running, { log, acks }: Amounts): Promise<Figures> {
+  const peer = new Peer("ha_peer", ["pingpong", log.directory, log.mappedFileSize, log.marks[0]!, acks, 3]);
+  let spinner: Peer | null = null;
+  try {
+    await node.follow(await peer.port());
+    await peer.said("attached", 30_000);
+    // The first series only warms up: this path has not run yet, while the bulk path has.
+    peer.go();
+    await peer.result();
+    peer.go();
+    const idle = await peer.result();
+    spinner = new Peer("limits", ["spin"]);
+    await pause(100);
+    peer.go();
+    const awake = await peer.result();
+    return {
+      ackIdleP50: idle.p50us!,
+      ackIdleP99: idle.p99us!,
+      ackIdleP999: idle.p999us!,
+      ackAwakeP50: awake.p50us!,
+      ackAwakeP99: awake.p99us!,
+      ackAwakeP999: awake.p999us!,
+    };
+  } finally {
+    await spinner?.destroy();
+    await peer.destroy();
+  }
+}
+
+/** A master's life on its own copy of the log, kept in `directory` from round to round. */
+export async function masterLife(subject: Subject, amounts: Amounts, directory: string): Promise<Figures> {
+  const { log } = amounts;
+  const store = path.join(directory, `master-${subject.name}`);
+  if (!fs.existsSync(path.join(store, "commitlog"))) {
+    fs.cpSync(path.join(log.directory, "commitlog"), path.join(store, "commitlog"), { recursive: true });
+  }
+  const node = await subject.start("master", store, log.mappedFileSize);
+  try {
+    await pause(amounts.idleMs);
+    await waitQuiet(node.pid);
+    const figures: Figures = { masterIdleMB: memoryOf(node.pid).anonymous / MB };
+    warm(store);
+    const cpuBefore = cpuSeconds(node.pid);
+    const memory = watchMemory(node.pid);
+    const { seconds, bytes, frames } = await measure("ha_peer", "pull", node.haPort, 0, log.marks[0]!);
+    figures.masterPeakMB = memory.stop() / MB;
+    figures.sendingGBs = bytes! / GB / seconds!;
+    figures.sendingCpuPerGB = (cpuSeconds(node.pid) - cpuBefore) / (bytes! / GB);
+    figures.sendingFrameKiB = bytes! / frames! / 1024;
+    await pause(300);
+    figures.masterLoadedMB = memoryOf(node.pid).anonymous / MB;
+    return figures;
+  } finally {
+    await node.stop();
+  }
+}
+
+/** Samples a process's anonymous memory; `stop` answers with the highest, bytes. */
+function watchMemory(pid: number): { stop(): number } {
+  let highest = 0;
+  const sample = () => {
+    highest = Math.max(highest, memoryOf(pid).anonymous);
+  };
+  const timer = setInterval(sample, 50);
+  return {
+    stop() {
+      clearInterval(timer);
+      return highest;
+    },
+  };
+}

@@ -1,0 +1,481 @@
+// Every route of the admin API over a fake node, without a socket: answers, refusals, the token, hostile input.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { deflateSync } from "node:zlib";
+import { createAdminApp } from "../../src/admin/admin_app.ts";
+import { ManualClock } from "../support/manual_clock.ts";
+import { FakePort, followingStatus, storedMessage } from "./fake_port.ts";
+
+const BASE = "http://127.0.0.1:10913";
+
+function setup(token: string | null = null) {
+  const port = new FakePort();
+  const clock = new ManualClock();
+  const app = createAdminApp(port, { token, clock });
+  const call = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
+    const response = await app.request(`${BASE}${path}`, {
+      method,
+      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+      headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+    });
+    const text = await response.text();
+    // deno-lint-ignore no-explicit-any
+    const json: any = response.headers.get("content-type")?.startsWith("application/json") ? JSON.parse(text) : null;
+    return { status: response.status, json, text, headers: response.headers };
+  };
+  return { port, clock, app, call };
+}
+
+describe("probes", () => {
+  it("is alive, and ready or not with the reason", async () => {
+    const { port, call } = setup();
+    assert.deepEqual((await call("GET", "/healthz")).json, { status: "alive" });
+    assert.equal((await call("GET", "/readyz")).status, 200);
+    port.notReady = "5 bytes behind";
+    const answer = await call("GET", "/readyz");
+    assert.equal(answer.status, 503);
+    assert.deepEqual(answer.json, { error: "5 bytes behind" });
+  });
+});
+
+describe("/ha, /role, /ha/master-address, /fenced", () => {
+  it("answers the figures", async () => {
+    const { port, call } = setup();
+    assert.deepEqual((await call("GET", "/ha")).json, JSON.parse(JSON.stringify(port.figures)));
+    port.figures = followingStatus();
+    assert.equal((await call("GET", "/ha")).json.master.verified, true);
+  });
+
+  it("switches the role, short names included", async () => {
+    const { port, call } = setup();
+    assert.equal((await call("PUT", "/role", { role: "master" })).status, 200);
+    assert.equal((await call("PUT", "/role", { role: "SLAVE", brokerId: 2, masterAddress: "[::1]:10912", force: true })).status, 200);
+    assert.deepEqual(port.asked, [{ role: "ASYNC_MASTER" }, { role: "SLAVE", brokerId: 2, masterAddress: "[::1]:10912", force: true }]);
+  });
+
+  it("answers 409 and the reason where the node refuses", async () => {
+    const { port, call } = setup();
+    port.outcome = { type: "refused", reason: "The master was heard 3 s ago" };
+    for (const [path, body] of [["/role", { role: "master" }], ["/ha/master-address", { address: "a:1" }], ["/fenced", { fenced: true }]] as const) {
+      const answer = await call("PUT", path, body);
+      assert.equal(answer.status, 409, path);
+      assert.deepEqual(answer.json, { error: "The master was heard 3 s ago" });
+    }
+  });
+
+  it("changes the master address, null too, and fences", async () => {
+    const { port, call } = setup();
+    await call("PUT", "/ha/master-address", { address: "h:1" });
+    await call("PUT", "/ha/master-address", { address: null });
+    assert.equal((await call("PUT", "/fenced", { fenced: true })).json.fenced, true);
+    assert.deepEqual(port.asked, [{ address: "h:1" }, { address: null }, { fenced: true }]);
+  });
+
+  it("refuses what is not a request with a clear 400", async () => {
+    const { port, call } = setup();
+    const bad: [string, unknown, RegExp][] = [
+      ["/role", {}, /^role: /],
+      ["/role", { role: "boss" }, /^role: /],
+      ["/role", { role: "SLAVE", brokerId: 0 }, /^brokerId: /],
+      ["/role", { role: "SLAVE", brokerId: 1.5 }, /^brokerId: /],
+      ["/role", { role: "SLAVE", masterAddress: "nowhere" }, /^masterAddress: wanted HOST:PORT/],
+      ["/role", { role: "SLAVE", masterAdress: "a:1" }, /masterAdress/],
+      ["/role", [], /^Body: /],
+      ["/role", "null", /^Body: /],
+      ["/role", "{", /Malformed JSON/],
+      ["/ha/master-address", {}, /^address: /],
+      ["/ha/master-address", { address: "a:0" }, /^address: /],
+      ["/ha/master-address", { address: "a:65536" }, /^address: /],
+      ["/ha/master-address", { address: "http://a:1" }, /^address: /],
+      ["/fenced", { fenced: "yes" }, /^fenced: /],
+    ];
+    for (const [path, body, pattern] of bad) {
+      const answer = await call("PUT", path, body);
+      assert.equal(answer.status, 400, JSON.stringify(body));
+      assert.match(answer.json.error, pattern);
+    }
+    assert.deepEqual(port.asked, []);
+  });
+
+  it("wants JSON, said as JSON", async () => {
+    const { call } = setup();
+    const answer = await call("PUT", "/role", '{"role":"master"}', { "content-type": "text/plain" });
+    assert.ok([400, 415].includes(answer.status));
+    assert.match(answer.json.error, /application\/json|Body/);
+  });
+});
+
+describe("/config", () => {
+  it("shows all keys and which are live", async () => {
+    const { call } = setup();
+    const { json } = await call("GET", "/config");
+    assert.equal(json.config.haListenPort, 10912);
+    assert.equal(json.config.haTransferBatchSize, null);
+    assert.ok(json.live.includes("slaveTimeout"));
+    assert.ok(!json.live.includes("listenPort"));
+  });
+
+  it("changes live keys, all or none", async () => {
+    const { port, call } = setup();
+    assert.equal((await call("PATCH", "/config", { slaveTimeout: 77, haFlowControlEnable: true })).json.config.slaveTimeout, 77);
+    assert.equal(port.config().haFlowControlEnable, true);
+    const answer = await call("PATCH", "/config", { slaveTimeout: 88, listenPort: 1 });
+    assert.equal(answer.status, 400);
+    assert.match(answer.json.error, /listenPort can't change/);
+    assert.equal(port.config().slaveTimeout, 77);
+    for (const body of [{}, { slaveTimeout: [1] }, { slaveTimeout: {} }, { slaveTimeout: "x" }, { nope: 1 }]) {
+      assert.equal((await call("PATCH", "/config", body)).status, 400, JSON.stringify(body));
+    }
+  });
+});
+
+describe("POST /topics/{topic}/messages", () => {
+  it("puts text and bytes with tags, keys and properties", async () => {
+    const { port, call } = setup();
+    const answer = await call("POST", "/topics/T/messages", {
+      body: "hällo",
+      tags: "a",
+      keys: ["k1", "k2"],
+      queueId: 3,
+      flag: -1,
+      properties: { color: "red" },
+      waitStoreMsgOK: false,
+    });
+    assert.equal(answer.status, 200);
+    assert.equal(answer.json.status, "PUT_OK");
+    assert.equal(answer.json.queueOffset, 0);
+    await call("POST", "/topics/T/messages", { bodyBase64: btoa("\x00\xff") });
+    const [first, second] = port.asked as { body: Uint8Array; properties: Map<string, string>; queueId: number | null; flag: number }[];
+    assert.equal(new TextDecoder().decode(first!.body), "hällo");
+    assert.deepEqual([...first!.properties], [["color", "red"], ["KEYS", "k1 k2"], ["TAGS", "a"], ["WAIT", "false"]]);
+    assert.deepEqual([first!.queueId, first!.flag], [3, -1]);
+    assert.deepEqual([...second!.body], [0, 255]);
+    assert.equal(second!.queueId, null);
+  });
+
+  it("answers each status with its own HTTP status, never as PUT_OK", async () => {
+    const { port, call } = setup();
+    const stored = { msgId: "M", queueId: 0, queueOffset: 1, physicalOffset: 2, storeSize: 3, storeTimestamp: 4 };
+    for (const [status, http, isStored] of [
+      ["FLUSH_DISK_TIMEOUT", 202, true],
+      ["FLUSH_SLAVE_TIMEOUT", 202, true],
+      ["SLAVE_NOT_AVAILABLE", 202, true],
+      ["SERVICE_NOT_AVAILABLE", 503, false],
+      ["IN_SYNC_REPLICAS_NOT_ENOUGH", 503, false],
+      ["MESSAGE_ILLEGAL", 400, false],
+      ["PROPERTIES_SIZE_EXCEEDED", 400, false],
+      ["CREATE_MAPPED_FILE_FAILED", 500, false],
+      ["UNKNOWN_ERROR", 500, false],
+    ] as const) {
+      port.putOutcome = { status, remark: "why", stored: isStored ? stored : null };
+      const answer = await call("POST", "/topics/T/messages", { body: "x" });
+      assert.equal(answer.status, http, status);
+      assert.equal(answer.json.status, status);
+      assert.equal(answer.json.remark, "why");
+      assert.equal(answer.json.msgId, isStored ? "M" : null);
+    }
+  });
+
+  it("refuses what is not a message", async () => {
+    const { port, call } = setup();
+    const bad: unknown[] = [
+      {},
+      { body: "a", bodyBase64: "YQ==" },
+      { bodyBase64: "*" },
+      { bodyBase64: "YQ=" },
+      { body: "x", queueId: -1 },
+      { body: "x", queueId: 2 ** 31 },
+      { body: "x", flag: 2 ** 31 },
+      { body: "x", tags: "a\u0001b" },
+      { body: "x", keys: "a\u0002" },
+      { body: "x", keys: ["a b"] },
+      { body: "x", properties: { TAGS: "t" } },
+      { body: "x", properties: { "__CRC32#": "0000000000" } },
+      { body: "x", properties: { "a\u0001": "b" } },
+      { body: "x", properties: { "": "b" } },
+      { body: "x", properties: { a: "" } },
+      { body: 5 },
+      { body: "x", unknown: 1 },
+    ];
+    for (const body of bad) {
+      const answer = await call("POST", "/topics/T/messages", body);
+      assert.equal(answer.status, 400, JSON.stringify(body));
+      assert.equal(typeof answer.json.error, "string");
+    }
+    for (const topic of ["a%20b", "a%2Fb", "x".repeat(128), "%E4%B8%AD", "a$b", "a.b"]) {
+      assert.equal((await call("POST", `/topics/${topic}/messages`, { body: "x" })).status, 400, topic);
+    }
+    assert.deepEqual(port.asked, []);
+    assert.equal((await call("POST", "/topics/%25RETRY%25g/messages", { body: "x" })).status, 200);
+  });
+
+  it("refuses bodies over its bound, and too many at once", async () => {
+    const { call } = setup();
+    const large = `{"body":"${"x".repeat(16 * 1024 * 1024)}"}`;
+    const answer = await call("POST", "/topics/T/messages", large);
+    assert.equal(answer.status, 413);
+    assert.match(answer.json.error, /too large, wanted at most 16777216 bytes/);
+    assert.equal((await call("PUT", "/role", `{"role":"${"x".repeat(70_000)}"}`)).status, 413);
+    const half = `{"body":"${"x".repeat(15 * 1024 * 1024)}"}`;
+    const length = { "content-length": String(half.length) };
+    const answers = await Promise.all(Array.from({ length: 5 }, () => call("POST", "/topics/T/messages", half, length)));
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 200, 200, 200, 503]);
+    assert.equal((await call("POST", "/topics/T/messages", { body: "x" })).status, 200);
+  });
+});
+
+describe("GET /topics/{topic}/messages", () => {
+  it("lists queues", async () => {
+    const { port, call } = setup();
+    port.messages.push(storedMessage(0, "a"));
+    assert.deepEqual((await call("GET", "/topics/T")).json, { topic: "T", queues: [{ queueId: 0, minOffset: 0, maxOffset: 1 }] });
+    assert.equal((await call("GET", "/topics/nope")).status, 404);
+  });
+
+  it("reads by queue offset, time, key and id", async () => {
+    const { port, call } = setup();
+    for (let at = 0; at < 5; at++) {
+      port.messages.push(storedMessage(at, `m${at}`, { storeTimestamp: at * 10, properties: new Map([["KEYS", `k${at}`]]) }));
+    }
+    const byOffset = (await call("GET", "/topics/T/messages?offset=1&maxNum=2")).json;
+    assert.deepEqual(byOffset.messages.map((message: { body: string }) => message.body), ["m1", "m2"]);
+    assert.deepEqual([byOffset.nextOffset, byOffset.minOffset, byOffset.maxOffset], [3, 0, 5]);
+    assert.equal((await call("GET", "/topics/T/messages?time=25")).json.messages[0].queueOffset, 3);
+    const byKey = (await call("GET", "/topics/T/messages?key=k4&begin=5&end=99&maxNum=7")).json;
+    assert.deepEqual([byKey.messages.length, byKey.nextOffset], [1, null]);
+    assert.deepEqual(port.asked, [{ topic: "T", key: "k4", begin: 5, end: 99, maxNum: 7 }]);
+    const msgId = port.messages[2]!.msgId;
+    assert.equal((await call("GET", `/topics/T/messages?msgId=${msgId.toLowerCase()}`)).json.messages[0].body, "m2");
+    const message = byOffset.messages[0];
+    assert.deepEqual([message.bornHost, message.properties, message.bodyBase64], ["127.0.0.1:10911", { KEYS: "k1" }, null]);
+  });
+
+  it("shows bytes as base64 and inflates what a producer had deflated", async () => {
+    const { port, call } = setup();
+    port.messages.push(
+      storedMessage(0, new Uint8Array([0xff, 0xfe])),
+      storedMessage(1, deflateSync("zipped"), { sysFlag: 1 }),
+      storedMessage(2, deflateSync("zipped"), { sysFlag: 0x301 }),
+      storedMessage(3, new Uint8Array([0xff]), { sysFlag: 0x101 }),
+    );
+    const { messages } = (await call("GET", "/topics/T/messages?offset=0")).json;
+    assert.deepEqual(
+      messages.map((message: { body: string; bodyBase64: string }) => [message.body, message.bodyBase64]),
+      [[null, btoa("\xff\xfe")], ["zipped", null], ["zipped", null], [null, btoa("\xff")]],
+    );
+  });
+
+  it("bounds an answer's bytes and says where to go on", async () => {
+    const { port, call } = setup();
+    for (let at = 0; at < 4; at++) port.messages.push(storedMessage(at, new Uint8Array(3 * 1024 * 1024).fill(0x41)));
+    const { messages, nextOffset } = (await call("GET", "/topics/T/messages?offset=0")).json;
+    assert.deepEqual([messages.length, nextOffset], [2, 2]);
+  });
+
+  it("waits for a first message, up to waitMs", async () => {
+    const { port, clock, call } = setup();
+    const waiting = call("GET", "/topics/T/messages?offset=0&waitMs=5000");
+    await turns(() => port.messageListeners.size === 1);
+    port.add(storedMessage(0, "late"));
+    assert.equal((await waiting).json.messages[0].body, "late");
+    const inVain = call("GET", "/topics/T/messages?offset=1&waitMs=5000");
+    await turns(() => port.messageListeners.size === 1);
+    clock.advance(5000);
+    assert.deepEqual((await inVain).json, { messages: [], nextOffset: 1, minOffset: 0, maxOffset: 1 });
+    assert.equal(port.messageListeners.size, 0);
+    assert.equal(clock.timers, 0);
+  });
+
+  it("stops waiting when the caller goes", async () => {
+    const { port, clock, app } = setup();
+    const gone = new AbortController();
+    const waiting = app.request(`${BASE}/topics/T/messages?offset=0&waitMs=5000`, { signal: gone.signal });
+    await turns(() => port.messageListeners.size === 1);
+    gone.abort();
+    await waiting;
+    assert.equal(port.messageListeners.size, 0);
+    assert.equal(clock.timers, 0);
+  });
+
+  it("refuses what is not a read", async () => {
+    const { call } = setup();
+    for (const query of ["", "offset=0&key=k", "offset=-1", "offset=x", "offset=9e99", "offset=0&maxNum=0", "offset=0&maxNum=257",
+      "offset=0&waitMs=60000", "msgId=zz", "key=", "offset=0&what=1", "offset=0&offset=1"]) {
+      assert.equal((await call("GET", `/topics/T/messages?${query}`)).status, 400, query);
+    }
+    for (const query of ["offset=0&queueId=9", "time=0&queueId=9", `msgId=${"0".repeat(32)}`]) {
+      assert.equal((await call("GET", `/topics/T/messages?${query}`)).status, 404, query);
+    }
+    assert.equal((await call("GET", "/topics/nope/messages?offset=0")).status, 404);
+  });
+});
+
+describe("/metrics", () => {
+  it("shows lag per slave under Apache's name, and the port's own figures", async () => {
+    const { port, call } = setup();
+    port.extraFigures = [
+      { name: "rocketmq_messages_in_total", help: "Messages put", type: "counter", labels: { topic: "T" }, value: 5 },
+      { name: "rocketmq_messages_in_total", help: "Messages put", type: "counter", labels: { topic: "U" }, value: 6 },
+    ];
+    const answer = await call("GET", "/metrics");
+    assert.match(answer.headers.get("content-type")!, /^text\/plain; version=0\.0\.4/);
+    assert.match(answer.text, /^rocketmq_broker_commitlog_diff\{.*slave="10\.0\.0\.2:40000".*\} 100$/m);
+    assert.match(answer.text, /^rocketmq_broker_commitlog_diff\{.*slave="fastest".*\} 100$/m);
+    assert.match(answer.text, /^rocketmq_storage_flush_behind_bytes\{.*\} 200$/m);
+    assert.match(answer.text, /^rocketmq_messages_in_total\{topic="T"\} 5$/m);
+    assert.match(answer.text, /^rocketmq_messages_in_total\{topic="U"\} 6$/m);
+    assert.equal((await call("GET", "/metrics")).text, answer.text);
+    port.figures = followingStatus();
+    const slave = (await call("GET", "/metrics")).text;
+    assert.match(slave, /^rocketmq_broker_commitlog_diff\{.*slave="self".*\} 0$/m);
+    assert.match(slave, /^twinlog_ha_following\{.*\} 1$/m);
+  });
+});
+
+describe("/events", () => {
+  const decoder = new TextDecoder();
+  const read = async (reader: ReadableStreamDefaultReader<Uint8Array>) => {
+    const { value, done } = await reader.read();
+    return done ? null : decoder.decode(value);
+  };
+
+  it("sends the figures at once, each second and at a change", async () => {
+    const { port, clock, app } = setup();
+    const response = await app.request(`${BASE}/events`);
+    assert.equal(response.headers.get("content-type"), "text/event-stream");
+    const reader = response.body!.getReader();
+    assert.match((await read(reader))!, /^event: status\ndata: \{"brokerClusterName":.*\}\n\n$/);
+    clock.advance(1000);
+    assert.match((await read(reader))!, /^event: status\n/);
+    port.figures = { ...port.figures, maxOffset: 4242 };
+    for (const listener of port.stateListeners) for (let i = 0; i < 10; i++) listener();
+    clock.advance(20);
+    assert.match((await read(reader))!, /^event: change\n.*"maxOffset":4242/);
+    await reader.cancel();
+    assert.equal(port.stateListeners.size, 0);
+    assert.equal(clock.timers, 0);
+  });
+
+  it("keeps no more than a few events for a slow reader", async () => {
+    const { clock, app } = setup();
+    const reader = (await app.request(`${BASE}/events`)).body!.getReader();
+    for (let i = 0; i < 1000; i++) clock.advance(1000);
+    let waiting = 0;
+    const count = async () => {
+      while (await read(reader) !== null) waiting++;
+    };
+    const counting = count();
+    await turns(() => waiting > 1);
+    await turns(() => false, 20);
+    assert.ok(waiting <= 8, String(waiting));
+    await reader.cancel();
+    await counting;
+  });
+
+  it("ends when the request does, and bounds how many there are", async () => {
+    const { port, app, clock } = setup();
+    const ends = Array.from({ length: 64 }, () => new AbortController());
+    const open = await Promise.all(ends.map(({ signal }) => app.request(`${BASE}/events`, { signal })));
+    assert.equal((await app.request(`${BASE}/events`)).status, 503);
+    for (const end of ends) end.abort();
+    await Promise.all(open.map(async (response) => {
+      const reader = response.body!.getReader();
+      while (await read(reader) !== null);
+    }));
+    assert.equal(port.stateListeners.size, 0);
+    assert.equal(clock.timers, 0);
+    const again = await app.request(`${BASE}/events`);
+    assert.equal(again.status, 200);
+    await again.body!.cancel();
+  });
+});
+
+describe("who may call", () => {
+  const TOKEN = "correct-horse-battery";
+
+  it("wants the token but for probes and the page", async () => {
+    const { port, call } = setup(TOKEN);
+    for (const path of ["/", "/healthz", "/readyz"]) assert.equal((await call("GET", path)).status, 200, path);
+    for (const path of ["/ha", "/metrics", "/events", "/config", "/openapi.json", "/topics/T", "/nope", "//healthz", "/healthz/x"]) {
+      const answer = await call("GET", path);
+      assert.equal(answer.status, 401, path);
+      assert.match(answer.headers.get("www-authenticate")!, /^Bearer/);
+    }
+    for (const given of ["", "Bearer", "Bearer ", `Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(1)}`, `Basic ${TOKEN}`, `Bearer ${TOKEN.toUpperCase()}`]) {
+      assert.equal((await call("PUT", "/role", { role: "master" }, { authorization: given })).status, 401, given);
+    }
+    assert.deepEqual(port.asked, []);
+    assert.equal((await call("PUT", "/role", { role: "master" }, { authorization: `Bearer ${TOKEN}` })).status, 200);
+    assert.equal((await call("GET", "/ha", undefined, { authorization: `bearer ${TOKEN}` })).status, 200);
+  });
+
+  it("without a token answers numeric hosts and localhost only (DNS rebinding)", async () => {
+    const { app } = setup();
+    for (const host of ["127.0.0.1:1", "localhost", "[::1]:5"]) assert.equal((await app.request(`http://${host}/ha`)).status, 200, host);
+    assert.equal((await app.request("http://evil.test/ha")).status, 403);
+    assert.equal((await app.request("http://127.0.0.1.evil.test/ha")).status, 403);
+  });
+
+  it("refuses changes that another site's page asks for", async () => {
+    const { port, call } = setup();
+    assert.equal((await call("PUT", "/role", { role: "master" }, { origin: "http://evil.test" })).status, 403);
+    assert.equal((await call("POST", "/topics/T/messages", { body: "x" }, { origin: "null" })).status, 403);
+    assert.deepEqual(port.asked, []);
+    assert.equal((await call("PUT", "/role", { role: "master" }, { origin: BASE })).status, 200);
+  });
+});
+
+describe("the rest", () => {
+  it("answers 404 as JSON, and never with a stack", async () => {
+    const { port, call } = setup();
+    assert.match((await call("GET", "/nope")).json.error, /GET \/nope does not exist/);
+    assert.equal((await call("DELETE", "/ha")).status, 404);
+    port.status = () => {
+      throw new Error("boom");
+    };
+    const answer = await call("GET", "/ha");
+    assert.equal(answer.status, 500);
+    assert.deepEqual(answer.json, { error: "The node failed to answer: boom" });
+  });
+
+  it("describes every route", async () => {
+    const { json } = await setup().call("GET", "/openapi.json");
+    assert.equal(json.openapi, "3.1.0");
+    assert.deepEqual(Object.keys(json.paths).sort(), [
+      "/",
+      "/config",
+      "/events",
+      "/fenced",
+      "/ha",
+      "/ha/master-address",
+      "/healthz",
+      "/metrics",
+      "/readyz",
+      "/role",
+      "/topics/{topic}",
+      "/topics/{topic}/messages",
+    ]);
+    assert.ok(json.components.schemas.Status.properties.push2SlaveMaxOffset);
+    assert.ok(json.paths["/role"].put.responses["409"]);
+    assert.equal(json.paths["/topics/{topic}/messages"].get.parameters.find((p: { name: string }) => p.name === "waitMs").in, "query");
+  });
+
+  it("serves a page that needs nothing from outside", async () => {
+    const { status, text, headers } = await setup().call("GET", "/");
+    assert.equal(status, 200);
+    assert.match(headers.get("content-type")!, /^text\/html/);
+    assert.match(headers.get("content-security-policy")!, /default-src 'none'; script-src 'sha256-[A-Za-z0-9+/=]{44}'/);
+    const outside = text.replaceAll("http://www.w3.org/2000/svg", "").match(/https?:\/\/|src=|@import|url\(/g);
+    assert.equal(outside, null);
+    assert.match(text, /<meta name="viewport"/);
+    const script = /<script>([\s\S]*)<\/script>/.exec(text)![1]!;
+    new Function(script);
+    for (const id of script.matchAll(/\$\("([a-z-]+)"\)/g)) assert.ok(text.includes(`id="${id[1]}"`), id[1]);
+  });
+});
+
+/** Lets promises settle until the condition holds. */
+async function turns(holds: () => boolean, most = 2000): Promise<void> {
+  for (let turn = 0; turn < most && !holds(); turn++) await new Promise((resolve) => setTimeout(resolve, 0));
+}
