@@ -96,7 +96,7 @@ const folders = values.only?.split(",") ??
     .filter((entry) => entry.isDirectory() && !["interop", "fixtures", "support"].includes(entry.name))
     .map((entry) => entry.name);
 const files = [...testFiles(folders.filter((folder) => folder !== "interop"))];
-if (!values.only) files.push("tests/tidy_test.ts");
+if (!values.only) files.push("tests/tidy_test.ts", "tests/readme_test.ts");
 for (const runtime of values.runtime.split(",")) await runSuite("tests", runtime, files);
 
 if (!values["no-interop"] && (!values.only || folders.includes("interop"))) {

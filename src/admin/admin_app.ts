@@ -22,8 +22,17 @@ const SMALL_BODY_MAX = 64 * 1024;
 const BODIES_IN_FLIGHT_MAX = 64 * 1024 * 1024;
 const EVENT_STREAMS_MAX = 64;
 
-/** Makes the app. `token` is `null` on a node that asks for none, which only a loopback address may do. */
-export function createAdminApp(port: AdminPort, options: { readonly token: string | null; readonly clock: Clock }): OpenAPIHono {
+/** What the app needs beside the port. */
+export interface AdminAppOptions {
+  /** `null` on a node that asks for none, which only a loopback address may do. */
+  readonly token: string | null;
+  readonly clock: Clock;
+  /** Aborted when the node stops: ends event streams and readers that wait. */
+  readonly ending: AbortSignal;
+}
+
+/** Makes the app. */
+export function createAdminApp(port: AdminPort, options: AdminAppOptions): OpenAPIHono {
   const app = new OpenAPIHono({
     defaultHook: (result, c) => result.success ? undefined : c.json({ error: describeIssues(result) }, 400),
   });
@@ -40,8 +49,8 @@ export function createAdminApp(port: AdminPort, options: { readonly token: strin
     return await bodyLimit({ maxSize, onError })(c, next);
   });
   addNodeRoutes(app, port);
-  addMessageRoutes(app, port, options.clock);
-  addPlainRoutes(app, port, new EventStreams(port, options.clock, EVENT_STREAMS_MAX));
+  addMessageRoutes(app, port, options);
+  addPlainRoutes(app, port, new EventStreams(port, { ...options, streamsMax: EVENT_STREAMS_MAX }));
   app.doc31("/openapi.json", (c) => ({
     openapi: "3.1.0",
     info: { title: "Twinlog admin API", version: port.status().version },
@@ -68,7 +77,7 @@ function addPlainRoutes(app: OpenAPIHono, port: AdminPort, streams: EventStreams
   });
   described("/events", "The figures of /ha once a second and at every change, as server-sent events", "text/event-stream");
   app.get("/events", (c) => {
-    const stream = streams.start(c.req.raw.signal);
+    const stream = streams.start();
     if (stream === null) return c.json({ error: `Too many event streams, wanted at most ${EVENT_STREAMS_MAX}` }, 503);
     return c.body(stream, 200, { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" });
   });

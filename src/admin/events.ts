@@ -15,23 +15,21 @@ const EVENTS_WAITING_MAX = 4;
 export class EventStreams {
   readonly #port: AdminPort;
   readonly #clock: Clock;
+  readonly #ending: AbortSignal;
   readonly #streamsMax: number;
   #open = 0;
 
-  constructor(port: AdminPort, clock: Clock, streamsMax: number) {
+  constructor(port: AdminPort, options: { clock: Clock; ending: AbortSignal; streamsMax: number }) {
     this.#port = port;
-    this.#clock = clock;
-    this.#streamsMax = streamsMax;
+    this.#clock = options.clock;
+    this.#ending = options.ending;
+    this.#streamsMax = options.streamsMax;
   }
 
-  /** Streams being read now. */
-  get open(): number {
-    return this.#open;
-  }
-
-  /** A new stream's bytes, `null` when there are too many. Ends when its reader cancels it or `signal` aborts. */
-  start(signal: AbortSignal): ReadableStream<Uint8Array> | null {
+  /** A new stream's bytes, `null` when there are too many. Ends when its reader cancels it or the node stops. */
+  start(): ReadableStream<Uint8Array> | null {
     if (this.#open >= this.#streamsMax) return null;
+    const ending = this.#ending;
     this.#open++;
     let ticking: Timer | null = null;
     let changing: Timer | null = null;
@@ -45,7 +43,7 @@ export class EventStreams {
       ticking?.cancel();
       changing?.cancel();
       unsubscribe();
-      signal.removeEventListener("abort", abort);
+      ending.removeEventListener("abort", abort);
     };
     const start = (controller: ReadableStreamDefaultController<Uint8Array>) => {
       const send = (event: string) => {
@@ -60,7 +58,7 @@ export class EventStreams {
         end();
         controller.close();
       };
-      signal.addEventListener("abort", abort, { once: true });
+      ending.addEventListener("abort", abort, { once: true });
       unsubscribe = this.#port.onStateChange(() => {
         changing ??= this.#clock.setTimer(CHANGE_DELAY_MS, () => {
           changing = null;
@@ -68,7 +66,7 @@ export class EventStreams {
         });
       });
       tick();
-      if (signal.aborted) abort();
+      if (ending.aborted) abort();
     };
     return new ReadableStream<Uint8Array>({ start, cancel: end }, { highWaterMark: EVENTS_WAITING_MAX });
   }

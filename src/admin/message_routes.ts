@@ -69,8 +69,8 @@ const HTTP_STATUS = {
 } as const;
 
 /** Adds the routes. */
-export function addMessageRoutes(app: OpenAPIHono, port: AdminPort, clock: Clock): void {
-  const reader = new Reader(port, clock);
+export function addMessageRoutes(app: OpenAPIHono, port: AdminPort, options: { clock: Clock; ending: AbortSignal }): void {
+  const reader = new Reader(port, options);
   app.openapi(ROUTES.topic, (c) => {
     const { topic } = c.req.valid("param");
     const queues = port.queues(topic);
@@ -83,7 +83,7 @@ export function addMessageRoutes(app: OpenAPIHono, port: AdminPort, clock: Clock
     return c.json(putAnswer(outcome), HTTP_STATUS[outcome.status]);
   });
   app.openapi(ROUTES.read, async (c) => {
-    const answer = await reader.read(c.req.valid("param").topic, c.req.valid("query"), c.req.raw.signal);
+    const answer = await reader.read(c.req.valid("param").topic, c.req.valid("query"));
     return "error" in answer ? c.json(answer, 404) : c.json(answer, 200);
   });
 }
@@ -113,14 +113,16 @@ type ReadAnswer = z.infer<typeof schemas.ReadAnswer> | z.infer<typeof schemas.Er
 class Reader {
   readonly #port: AdminPort;
   readonly #clock: Clock;
+  readonly #ending: AbortSignal;
   #waiting = 0;
 
-  constructor(port: AdminPort, clock: Clock) {
+  constructor(port: AdminPort, options: { clock: Clock; ending: AbortSignal }) {
     this.#port = port;
-    this.#clock = clock;
+    this.#clock = options.clock;
+    this.#ending = options.ending;
   }
 
-  async read(topic: string, query: ReadQuery, signal: AbortSignal): Promise<ReadAnswer> {
+  async read(topic: string, query: ReadQuery): Promise<ReadAnswer> {
     if (query.msgId !== undefined) {
       const message = await this.#port.readById(query.msgId.toUpperCase());
       if (message === null || message.topic !== topic) return { error: `Message "${query.msgId}" is not held in topic "${topic}"` };
@@ -130,15 +132,15 @@ class Reader {
       const { key, begin = 0, end = Number.MAX_SAFE_INTEGER, maxNum = this.#port.config().defaultQueryMaxNum } = query;
       return answer(await this.#port.readByKey({ topic, key, begin, end, maxNum }));
     }
-    return await this.#readQueue(topic, query, signal);
+    return await this.#readQueue(topic, query);
   }
 
-  async #readQueue(topic: string, query: ReadQuery, signal: AbortSignal): Promise<ReadAnswer> {
+  async #readQueue(topic: string, query: ReadQuery): Promise<ReadAnswer> {
     const { queueId = 0, maxNum = 32, waitMs = 0 } = query;
     const missing = { error: `Topic "${topic}" with queue ${queueId} does not exist here` };
     const offset = query.time === undefined ? query.offset! : this.#port.offsetByTime(topic, queueId, query.time);
     if (offset === null) return missing;
-    const result = await this.#readOrWait({ topic, queueId, offset, maxNum }, waitMs, signal);
+    const result = await this.#readOrWait({ topic, queueId, offset, maxNum }, waitMs);
     if (result === null) return missing;
     const { messages, minOffset, maxOffset } = result;
     const shown = withinBytes(messages);
@@ -147,19 +149,19 @@ class Reader {
   }
 
   /** Reads; when there is nothing yet at the end of the queue, waits for messages up to `waitMs`. */
-  async #readOrWait(request: QueueReadRequest, waitMs: number, signal: AbortSignal): Promise<QueueReadResult | null> {
+  async #readOrWait(request: QueueReadRequest, waitMs: number): Promise<QueueReadResult | null> {
     const deadline = this.#clock.monotonic() + waitMs;
     while (true) {
       const result = await this.#port.readByQueueOffset(request);
       const leftMs = Math.ceil(deadline - this.#clock.monotonic());
       const isAtEnd = result !== null && result.messages.length === 0 && request.offset >= result.maxOffset;
-      if (!isAtEnd || leftMs <= 0 || signal.aborted || this.#waiting >= WAITING_MAX) return result;
-      await this.#messagesOr(leftMs, request, signal);
+      if (!isAtEnd || leftMs <= 0 || this.#ending.aborted || this.#waiting >= WAITING_MAX) return result;
+      await this.#messagesOr(leftMs, request);
     }
   }
 
-  /** Resolves when the queue has grown to the wanted offset, the time is up, or the caller has gone. */
-  async #messagesOr(leftMs: number, { topic, queueId, offset }: QueueReadRequest, signal: AbortSignal): Promise<void> {
+  /** Resolves when the queue has grown beyond the wanted offset, the time is up, or the node stops. */
+  async #messagesOr(leftMs: number, { topic, queueId, offset }: QueueReadRequest): Promise<void> {
     const { promise, resolve } = deferred<void>();
     const look = () => {
       const queue = this.#port.queues(topic)?.find((range) => range.queueId === queueId);
@@ -167,13 +169,13 @@ class Reader {
     };
     const timer = this.#clock.setTimer(leftMs, resolve);
     const unsubscribe = this.#port.onMessages(look);
-    const gone = () => resolve();
-    signal.addEventListener("abort", gone, { once: true });
+    const end = () => resolve();
+    this.#ending.addEventListener("abort", end, { once: true });
     this.#waiting++;
     look();
     await promise;
     this.#waiting--;
-    signal.removeEventListener("abort", gone);
+    this.#ending.removeEventListener("abort", end);
     unsubscribe();
     timer.cancel();
   }

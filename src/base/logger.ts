@@ -12,17 +12,18 @@ export interface Logger {
 }
 
 const LEVELS = ["debug", "info", "warn", "error"] as const;
-type Level = (typeof LEVELS)[number];
+/** Severity of a log line, least first. */
+export type LogLevel = (typeof LEVELS)[number];
 
 /** A logger that writes lines of `level` and above. */
 export function createLogger(options: {
   write: (line: string) => void;
   now: () => number;
   json: boolean;
-  level: Level;
+  level: LogLevel;
 }): Logger {
   const threshold = LEVELS.indexOf(options.level);
-  const log = (level: Level) => (message: string, fields: LogFields = {}) => {
+  const log = (level: LogLevel) => (message: string, fields: LogFields = {}) => {
     if (LEVELS.indexOf(level) < threshold) return;
     const time = new Date(options.now()).toISOString();
     if (options.json) {

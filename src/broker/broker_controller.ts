@@ -1,6 +1,7 @@
 // One broker node: builds the parts, starts and stops them in Apache's order, and connects them. The rules live in the
 // parts; what is here is who tells whom. Embedding programs and the command line both start a node through startBroker.
 
+import type { AdminPort } from "../admin/admin_port.ts";
 import { errorMessage, IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import { adminAccess } from "../config/admin_access.ts";
@@ -41,7 +42,7 @@ export interface BrokerAddresses {
 export interface BrokerNode {
   readonly addresses: BrokerAddresses;
   /** The node as the admin API sees it: status, role switches, puts and reads, for programs that embed it. */
-  readonly admin: BrokerAdmin;
+  readonly admin: AdminPort;
   /** Flushes, writes the checkpoint, removes `abort`, releases every port and file. Idempotent. */
   stop(): Promise<void>;
 }
@@ -147,7 +148,7 @@ class BrokerController implements BrokerNode {
       logger,
       log: store,
       askMaster: (haAddress) => masterInfo.askMasterRange(learned.remotingOf(haAddress)),
-      beforeCut: (reason) => masterDriver.dropConnections(reason),
+      onCut: (reason) => masterDriver.dropConnections(reason),
       onFatal,
     }, config);
     const puts = new PutMessageService({

@@ -289,9 +289,9 @@ export class HAClientDriver {
       const commonEnd = from >= 0 && offset > from ? await recordStartAt(log, from, offset) : -1;
       if (commonEnd > from) {
         const maxOffset = log.maxOffset;
-        this.#parts.beforeCut?.("log is cut by --resync");
+        this.#parts.onCut?.("log is cut by --resync");
         const path = await log.setTailAside(commonEnd);
-        this.#parts.beforeCut?.("log was cut by --resync");
+        this.#parts.onCut?.("log was cut by --resync");
         this.#mended(
           verdict,
           `bytes ${commonEnd} to ${maxOffset} are set aside in ${path}; following from ${commonEnd}`,
@@ -312,9 +312,9 @@ export class HAClientDriver {
   async #setLogAside(verdict: Stop): Promise<void> {
     const { log } = this.#parts;
     const { minOffset, maxOffset } = log;
-    this.#parts.beforeCut?.("log is cut by --resync");
+    this.#parts.onCut?.("log is cut by --resync");
     const path = await log.setLogAside();
-    this.#parts.beforeCut?.("log was cut by --resync");
+    this.#parts.onCut?.("log was cut by --resync");
     this.#mended(verdict, `the log, bytes ${minOffset} to ${maxOffset}, is set aside in ${path}; starting over`);
   }
 

@@ -35,8 +35,11 @@ export interface HAClientDriverParts {
    * a time-out of its own.
    */
   readonly askMaster: (masterAddress: string) => Promise<MasterRange | null>;
-  /** Called right before `--resync` cuts or empties the log: whoever reads it for others has to let go. */
-  readonly beforeCut?: (reason: string) => void;
+  /**
+   * Called right before and right after `--resync` cuts or empties the log: whoever reads it for others has to let go,
+   * also one that came in between.
+   */
+  readonly onCut?: (reason: string) => void;
   /** Gets an error that is neither the network's, the peer's nor the disk's: a bug of ours. The loop has ended. */
   readonly onFatal: (error: unknown) => void;
 }

@@ -61,13 +61,18 @@ export class AdminClient {
     if (!response.ok) throw new AdminError(response.status, `${this.address} refuses GET /events: ${reasonOf(await response.text())}`);
     const decoder = new TextDecoder();
     let rest = "";
-    for await (const chunk of response.body!) {
-      const events = (rest + decoder.decode(chunk, { stream: true })).split("\n\n");
-      rest = events.pop()!;
-      for (const event of events) {
-        const data = event.split("\n").find((line) => line.startsWith("data: "));
-        if (data !== undefined) yield JSON.parse(data.slice(6));
+    try {
+      for await (const chunk of response.body!) {
+        const events = (rest + decoder.decode(chunk, { stream: true })).split("\n\n");
+        rest = events.pop()!;
+        for (const event of events) {
+          const data = event.split("\n").find((line) => line.startsWith("data: "));
+          if (data !== undefined) yield JSON.parse(data.slice(6));
+        }
       }
+    } catch (error) {
+      // A connection that is cut ends the stream too, each runtime with an error of its own.
+      if (!(error instanceof TypeError)) throw error;
     }
   }
 

@@ -23,11 +23,19 @@ export function configOptions(): ConfigOption[] {
   return [...options, ...old];
 }
 
+/** How help shows a value; a choice shows its words. */
+const VALUE_NAMES: Readonly<Record<string, string>> = {
+  boolean: "[true|false]",
+  integer: "<n>",
+  address: "<host:port>",
+  text: "<text>",
+};
+
 function optionOf(spelling: string, key: ConfigKey): Option {
   const setting = settingOf(key);
   const alias = setting.alias !== undefined && spelling === key ? `--${setting.alias}` : null;
   const name = flagName(spelling);
-  const value = setting.kind === "boolean" ? "[true|false]" : `<${setting.kind === "integer" ? "n" : setting.kind === "address" ? "host:port" : setting.kind}>`;
+  const value = VALUE_NAMES[setting.kind] ?? `<${setting.wanted.replace("one of ", "").replaceAll(", ", "|")}>`;
   const unit = setting.unit === undefined ? "" : `, ${setting.unit}`;
   const flags = alias === null || alias === name ? name : `${alias}, ${name}`;
   return new Option(`${flags} ${value}`, `${setting.doc} (${defaultText(setting).replaceAll("`", "")}${unit})`);

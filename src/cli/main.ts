@@ -81,7 +81,10 @@ function addServe(program: Command, runtime: Runtime, done: Done): void {
     serve.addOption(option);
   }
   serve.action(async (values: Record<string, unknown>, command: Command) => {
-    if (command.args.length > 0) program.error(`error: unknown verb '${command.args[0]}', see --help`);
+    const extra = command.args[0];
+    const isVerb = program.commands.some((verb) => verb.name() === extra);
+    if (isVerb) program.error(`error: the verb '${extra}' goes first, its flags after it`);
+    if (extra !== undefined) program.error(`error: unknown verb '${extra}', see --help`);
     const file = typeof values.config === "string" ? values.config : null;
     done(await runServe(runtime, { flags: flagTexts(options, values), file }));
   });

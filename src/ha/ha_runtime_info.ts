@@ -26,6 +26,7 @@ export const HA_REFUSAL_REASONS = [
   /** The table of connections is full. */
   "tooManyConnections",
 ] as const;
+/** Why a peer of the HA port was refused, or closed on. */
 export type HARefusalReason = (typeof HA_REFUSAL_REASONS)[number];
 
 /** One slave as its master sees it. Mirrors Apache's `HARuntimeInfo.HAConnectionRuntimeInfo`, and more. */

@@ -44,8 +44,8 @@ export interface ReplicaLog {
    */
   readonly replicaWriteOffset: number;
   /**
-   * Takes bytes from the master at `physicOffset` (= `replicaWriteOffset`, except on an empty log, which starts at
-   * the file that holds the offset: the gap below it in that file stays zero and counts as not held). Checks each
+   * Takes bytes from the master at `physicOffset` (= `replicaWriteOffset`; an empty log takes the start of any file and
+   * begins there, anything else is `badPhysicalOffset`: a gap at the log's start would not survive recovery). Checks each
    * record before it is written; only whole records reach the file. Throws {@link IoError} when the disk fails;
    * `maxOffset` then still is the end of the last whole, written record.
    */

@@ -7,10 +7,12 @@ import { assert, IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { ReplicaAppendResult } from "../ha/replica_log.ts";
 import type { Clock } from "../runtime/runtime.ts";
+import { CleanEnd } from "./clean_end.ts";
 import { FlushDiskType, FlushService, type FlushServiceOptions, type FlushTarget } from "./flush_service.ts";
 import type { HandlePool } from "./handle_pool.ts";
 import { findLastRecord, scanLog } from "./log_scan.ts";
-import { isZero, type MappedFile, offsetToFileName } from "./mapped_file.ts";
+import { asidePath, copyRange } from "./log_aside.ts";
+import type { MappedFile } from "./mapped_file.ts";
 import { MappedFileQueue } from "./mapped_file_queue.ts";
 import { BLANK_MAGIC_CODE, createMessageId, END_FILE_MIN_BLANK_LENGTH, RecordField } from "./message_codec.ts";
 import {
@@ -57,9 +59,8 @@ export interface QueueOffsetAssigner {
   increaseQueueOffset(topic: string, queueId: number, count: number): void;
 }
 
-/** Bytes at the end of the log that are still in the page cache, near enough to be read without leaving the event loop. */
+/** Bytes at the end of the log that the page cache still holds: read without leaving the event loop. */
 const HOT_READ_SIZE = 64 * 1024 * 1024;
-const COPY_SIZE = 1024 * 1024;
 
 /** Mirrors Apache's `CommitLog`; implements the log's part of `ReplicaLog`. */
 export class CommitLog implements FlushTarget, ReplicaSink {
@@ -214,9 +215,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     const blank = new Uint8Array(END_FILE_MIN_BLANK_LENGTH);
     writeInt32(blank, RecordField.TOTAL_SIZE, rest);
     writeInt32(blank, RecordField.MAGIC, BLANK_MAGIC_CODE);
-    this.#tailIsClean = false;
-    file.writeAt(blank, file.wrotePosition);
-    this.#tailIsClean = true;
+    this.#writeOrDirty(() => file.writeAt(blank, file.wrotePosition));
     file.wrotePosition = file.fileSize;
     this.#appended();
     return this.mappedFileQueue.getLastMappedFile();
@@ -244,7 +243,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
       at += prepared.size;
     }
     try {
-      file.append(bytes);
+      this.#writeOrDirty(() => file.append(bytes));
     } catch (error) {
       return this.#appendFailed(error);
     }
@@ -266,12 +265,21 @@ export class CommitLog implements FlushTarget, ReplicaSink {
 
   /** The write position did not move, so the next append writes over whatever arrived on the disk. */
   #appendFailed(error: unknown): AppendMessageResult {
-    this.#tailIsClean = false;
     if (!(error instanceof IoError)) throw error;
     const remark = `Writing to the commit log failed: ${error.message}`;
     this.#logger.error(remark);
     const status = error.kind === "noSpace" ? PutMessageStatus.SERVICE_NOT_AVAILABLE : PutMessageStatus.UNKNOWN_ERROR;
     return { status, remark };
+  }
+
+  /** A write that fails may leave part of its bytes behind the log's end. */
+  #writeOrDirty(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.#tailIsClean = false;
+      throw error;
+    }
   }
 
   #scratchOf(size: number): Uint8Array {
@@ -291,8 +299,8 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   }
 
   /**
-   * See `ReplicaLog.appendReplica`. An empty log starts at a file's first byte, else the bytes are rejected: a log with a
-   * gap at its start would not survive the next recovery, Apache's or ours.
+   * See `ReplicaLog.appendReplica`. An empty log starts at a file's first byte, else the bytes are rejected: a log with
+   * a gap at its start would not survive the next recovery, Apache's or ours.
    */
   appendReplica(physicOffset: number, bytes: Uint8Array): ReplicaAppendResult {
     if (physicOffset !== this.replicaWriteOffset) {
@@ -316,9 +324,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   /** Whole records from {@link ReplicaIntake}. */
   writeRecords(bytes: Uint8Array, lastRecordOffset: number, storeTimestamp: number): void {
     const file = this.mappedFileQueue.getLastMappedFile(this.#emptyStart);
-    this.#tailIsClean = false;
-    file.append(bytes);
-    this.#tailIsClean = true;
+    this.#writeOrDirty(() => file.append(bytes));
     if (lastRecordOffset >= 0) {
       this.#lastRecordOffset = lastRecordOffset;
       this.#lastStoreTimestamp = storeTimestamp;
@@ -348,8 +354,9 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   // --- reading ---
 
   /**
-   * Copies bytes from `offset` into `target`, up to `maxOffset` or the end of the file that holds it; returns the count,
-   * 0 when the offset is not held. A number at once near the end of the log, a promise where the disk may have to help.
+   * Copies bytes from `offset` into `target`, up to `maxOffset` or the end of the file that holds it; returns their
+   * count, 0 when the offset is not held. A number at once near the end of the log, a promise where the disk may be
+   * needed.
    */
   read(offset: number, target: Uint8Array): number | Promise<number> {
     const file = this.mappedFileQueue.findMappedFileByOffset(offset);
@@ -405,7 +412,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     await this.flushService.stop();
     this.mappedFileQueue.flushBlocking();
     if (this.#lastStoreTimestamp > 0) this.#checkpoint.physicMsgTimestamp = this.#lastStoreTimestamp;
-    if (this.#tailIsClean) CleanEnd.write(this.#pool, this.#options.storePathRootDir, this.maxOffset);
+    if (this.#tailIsClean) CleanEnd.write(this.#pool.fs, this.#options.storePathRootDir, this.maxOffset);
   }
 
   /**
@@ -414,7 +421,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
    * Returns how many bytes had to be cleared. Throws {@link IoError}.
    */
   setRecoveredEnd(end: number, lastRecordOffset: number): number {
-    const knownClean = CleanEnd.take(this.#pool, this.#options.storePathRootDir) === end;
+    const knownClean = CleanEnd.take(this.#pool.fs, this.#options.storePathRootDir) === end;
     const cleared = this.#cut(end, lastRecordOffset, knownClean);
     this.mappedFileQueue.flushedWhere = this.maxOffset;
     this.#writtenFrom = this.maxOffset;
@@ -442,60 +449,28 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   /** See `ReplicaLog.setTailAside`. The store cuts consume queues and index afterwards. */
   async setTailAside(fromOffset: number): Promise<string> {
     const validator = this.ownValidator(false);
-    const fileStart = fromOffset - (fromOffset % this.mappedFileSize);
-    const scan = scanLog(this.mappedFileQueue, Math.max(fileStart, this.minOffset), fromOffset, validator, () => {});
+    const from = Math.max(fromOffset - (fromOffset % this.mappedFileSize), this.minOffset);
+    const scan = scanLog(this.mappedFileQueue, from, fromOffset, validator, () => {});
     assert(fromOffset <= this.maxOffset && scan.end === fromOffset, `Cut at ${fromOffset} is not between two records`);
     const lastRecordOffset = findLastRecord(this.mappedFileQueue, fromOffset, validator);
-    const path = this.#asidePath(`${offsetToFileName(fromOffset)}-${offsetToFileName(this.maxOffset)}`);
-    await this.#copyTail(fromOffset, path);
+    const end = this.maxOffset;
+    const path = asidePath(this.#pool.fs, this.mappedFileQueue.directories[0]!, fromOffset, end, this.#clock.now());
+    await copyRange(this.#pool.fs, this, fromOffset, end, path);
+    assert(this.maxOffset === end, "Log grew while its tail was set aside");
     this.#cut(fromOffset, lastRecordOffset, false);
     return path;
   }
 
-  async #copyTail(fromOffset: number, path: string): Promise<void> {
-    const fs = this.#pool.fs;
-    const end = this.maxOffset;
-    const handle = fs.open(path, "create");
-    try {
-      const buffer = new Uint8Array(COPY_SIZE);
-      for (let offset = fromOffset; offset < end;) {
-        const part = buffer.subarray(0, Math.min(buffer.length, end - offset));
-        const count = await this.read(offset, part);
-        assert(count > 0, `Log can't be read at ${offset}`);
-        // A filler's zeros stay a hole.
-        if (!isZero(part.subarray(0, count))) handle.writeAt(part.subarray(0, count), offset - fromOffset);
-        offset += count;
-      }
-      handle.truncate(end - fromOffset);
-      await handle.sync();
-    } finally {
-      handle.close();
-    }
-    fs.syncDirectory(this.#asideDirectory);
-    assert(this.maxOffset === end, "Log grew while its tail was set aside");
-  }
-
   /** See `ReplicaLog.setLogAside`. The store empties consume queues and index afterwards. */
   setLogAside(): Promise<string> {
-    const path = this.#asidePath(`${offsetToFileName(this.minOffset)}-${offsetToFileName(this.maxOffset)}`);
+    const { minOffset, maxOffset } = this;
+    const directory = this.mappedFileQueue.directories[0]!;
+    const path = asidePath(this.#pool.fs, directory, minOffset, maxOffset, this.#clock.now());
     this.#cuts++;
     this.discardPartial();
     this.mappedFileQueue.moveAllTo(path);
     this.#lastRecordOffset = -1;
     return Promise.resolve(path);
-  }
-
-  get #asideDirectory(): string {
-    return `${this.mappedFileQueue.directories[0]!}.aside`;
-  }
-
-  /** A new name in `<commit log>.aside`: the range, and when. */
-  #asidePath(range: string): string {
-    this.#pool.fs.makeDirectory(this.#asideDirectory);
-    const stem = `${this.#asideDirectory}/${range}-${this.#clock.now()}`;
-    let path = stem;
-    for (let i = 1; this.#pool.fs.stat(path) !== null; i++) path = `${stem}-${i}`;
-    return path;
   }
 }
 
@@ -504,22 +479,3 @@ function commitLogDirectories(options: CommitLogOptions): string[] {
   const paths = options.storePathCommitLog.split(",").map((path) => path.trim()).filter((path) => path !== "");
   return paths.length > 0 ? paths : [`${options.storePathRootDir}/commitlog`];
 }
-
-/**
- * The file `twinlog.clean`: at our last clean stop the log ended here and only zeros stood behind it. It saves the next
- * start from reading the rest of a file of 1 GiB; anyone else's end differs, a crash leaves none.
- */
-const CleanEnd = {
-  write(pool: HandlePool, storeDirectory: string, end: number): void {
-    pool.fs.writeFile(`${storeDirectory}/twinlog.clean`, new TextEncoder().encode(String(end)));
-  },
-  take(pool: HandlePool, storeDirectory: string): number | null {
-    const path = `${storeDirectory}/twinlog.clean`;
-    const bytes = pool.fs.readFile(path);
-    if (bytes === null) return null;
-    pool.fs.remove(path);
-    pool.fs.syncDirectory(storeDirectory);
-    const text = new TextDecoder().decode(bytes);
-    return /^\d{1,16}$/.test(text) ? Number(text) : null;
-  },
-};

@@ -27,6 +27,8 @@ export interface FlushTarget {
 }
 
 const PAGE_SIZE = 4096;
+/** Under `SYNC_FLUSH`, what nobody waits for is flushed within this time. Mirrors `GroupCommitService`. */
+const SYNC_INTERVAL_MS = 10;
 /** Waiters at most; more are told at once that their flush timed out. */
 const WAITERS_MAX = 65_536;
 
@@ -95,7 +97,7 @@ export class FlushService {
     }
   }
 
-  /** Ends timers and waits for a flush under way. Waiters are told no. What is dirty stays so: the owner flushes last. */
+  /** Ends timers and waits for a flush under way. Waiters are told no; what is dirty, the owner flushes. */
   async stop(): Promise<void> {
     if (this.#state === "running") this.#state = "stopped";
     this.#cancelTimers();
@@ -104,12 +106,13 @@ export class FlushService {
   }
 
   #armTimer(): void {
-    this.#timer = this.#clock.setTimer(this.#options.flushIntervalCommitLog, () => {
+    const isSync = this.#options.flushDiskType === FlushDiskType.SYNC_FLUSH;
+    this.#timer = this.#clock.setTimer(isSync ? SYNC_INTERVAL_MS : this.#options.flushIntervalCommitLog, () => {
       this.#timer = null;
       const dirtyBytes = this.#target.maxOffset - this.#target.flushedOffset;
       if (dirtyBytes <= 0) return;
       const dirtyMs = this.#clock.monotonic() - this.#dirtySince;
-      const isDue = this.#options.flushDiskType === FlushDiskType.SYNC_FLUSH ||
+      const isDue = isSync ||
         dirtyBytes >= this.#options.flushCommitLogLeastPages * PAGE_SIZE ||
         dirtyMs >= this.#options.flushCommitLogThoroughInterval;
       if (isDue) this.#requestFlush();

@@ -1,5 +1,5 @@
-// Open files of a store, shared by all its queues and bounded in number: a log of years has thousands of files, of which
-// few are in use. Opens on demand, closes the least recently used. Knows nothing of what the files hold.
+// Open files of a store, shared by all its queues and bounded in number: a log of years has thousands of files, and
+// few of them are in use. Opens on demand, closes the least recently used. Knows nothing of what the files hold.
 
 import type { FileHandle, FileSystem } from "../runtime/runtime.ts";
 

@@ -1,5 +1,5 @@
-// Walks the records of a commit log's files in order, through one bounded buffer, as recovery does and as the search for
-// the last record does. Blocks while it reads. Where the walk starts and what its end means is the caller's.
+// Walks the records of a commit log's files in order, through one buffer, as recovery does and as the search for the
+// last record does. Blocks while it reads. Where the walk starts and what its end means is the caller's.
 
 import type { MappedFile } from "./mapped_file.ts";
 import type { MappedFileQueue } from "./mapped_file_queue.ts";

@@ -16,7 +16,7 @@ export interface MappedFileQueueOptions {
   readonly logger?: Logger;
 }
 
-/** Mirrors Apache's `MappedFileQueue` and `MultiPathMappedFileQueue`. Offsets are bytes in the queue's address space. */
+/** Mirrors Apache's `MappedFileQueue` and `MultiPathMappedFileQueue`. Offsets are bytes in the queue's space. */
 export class MappedFileQueue {
   readonly mappedFileSize: number;
   readonly directories: readonly string[];
@@ -83,15 +83,13 @@ export class MappedFileQueue {
         continue;
       }
       if (size !== this.mappedFileSize) {
-        throw new StoreError(
-          `File "${path}" has ${size} bytes, wanted ${this.mappedFileSize}; set the file size the store was written with`,
-        );
+        const wanted = `wanted ${this.mappedFileSize}; set the file size that the store was written with`;
+        throw new StoreError(`File "${path}" has ${size} bytes, ${wanted}`);
       }
       const before = this.#files.at(-1);
       if (before !== undefined && before.fileFromOffset + this.mappedFileSize !== offset) {
-        throw new StoreError(
-          `File "${path}" does not follow "${before.path}": files of ${this.mappedFileSize} bytes are missing between them`,
-        );
+        const missing = offset - before.fileFromOffset - this.mappedFileSize;
+        throw new StoreError(`File "${path}" does not follow "${before.path}": ${missing} bytes are missing between`);
       }
       this.#files.push(new MappedFile(this.#pool, path, offset, this.mappedFileSize));
     }

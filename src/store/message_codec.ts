@@ -24,7 +24,7 @@ export const END_FILE_MIN_BLANK_LENGTH = 8;
 
 // totalSize 0 | magic 4 | bodyCRC 8 | queueId 12 | flag 16 | queueOffset 20 | physicalOffset 28 | sysFlag 36 |
 // bornTimestamp 40 | bornHost 48 (8 or 20) | storeTimestamp | storeHost (8 or 20) | reconsumeTimes 4 |
-// preparedTransactionOffset 8 | bodyLength 4, body | topicLength 1 (V1) or 2 (V2), topic | propertiesLength 2, properties
+// preparedTransactionOffset 8 | bodyLength 4, body | topicLength 1 (V1) or 2 (V2), topic | propertiesLength 2, text
 
 /** Byte positions inside a record; those behind the hosts move by 12 for each IPv6 host. */
 export const RecordField = {

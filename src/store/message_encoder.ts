@@ -236,7 +236,8 @@ function joinProperties(own: Uint8Array, shared: Uint8Array, separateAlways = fa
   return shared.length === 0 ? own : concatBytes([own, shared]);
 }
 
-// A message in a client's batch: totalSize 4 | magic 4 | crc 4 | flag 4 | bodyLength 4, body | propertiesLength 2, properties
+// A message in a client's batch:
+// totalSize 4 | magic 4 | crc 4 | flag 4 | bodyLength 4, body | propertiesLength 2, properties
 
 function readBatchPart(bytes: Uint8Array, at: number) {
   if (bytes.length - at < 22) return null;

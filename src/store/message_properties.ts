@@ -68,7 +68,7 @@ export function javaHashCode(text: string): number {
   return hash;
 }
 
-/** The hash a consume queue entry holds for a tag; 0 without one. Mirrors `MessageExtBrokerInner.tagsString2tagsCode`. */
+/** The hash a consume queue entry holds for a tag, 0 without one. Mirrors `MessageExtBrokerInner`'s method. */
 export function tagsString2tagsCode(tags: string | undefined): number {
   return tags === undefined || tags === "" ? 0 : javaHashCode(tags);
 }

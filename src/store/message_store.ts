@@ -279,6 +279,8 @@ export class MessageStore implements ReplicaLog {
     this.#logger.error("The store can't go on; restart it, recovery will tell what is on the disk", {
       error: errorMessage(error),
     });
+    // Nobody may wait for a disk that is not written any more.
+    this.#log.flushService.stop().catch(() => {});
     this.#reportFatal(error);
   }
 

@@ -1,5 +1,5 @@
 // The one check of a record, used by recovery, by a slave's intake and by `verify`: is what stands here, at this offset
-// of the log, a whole record? Pure and without allocation on the good path, as a slave runs it over every byte it takes.
+// of the log, a whole record? Pure and without allocation on the good path, as a slave runs it over all it takes.
 
 import { crc32 } from "node:zlib";
 import { readInt16, readInt32, readInt64 } from "../base/bytes.ts";

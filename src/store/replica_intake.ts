@@ -1,5 +1,5 @@
 // A master's bytes on their way into a slave's log: checked record by record, whole records handed on in as few pieces
-// as they came in, the start of an unfinished one held back. Synchronous; owns the held bytes, the log owns the writing.
+// as they came in, the start of an unfinished one held back. Synchronous; owns the held bytes, the log writes.
 
 import type { ReplicaAppendResult } from "../ha/replica_log.ts";
 import { storeTimestampAt } from "./message_codec.ts";

@@ -1,5 +1,5 @@
-// One process per store, and whether the last one left in order. Owns the files `lock` and `abort`, which Apache has too,
-// and `twinlog.owner`, which is ours: JavaScript can't take the file lock that Java takes, only see it.
+// One process per store, and whether the last one left in order. Owns the files `lock` and `abort`, which Apache has
+// too, and `twinlog.owner`, which is ours: JavaScript can't take the file lock that Java takes, only see it.
 
 import { utf8 } from "../base/bytes.ts";
 import { StoreError } from "../base/errors.ts";

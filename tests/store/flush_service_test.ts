@@ -90,6 +90,14 @@ describe("flush service", () => {
     assert.equal(target.flushes, 2);
   });
 
+  it("flushes soon under SYNC_FLUSH even if nobody waits", async () => {
+    const service = start({ flushDiskType: "SYNC_FLUSH" });
+    append(service, 1);
+    clock.advance(10);
+    await settle();
+    assert.equal(target.flushes, 1);
+  });
+
   it("shares one flush among those who wait, and never runs two", async () => {
     const service = start({ flushDiskType: "SYNC_FLUSH" });
     const done: number[] = [];

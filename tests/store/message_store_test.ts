@@ -9,6 +9,7 @@ import { MessageSysFlag } from "../../src/store/message_sys_flag.ts";
 import { BoundaryType, GetMessageStatus } from "../../src/store/message_reader.ts";
 import type { MessageStore } from "../../src/store/message_store.ts";
 import { verifyStore } from "../../src/store/store_verify.ts";
+import { failingFileSystem } from "../support/failing_fs.ts";
 import { message, putOk, StoreKit } from "../support/store_kit.ts";
 
 let kit: StoreKit;
@@ -426,6 +427,52 @@ describe("MessageStore, roles", () => {
     await slave.shutdown();
     await assertVerifies(twin);
   });
+});
+
+describe("MessageStore, a failing disk", () => {
+  it("goes on with dispatch when there is room again", async () => {
+    const directory = kit.directory();
+    let isFull = false;
+    const failures = { write: (path: string) => isFull && path.includes("/consumequeue/"), sync: () => false };
+    const store = await kit.open(directory, {}, { fs: failingFileSystem(kit.runtime.fs, failures) });
+    await putMany(store, 0, 20);
+    isFull = true;
+    for (let i = 20; i < 60; i++) putOk(store.appendMessage(message(`m${i}`, { queueId: i % 3 })));
+    await sleep(kit.runtime.clock, 20);
+    assert.ok(store.dispatchBehindBytes > 0);
+    isFull = false;
+    await store.waitDispatched();
+    await assertHolds(store, 60);
+    await store.shutdown();
+    await assertVerifies(directory);
+  });
+
+  for (const what of ["commitlog", "consumequeue"]) {
+    it(`stops for good when a sync of ${what} fails, and recovers at the next start`, async () => {
+      const directory = kit.directory();
+      let isBroken = false;
+      const failures = { write: () => false, sync: (path: string) => isBroken && path.includes(`/${what}/`) };
+      const errors: unknown[] = [];
+      const store = await kit.open(directory, {}, {
+        fs: failingFileSystem(kit.runtime.fs, failures),
+        onFatal: (error) => errors.push(error),
+      });
+      await putMany(store, 0, 20);
+      isBroken = true;
+      await putMany(store, 20, 40);
+      await until(() => errors.length > 0, "the failed sync is told");
+      assert.equal(store.appendMessage(message("late")).status, "SERVICE_NOT_AVAILABLE");
+      assert.match(store.notWritableReason ?? "", /failed/);
+      await assert.rejects(() => store.waitFlushed(store.maxOffset + 1));
+      await store.shutdown();
+      assert.equal(errors.length, 1);
+      assert.ok(existsSync(`${directory}/abort`));
+      const again = await kit.open(directory);
+      await assertHolds(again, 40);
+      await again.shutdown();
+      await assertVerifies(directory);
+    });
+  }
 });
 
 describe("MessageStore, batches and expiry", () => {

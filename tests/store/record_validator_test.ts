@@ -84,7 +84,8 @@ describe("record validation", () => {
     const bytes = record();
     const check = validator();
     const bodyAt = 88;
-    const checked = [[0, 12], [28, 36], [84, bodyAt + 5]]; // totalSize, magic, bodyCRC; physicalOffset; bodyLength, body
+    // totalSize, magic, bodyCRC; physicalOffset; bodyLength, body
+    const checked = [[0, 12], [28, 36], [84, bodyAt + 5]];
     for (const [from, to] of checked) {
       for (let bit = from! * 8; bit < to! * 8; bit++) {
         bytes[bit >> 3]! ^= 1 << (bit & 7);

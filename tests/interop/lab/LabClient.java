@@ -19,13 +19,23 @@ import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 
 public class LabClient {
-    public static void main(String[] args) throws Exception {
+    public static void main(String[] args) {
+        try {
+            run(args);
+            System.exit(0);
+        } catch (Throwable e) {
+            // The client's own threads would keep the process alive.
+            e.printStackTrace();
+            System.exit(1);
+        }
+    }
+
+    static void run(String[] args) throws Exception {
         switch (args[0]) {
             case "produce": produce(args[1], args[2], args[3], Long.parseLong(args[4]), args[5], args[6], Integer.parseInt(args[7])); break;
             case "consume": consume(args[1], args[2], args[3], args.length > 4 ? Long.parseLong(args[4]) : 0); break;
             default: throw new IllegalArgumentException(args[0]);
         }
-        System.exit(0);
     }
 
     static long crc(byte[] body) {
@@ -129,7 +139,8 @@ public class LabClient {
                     PullResult result = consumer.pull(queue, "*", offset, 32, 20000);
                     if (result.getPullStatus() == PullStatus.FOUND) {
                         for (MessageExt message : result.getMsgFoundList()) {
-                            writer.println(message.getKeys().split(" ")[0] + " " + crc(message.getBody()) + " " + message.getBody().length + " "
+                            String key = message.getKeys() == null ? "-" : message.getKeys().split(" ")[0];
+                            writer.println(key + " " + crc(message.getBody()) + " " + message.getBody().length + " "
                                 + message.getQueueId() + " " + message.getQueueOffset() + " " + message.getCommitLogOffset());
                             count++;
                         }

@@ -1,0 +1,134 @@
+// The figures as tables: which there are, their units and targets, and where they are printed: the terminal,
+// docs/performance.md and the README's section. It measures nothing.
+
+import * as fs from "node:fs";
+import type { Machine } from "./machine.ts";
+import type { PeerResult } from "./peer.ts";
+import type { Figures } from "./phases.ts";
+
+/** Median and range of the rounds. */
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** What a run wrote down; the JSON file. */
+export interface Results {
+  readonly date: string;
+  readonly machine: Machine;
+  readonly rounds: number;
+  /** Of the commit log that was sent. */
+  readonly log: { readonly bytes: number; readonly messages: number; readonly messageBytes: number };
+  /** By node, then by figure. */
+  readonly figures: Readonly<Record<string, Readonly<Record<string, Spread>>>>;
+  /** Each round as it was, by node. */
+  readonly samples: Readonly<Record<string, readonly Figures[]>>;
+  /** The machine's own limits, each the median of the rounds. */
+  readonly limits: Readonly<Record<string, PeerResult>>;
+}
+
+interface Row {
+  readonly key: string;
+  readonly label: string;
+  readonly unit: string;
+  readonly digits: number;
+  /** Whether the README shows it. */
+  readonly brief?: boolean;
+}
+
+/** The figures in the order they are shown. */
+const ROWS: readonly Row[] = [
+  { key: "intakeGBs", label: "slave intake", unit: "GB/s", digits: 2, brief: true },
+  { key: "intakeCpuPerGB", label: "slave intake, cost", unit: "CPU-s per GB", digits: 2, brief: true },
+  { key: "sendingGBs", label: "master sending, hot log", unit: "GB/s", digits: 2, brief: true },
+  { key: "sendingCpuPerGB", label: "master sending, cost", unit: "CPU-s per GB", digits: 2, brief: true },
+  { key: "sendingFrameKiB", label: "frame the master chose", unit: "KiB", digits: 0 },
+  { key: "ackAwakeP50", label: "ack of one record, a core kept awake, p50", unit: "µs", digits: 1, brief: true },
+  { key: "ackAwakeP99", label: "… p99", unit: "µs", digits: 0, brief: true },
+  { key: "ackAwakeP999", label: "… p99.9", unit: "µs", digits: 0, brief: true },
+  { key: "ackIdleP50", label: "ack of one record, idle machine, p50", unit: "µs", digits: 1, brief: true },
+  { key: "ackIdleP99", label: "… p99", unit: "µs", digits: 0, brief: true },
+  { key: "ackIdleP999", label: "… p99.9", unit: "µs", digits: 0, brief: true },
+  { key: "listeningMs", label: "start to listening, empty store", unit: "ms", digits: 0, brief: true },
+  { key: "slaveIdleMB", label: "anonymous memory, slave idle", unit: "MB", digits: 0, brief: true },
+  { key: "slaveLoadedMB", label: "anonymous memory, slave after 1 GB", unit: "MB", digits: 0, brief: true },
+  { key: "slavePeakMB", label: "anonymous memory, slave during 1 GB, highest", unit: "MB", digits: 0 },
+  { key: "masterIdleMB", label: "anonymous memory, master idle", unit: "MB", digits: 0 },
+  { key: "masterLoadedMB", label: "anonymous memory, master after 1 GB", unit: "MB", digits: 0, brief: true },
+  { key: "masterPeakMB", label: "anonymous memory, master during 1 GB, highest", unit: "MB", digits: 0 },
+];
+
+/** The middle value of a list, the mean of the two middle ones for an even count. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const half = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/** Median and range of every figure over the rounds. */
+export function summarize(samples: readonly Figures[]): Record<string, Spread> {
+  const summary: Record<string, Spread> = {};
+  for (const key of new Set(samples.flatMap(Object.keys))) {
+    const values = samples.map((sample) => sample[key]).filter((value) => value !== undefined);
+    summary[key] = { median: median(values), min: Math.min(...values), max: Math.max(...values) };
+  }
+  return summary;
+}
+
+function cell(spread: Spread | undefined, digits: number, withRange: boolean): string {
+  if (spread === undefined) return "–";
+  const { median, min, max } = spread;
+  const range = withRange && min !== max ? ` (${min.toFixed(digits)}–${max.toFixed(digits)})` : "";
+  return median.toFixed(digits) + range;
+}
+
+const TITLES: Readonly<Record<string, string>> = { deno: "Deno", bun: "Bun", node: "Node", apache: "Apache" };
+
+/** The comparison as a Markdown table; `brief` leaves out what only the long document shows. */
+export function renderTable(results: Results, brief: boolean): string {
+  const subjects = Object.keys(results.figures);
+  const lines = [
+    `| | unit | ${subjects.map((name) => TITLES[name] ?? name).join(" | ")} |`,
+    `|---|---|${subjects.map(() => "---").join("|")}|`,
+  ];
+  for (const { key, label, unit, digits } of ROWS.filter((row) => !brief || row.brief)) {
+    const cells = subjects.map((name) => cell(results.figures[name]![key], digits, !brief));
+    lines.push(`| ${label} | ${unit} | ${cells.join(" | ")} |`);
+  }
+  return lines.join("\n");
+}
+
+/** What the machine can do without any broker. */
+export function renderLimits({ limits }: Results): string {
+  const { tcp, pwrite, pingpong, pingpongAwake } = limits;
+  if (!tcp || !pwrite || !pingpong || !pingpongAwake) return "";
+  const rate = ({ bytes, seconds }: PeerResult) => (bytes! / seconds! / 1e9).toFixed(2);
+  const round = ({ p50us, p99us, p999us }: PeerResult) => `${p50us!.toFixed(1)} / ${p99us!.toFixed(0)} / ${p999us!.toFixed(0)}`;
+  return [
+    "| the machine's own limit, in C | |",
+    "|---|---|",
+    `| loopback TCP, writes of 1 MiB | ${rate(tcp)} GB/s |`,
+    `| pwrite of 1 MiB chunks into a new file, not synced | ${rate(pwrite)} GB/s, ${(pwrite.cpuSeconds! / (pwrite.bytes! / 1e9)).toFixed(2)} CPU-s per GB |`,
+    `| 8 bytes there and back, idle machine, p50 / p99 / p99.9 | ${round(pingpong)} µs |`,
+    `| 8 bytes there and back, a core kept awake | ${round(pingpongAwake)} µs |`,
+  ].join("\n");
+}
+
+/** One paragraph that says where and when the figures were taken. */
+export function renderMachine({ date, machine, rounds, log }: Results): string {
+  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`).join(", ");
+  return `Taken on ${date}: ${machine.cores} cores of ${machine.cpu}, ${machine.memoryGiB} GiB of memory, ${machine.kernel}, loopback; ` +
+    `${versions}. Median of ${rounds} round${rounds === 1 ? "" : "s"}, all nodes in turn in each round; ` +
+    `${(log.bytes / 1e9).toFixed(2)} GB of messages of 1 KB (${log.messageBytes} bytes as records).`;
+}
+
+/** Puts `text` between the file's `<!-- NAME -->` and `<!-- /NAME -->`; a file without the markers stays as it is. */
+export function replaceBetween(file: string, name: string, text: string): void {
+  const before = fs.readFileSync(file, "utf8");
+  const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  const from = before.indexOf(open);
+  const to = before.indexOf(close);
+  if (from < 0 || to < from) return;
+  fs.writeFileSync(file, `${before.slice(0, from + open.length)}\n\n${text}\n\n${before.slice(to)}`);
+}

@@ -1,0 +1,67 @@
+// Whether the benchmarks run at all: every life of a node on every runtime with a small log, and every Deno.bench file
+// on every runtime. Seconds; no figure is judged or kept.
+
+import { spawn } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { RUNTIMES } from "../../tests/interop/lab/twinlog.ts";
+import { makeLog } from "./log_maker.ts";
+import { CACHE, measure, ROOT } from "./peer.ts";
+import { type Amounts, type Figures, masterLife, slaveLife } from "./phases.ts";
+import { twinlogSubject } from "./subjects.ts";
+
+const MAPPED_FILE_SIZE = 32 * 1024 * 1024;
+
+/** Runs it all; prints a line each and `N passed, N failed`; answers with the exit code. */
+export async function smoke(): Promise<number> {
+  const work = path.join(CACHE, "smoke");
+  fs.rmSync(work, { recursive: true, force: true });
+  fs.mkdirSync(work, { recursive: true });
+  let passed = 0;
+  let failed = 0;
+  const step = async (name: string, run: () => Promise<unknown>) => {
+    try {
+      await run();
+      passed++;
+      console.log(`ok      ${name}`);
+    } catch (error) {
+      failed++;
+      console.log(`FAILED  ${name}: ${error instanceof Error ? error.stack : error}`);
+    }
+  };
+  await step("limits in C", async () => {
+    await measure("limits", "tcp", 10_000_000, 65_536);
+    await measure("limits", "pwrite", path.join(work, "limit"), 10_000_000, 65_536);
+    await measure("limits", "pingpong", 100);
+  });
+  const log = await makeLog(work, MAPPED_FILE_SIZE, [24_000_000, 26_000_000]);
+  const amounts: Amounts = { log, serveBatch: 32 * 1024, acks: 200, idleMs: 0 };
+  for (const runtime of RUNTIMES) {
+    const subject = twinlogSubject(runtime, work);
+    await step(`slave on ${runtime}`, async () => expectFigures(await slaveLife(subject, amounts, work)));
+    await step(`master on ${runtime}`, async () => expectFigures(await masterLife(subject, amounts, work)));
+  }
+  for (const file of fs.readdirSync(path.join(ROOT, "bench")).filter((name) => name.endsWith("_bench.ts"))) {
+    for (const runtime of RUNTIMES) await step(`${file} on ${runtime}`, () => runBenchFile(runtime, file));
+  }
+  fs.rmSync(work, { recursive: true, force: true });
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+function expectFigures(figures: Figures): void {
+  for (const [name, value] of Object.entries(figures)) {
+    if (!Number.isFinite(value) || value < 0) throw new Error(`${name} is ${value}`);
+  }
+}
+
+function runBenchFile(runtime: string, file: string): Promise<void> {
+  const leading = runtime === "deno" ? ["run", "-A", "--no-check"] : [];
+  const bin = path.join(ROOT, "node_modules/.bin", runtime);
+  return new Promise((resolve, reject) => {
+    const child = spawn(bin, [...leading, path.join("bench", file), "--smoke"], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+    let text = "";
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (chunk) => text += chunk);
+    child.on("close", (code) => code === 0 ? resolve() : reject(new Error(`ended with ${code}: ${text}`)));
+  });
+}

@@ -1,0 +1,213 @@
+// The command line against a fake node behind a real HTTP socket: verbs, output, exit codes, and what is said when the
+// use is wrong or nobody answers.
+
+import assert from "node:assert/strict";
+import { after, before, beforeEach, describe, it } from "node:test";
+import { createAdminApp } from "../../src/admin/admin_app.ts";
+import { runCli } from "../../src/cli/main.ts";
+import { loadRuntime } from "../../src/runtime/detect.ts";
+import type { HttpServer, Runtime } from "../../src/runtime/runtime.ts";
+import { FakePort, followingStatus, nodeStatus, slaveStatus, storedMessage } from "../admin/fake_port.ts";
+
+const real = await loadRuntime();
+let port = new FakePort();
+let server: HttpServer;
+let admin = "";
+
+before(async () => {
+  const app = createAdminApp(
+    new Proxy({} as FakePort, {
+      get: (_, name) => {
+        const value = Reflect.get(port, name);
+        return typeof value === "function" ? value.bind(port) : value;
+      },
+    }),
+    { token: null, clock: real.clock, ending: new AbortController().signal },
+  );
+  server = await real.serveHttp({ hostname: "127.0.0.1", port: 0 }, (request) => app.fetch(request));
+  admin = `127.0.0.1:${server.address.port}`;
+});
+after(() => server.close());
+beforeEach(() => {
+  port = new FakePort();
+});
+
+/** Runs the command line with its output caught. */
+async function run(args: string[], options: { stdin?: string; env?: Record<string, string>; files?: Record<string, string> } = {}) {
+  let out = "";
+  let err = "";
+  const encode = (text: string) => new TextEncoder().encode(text);
+  const runtime: Runtime = {
+    ...real,
+    fs: { ...real.fs, readFile: (path) => options.files?.[path] === undefined ? null : encode(options.files[path]), stat: () => null },
+    process: {
+      ...real.process,
+      hostname: "box",
+      localAddress: "10.0.0.1",
+      stdoutIsTerminal: false,
+      env: (name) => options.env?.[name],
+      writeOut: (text) => out += text,
+      writeErr: (text) => err += text,
+      stdin: async function* () {
+        const bytes = encode(options.stdin ?? "");
+        for (let at = 0; at < bytes.length; at += 3) yield bytes.subarray(at, at + 3);
+      },
+    },
+  };
+  const code = await runCli(runtime, args);
+  return { code, out, err };
+}
+
+const at = () => ["--admin", admin];
+
+describe("wrong use and configuration: exit code 2", () => {
+  const cases: [string[], RegExp][] = [
+    [["nonsense"], /unknown verb 'nonsense'/],
+    [["--json", "--role", "slave", "status"], /the verb 'status' goes first/],
+    [["--ha-listen-prt", "1"], /unknown option '--ha-listen-prt'\n\(Did you mean --ha-listen-port\?\)/],
+    [["--listen-port", "x"], /--listen-port is "x", wanted a whole number from 0 to 65535/],
+    [["--listen-port"], /argument missing/],
+    [["--role", "boss"], /--broker-role is "boss", wanted one of/],
+    [["serve", "--role", "slave", "--broker-id", "0"], /--broker-id is 0 and brokerRole is SLAVE/],
+    [["-c", "missing.conf"], /"missing.conf" does not exist/],
+    [["-c", "a.conf"], /enableControllerMode \(a.conf, line 1\) is "true", wanted "false"/],
+    [["--admin", "0.0.0.0:1"], /there is no token/],
+    [["--ha-slave-fallbehind-max", "1", "--ha-max-gap-not-in-sync", "2"], /they are the same setting/],
+    [["status", "--admin", "nowhere"], /Admin address is "nowhere", wanted HOST:PORT/],
+    [["status", "--admin-token-file", "t"], /Admin token file "t" does not exist/],
+    [["role"], /missing required argument 'role'/],
+    [["send", "--body", "x"], /required option '--topic <topic>' not specified/],
+    [["tail", "--topic", "T", "--from", "-1"], /argument '-1' is invalid|argument missing/],
+    [["send", "--topic", "T", "--body", "x", "--file", "f"], /Both --body and --file/],
+    [["verify", "missing"], /Directory "missing\/commitlog" does not exist/],
+    [["switchover", "--from", "a:1"], /required option '--to <host:port>'/],
+  ];
+  for (const [args, pattern] of cases) {
+    it(args.join(" "), async () => {
+      const { code, err } = await run(args, { files: { "a.conf": "enableControllerMode=true" } });
+      assert.match(err, pattern);
+      assert.equal(code, 2);
+    });
+  }
+});
+
+describe("help and version: exit code 0", () => {
+  it("lists the verbs, and every setting under serve", async () => {
+    const { code, out } = await run(["--help"]);
+    assert.equal(code, 0);
+    for (const verb of ["serve", "status", "role", "master-address", "switchover", "verify", "send", "tail"]) assert.match(out, new RegExp(`^  ${verb} `, "m"));
+    const serve = await run(["serve", "--help"]);
+    assert.match(serve.out, /--role, --broker-role <master\|/);
+    assert.match(serve.out, /--ha-ack-after-flush \[true\|false\]/);
+    assert.doesNotMatch(serve.out, /--maped/);
+    assert.match((await run(["--version"])).out, /^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe("when nobody answers: exit code 1", () => {
+  it("says where and what to do", async () => {
+    const closed = await real.net.listen({ hostname: "127.0.0.1", port: 0 });
+    const address = `127.0.0.1:${closed.address.port}`;
+    closed.close();
+    const { code, err } = await run(["status", "--admin", address]);
+    assert.equal(code, 1);
+    assert.match(err, new RegExp(`No admin API answers at ${address} .*: start a node, or name its admin address by --admin`));
+  });
+});
+
+describe("status", () => {
+  it("shows a master's slaves and a slave's master", async () => {
+    const master = await run(["status", ...at()]);
+    assert.equal(master.code, 0);
+    assert.match(master.out, /broker-a \(cluster DefaultCluster, id 0\) is ASYNC_MASTER/);
+    assert.match(master.out, /^10\.0\.0\.2:40000  TRANSFER  yes      900  100 B  50 B\/s$/m);
+    port.figures = followingStatus({ master: { ...followingStatus().master!, reason: "diverged at 5", verified: false, diff: null } });
+    const slave = await run(["status", ...at()]);
+    assert.match(slave.out, /Master: 10\.0\.0\.1:10912, TRANSFER, unverified, lag unknown/);
+    assert.match(slave.out, /Not following: diverged at 5/);
+    assert.deepEqual(JSON.parse((await run(["status", "--json", ...at()])).out), JSON.parse(JSON.stringify(port.figures)));
+  });
+
+  it("watches until the node ends the stream", async () => {
+    const short = await real.serveHttp({ hostname: "127.0.0.1", port: 0 }, () => {
+      const event = (maxOffset: number) => `event: status\ndata: ${JSON.stringify(nodeStatus({ maxOffset, slaves: [slaveStatus()] }))}\n\n`;
+      return new Response(event(1) + event(2), { headers: { "content-type": "text/event-stream" } });
+    });
+    const { code, out, err } = await run(["status", "--watch", "--json", "--admin", `127.0.0.1:${short.address.port}`]);
+    assert.deepEqual(out.trim().split("\n").map((line) => JSON.parse(line).maxOffset), [1, 2]);
+    assert.match(err, /has ended the stream/);
+    assert.equal(code, 1);
+    await short.close();
+  });
+});
+
+describe("role and master-address", () => {
+  it("asks the node and shows what it is then", async () => {
+    assert.equal((await run(["role", "slave", "--broker-id", "2", "--master", "h:1", ...at()])).code, 0);
+    assert.equal((await run(["role", "sync-master", "--force", ...at()])).code, 0);
+    assert.equal((await run(["master-address", "h:2", ...at()])).code, 0);
+    assert.equal((await run(["master-address", "none", ...at()])).code, 0);
+    assert.deepEqual(port.asked, [
+      { role: "SLAVE", brokerId: 2, masterAddress: "h:1" },
+      { role: "SYNC_MASTER", force: true },
+      { address: "h:2" },
+      { address: null },
+    ]);
+  });
+
+  it("passes on the reason of a refusal", async () => {
+    port.outcome = { type: "refused", reason: "The master was heard 3 s ago" };
+    const { code, err } = await run(["role", "master", ...at()]);
+    assert.equal(code, 1);
+    assert.match(err, /refuses PUT \/role: The master was heard 3 s ago \(409\)/);
+    assert.match((await run(["role", "boss", ...at()])).err, /role: /);
+  });
+});
+
+describe("send", () => {
+  const bodies = () => port.messages.map((message) => new TextDecoder().decode(message.body));
+
+  it("puts a text, a file, or the lines of standard input", async () => {
+    const { code, out } = await run(["send", "--topic", "T", "--body", "hello", "--tags", "a", "--keys", "k", ...at()]);
+    assert.equal(code, 0);
+    assert.match(out, /^PUT_OK queue 0 at 0, log 0, [0-9A-F]{32}\n$/);
+    assert.deepEqual([...port.messages[0]!.properties], [["KEYS", "k"], ["TAGS", "a"]]);
+    await run(["send", "--topic", "T", "--file", "f", ...at()], { files: { f: "from a file" } });
+    assert.equal((await run(["send", "--topic", "T", "--json", ...at()], { stdin: "eins\r\nzwö\n\nlast" })).out.trim().split("\n").length, 3);
+    assert.deepEqual(bodies(), ["hello", "from a file", "eins", "zwö", "last"]);
+  });
+
+  it("fails when anything is less than PUT_OK", async () => {
+    port.putOutcome = { status: "SERVICE_NOT_AVAILABLE", remark: "Role is SLAVE", stored: null };
+    const { code, out } = await run(["send", "--topic", "T", "--body", "x", ...at()]);
+    assert.equal(code, 1);
+    assert.equal(out, "SERVICE_NOT_AVAILABLE: Role is SLAVE\n");
+    const refused = await run(["send", "--topic", "no topic", "--body", "x", ...at()]);
+    assert.equal(refused.code, 1);
+    assert.match(refused.err, /refuses the message: topic: wanted/);
+  });
+});
+
+describe("tail", () => {
+  it("prints from an offset, and what comes later", async () => {
+    port.add(storedMessage(0, "first", { storeTimestamp: 0 }));
+    const running = run(["tail", "--topic", "T", "--from", "0", "--count", "2", ...at()]);
+    while (port.messageListeners.size === 0) await new Promise((resolve) => real.clock.setTimer(1, () => resolve(null)));
+    port.add(storedMessage(1, new Uint8Array([0xff]), { storeTimestamp: 0, properties: new Map([["KEYS", "k"]]) }));
+    const { code, out } = await running;
+    assert.equal(code, 0);
+    assert.equal(out, "0:0  1970-01-01T00:00:00.000Z  tags=a  first\n0:1  1970-01-01T00:00:00.000Z  keys=k  base64:/w==\n");
+  });
+
+  it("refuses a queue that isn't there", async () => {
+    const { code, err } = await run(["tail", "--topic", "T", "--queue-id", "7", ...at()]);
+    assert.equal(code, 1);
+    assert.match(err, /has the queues 0, wanted 7/);
+  });
+});
+
+describe("config-docs", () => {
+  it("prints the document", async () => {
+    assert.match((await run(["config-docs"])).out, /^# Configuration\n/);
+  });
+});
