@@ -56,7 +56,9 @@ export function createAdminApp(port: AdminPort, options: AdminAppOptions): OpenA
     info: { title: "Twinlog admin API", version: port.status().version },
     servers: [{ url: new URL(c.req.url).origin }],
   }));
-  app.notFound((c) => c.json({ error: `${c.req.method} ${c.req.path} does not exist, /openapi.json lists what does` }, 404));
+  app.notFound((c) =>
+    c.json({ error: `${c.req.method} ${c.req.path} does not exist, /openapi.json lists what does` }, 404)
+  );
   app.onError(answerError);
   return app;
 }
@@ -75,11 +77,19 @@ function addPlainRoutes(app: OpenAPIHono, port: AdminPort, streams: EventStreams
     const { text, contentType } = await renderMetrics(port);
     return c.body(text, 200, { "content-type": contentType });
   });
-  described("/events", "The figures of /ha once a second and at every change, as server-sent events", "text/event-stream");
+  described(
+    "/events",
+    "The figures of /ha once a second and at every change, as server-sent events",
+    "text/event-stream",
+  );
   app.get("/events", (c) => {
     const stream = streams.start();
     if (stream === null) return c.json({ error: `Too many event streams, wanted at most ${EVENT_STREAMS_MAX}` }, 503);
-    return c.body(stream, 200, { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" });
+    return c.body(stream, 200, {
+      "content-type": "text/event-stream",
+      "cache-control": "no-store",
+      "x-accel-buffering": "no",
+    });
   });
   described("/", "A page that shows it all live", "text/html");
   app.get("/", async (c) => c.body(PAGE_HTML, 200, await pageHeaders()));
@@ -103,9 +113,13 @@ function limitInFlight(bytesMax: number) {
 }
 
 /** Every issue of a request as one line: where, and what was wanted. */
-function describeIssues(result: { target: string; error: { issues: readonly { path: PropertyKey[]; message: string }[] } }): string {
+function describeIssues(
+  result: { target: string; error: { issues: readonly { path: PropertyKey[]; message: string }[] } },
+): string {
   return result.error.issues.slice(0, 5)
-    .map(({ path, message }) => `${path.length > 0 ? path.join(".") : result.target === "json" ? "Body" : "Query"}: ${message}`)
+    .map(({ path, message }) =>
+      `${path.length > 0 ? path.join(".") : result.target === "json" ? "Body" : "Query"}: ${message}`
+    )
     .join("; ");
 }
 

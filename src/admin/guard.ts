@@ -22,7 +22,10 @@ export function checkRequest(request: Request, token: string | null): Refusal | 
   if (token === null) {
     // A name that an attacker points at 127.0.0.1 shows in the Host header (DNS rebinding).
     if (isLoopback(url.hostname) || isNumeric(url.hostname)) return null;
-    return { status: 403, error: `Host is ${url.hostname}, wanted a numeric address or localhost, as this node has no token` };
+    return {
+      status: 403,
+      error: `Host is ${url.hostname}, wanted a numeric address or localhost, as this node has no token`,
+    };
   }
   const given = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
   if (given === undefined) return { status: 401, error: "No token, wanted the header Authorization: Bearer TOKEN" };

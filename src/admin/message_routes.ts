@@ -36,7 +36,10 @@ const ROUTES = {
     responses: {
       200: put("Stored as promised (PUT_OK)"),
       202: put("Stored here, but not flushed or replicated as promised"),
-      400: { description: "Not a valid request, or message", content: json(z.union([schemas.PutAnswer, schemas.ErrorAnswer])) },
+      400: {
+        description: "Not a valid request, or message",
+        content: json(z.union([schemas.PutAnswer, schemas.ErrorAnswer])),
+      },
       500: put("The store failed"),
       503: put("Nothing written: the node takes no puts now"),
     },
@@ -69,7 +72,11 @@ const HTTP_STATUS = {
 } as const;
 
 /** Adds the routes. */
-export function addMessageRoutes(app: OpenAPIHono, port: AdminPort, options: { clock: Clock; ending: AbortSignal }): void {
+export function addMessageRoutes(
+  app: OpenAPIHono,
+  port: AdminPort,
+  options: { clock: Clock; ending: AbortSignal },
+): void {
   const reader = new Reader(port, options);
   app.openapi(ROUTES.topic, (c) => {
     const { topic } = c.req.valid("param");
@@ -102,7 +109,14 @@ function putRequest(topic: string, request: z.infer<typeof schemas.PutBody>): Pu
 }
 
 function putAnswer({ status, remark, stored }: PutOutcome): z.infer<typeof schemas.PutAnswer> {
-  const nothing = { msgId: null, queueId: null, queueOffset: null, physicalOffset: null, storeSize: null, storeTimestamp: null };
+  const nothing = {
+    msgId: null,
+    queueId: null,
+    queueOffset: null,
+    physicalOffset: null,
+    storeSize: null,
+    storeTimestamp: null,
+  };
   return { status, remark, ...(stored ?? nothing) };
 }
 
@@ -125,7 +139,9 @@ class Reader {
   async read(topic: string, query: ReadQuery): Promise<ReadAnswer> {
     if (query.msgId !== undefined) {
       const message = await this.#port.readById(query.msgId.toUpperCase());
-      if (message === null || message.topic !== topic) return { error: `Message "${query.msgId}" is not held in topic "${topic}"` };
+      if (message === null || message.topic !== topic) {
+        return { error: `Message "${query.msgId}" is not held in topic "${topic}"` };
+      }
       return answer([message]);
     }
     if (query.key !== undefined) {

@@ -7,7 +7,9 @@ import type { AdminPort, MetricFigure, NodeStatus } from "./admin_port.ts";
 /** The text, and its content type. */
 export async function renderMetrics(port: AdminPort): Promise<{ text: string; contentType: string }> {
   const registry = new client.Registry();
-  for (const family of familiesOf([...statusFigures(port.status()), ...port.metricFigures()])) addFamily(registry, family);
+  for (const family of familiesOf([...statusFigures(port.status()), ...port.metricFigures()])) {
+    addFamily(registry, family);
+  }
   return { text: await registry.metrics(), contentType: registry.contentType };
 }
 
@@ -42,7 +44,9 @@ function statusFigures(status: NodeStatus): MetricFigure[] {
   const node = { cluster: status.brokerClusterName, node_type: "broker", node_id: status.brokerName };
   const figures: MetricFigure[] = [];
   const gauge = (name: string, help: string, value: number | boolean | null, labels: Record<string, string> = {}) => {
-    if (value !== null) figures.push({ name, help, type: "gauge", labels: { ...node, ...labels }, value: Number(value) });
+    if (value !== null) {
+      figures.push({ name, help, type: "gauge", labels: { ...node, ...labels }, value: Number(value) });
+    }
   };
   gauge("twinlog_info", "1, with what this node is as labels", 1, {
     version: status.version,
@@ -60,22 +64,39 @@ function statusFigures(status: NodeStatus): MetricFigure[] {
   gauge("rocketmq_storage_dispatch_behind_bytes", "Bytes not yet dispatched", status.dispatchBehindBytes);
   gauge("twinlog_ha_connections", "Live HA connections of slaves", status.slaves.length);
   gauge("twinlog_ha_in_sync_slaves", "Slaves in sync", status.inSyncSlaveNums);
-  gauge("twinlog_ha_push2slave_max_offset", "Highest acknowledged offset of the live slaves", status.push2SlaveMaxOffset);
-  const lag = "Bytes a slave is behind its master; slave=\"fastest\" is the fastest of them, as Apache logs it";
+  gauge(
+    "twinlog_ha_push2slave_max_offset",
+    "Highest acknowledged offset of the live slaves",
+    status.push2SlaveMaxOffset,
+  );
+  const lag = 'Bytes a slave is behind its master; slave="fastest" is the fastest of them, as Apache logs it';
   gauge("rocketmq_broker_commitlog_diff", lag, status.slaveFallBehindMuch, { slave: "fastest" });
   for (const slave of status.slaves) {
     const labels = { slave: slave.addr };
     gauge("rocketmq_broker_commitlog_diff", lag, slave.diff, labels);
     gauge("twinlog_ha_slave_ack_offset", "What the slave acknowledged last", slave.slaveAckOffset, labels);
     gauge("twinlog_ha_slave_in_sync", "1 when the slave is in sync", slave.inSync, labels);
-    gauge("twinlog_ha_slave_transferred_bytes_per_second", "Sent to the slave in the last second", slave.transferredByteInSecond, labels);
+    gauge(
+      "twinlog_ha_slave_transferred_bytes_per_second",
+      "Sent to the slave in the last second",
+      slave.transferredByteInSecond,
+      labels,
+    );
   }
   const master = status.master;
   if (master !== null) {
     gauge("rocketmq_broker_commitlog_diff", lag, master.diff, { slave: "self" });
-    gauge("twinlog_ha_following", "1 while the master is followed", master.state === "TRANSFER" && master.reason === null);
+    gauge(
+      "twinlog_ha_following",
+      "1 while the master is followed",
+      master.state === "TRANSFER" && master.reason === null,
+    );
     gauge("twinlog_ha_verified", "1 when the tail was compared with the master's and agreed", master.verified);
-    gauge("twinlog_ha_received_bytes_per_second", "Received from the master in the last second", master.transferredByteInSecond);
+    gauge(
+      "twinlog_ha_received_bytes_per_second",
+      "Received from the master in the last second",
+      master.transferredByteInSecond,
+    );
   }
   return figures;
 }

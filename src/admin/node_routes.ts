@@ -14,7 +14,11 @@ const json = <S extends z.ZodType>(schema: S) => ({ "application/json": { schema
 const refusal = (description: string) => ({ description, content: json(schemas.ErrorAnswer) });
 const body = <S extends z.ZodType>(schema: S) => ({ body: { required: true, content: json(schema) } });
 const status = { description: "The node's figures", content: json(schemas.StatusAnswer) };
-const changed = { 200: status, 400: refusal("Not a valid request"), 409: refusal("Can't or shouldn't be done now: why") };
+const changed = {
+  200: status,
+  400: refusal("Not a valid request"),
+  409: refusal("Can't or shouldn't be done now: why"),
+};
 const Health = z.object({ status: z.string() }).openapi("Health");
 
 const ROUTES = {
@@ -30,7 +34,12 @@ const ROUTES = {
     summary: "The store is recovered and, for a slave, the lag is small",
     responses: { 200: { description: "Ready", content: json(Health) }, 503: refusal("Not ready: why") },
   }),
-  ha: createRoute({ method: "get", path: "/ha", summary: "Role, addresses, offsets, slaves", responses: { 200: status } }),
+  ha: createRoute({
+    method: "get",
+    path: "/ha",
+    summary: "Role, addresses, offsets, slaves",
+    responses: { 200: status },
+  }),
   role: createRoute({
     method: "put",
     path: "/role",
@@ -63,7 +72,10 @@ const ROUTES = {
     path: "/config",
     summary: "Changes keys that may change at run time; not saved",
     request: body(schemas.ConfigBody),
-    responses: { 200: { description: "The configuration now", content: json(schemas.ConfigAnswer) }, 400: refusal("Not valid") },
+    responses: {
+      200: { description: "The configuration now", content: json(schemas.ConfigAnswer) },
+      400: refusal("Not valid"),
+    },
   }),
 };
 

@@ -65,7 +65,8 @@ export const StatusAnswer = z.object({
   master: Master.nullable(),
 }).openapi("Status");
 
-const HOST_PORT = /^(\[[0-9A-Fa-f:.]+\]|[^\s:;,/@[\]]+):([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/;
+const HOST_PORT =
+  /^(\[[0-9A-Fa-f:.]+\]|[^\s:;,/@[\]]+):([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/;
 const HostPort = z.string().max(300).regex(HOST_PORT, "wanted HOST:PORT").openapi({ example: "127.0.0.1:10912" });
 
 /** Short role names and the roles they mean. */
@@ -169,14 +170,18 @@ export const MessageAnswer = z.object({
   reconsumeTimes: z.number().int(),
   properties: z.record(z.string(), z.string()),
   bodySize: z.number().int().openapi({ description: "Bytes, inflated when the producer had deflated them" }),
-  body: z.string().nullable().openapi({ description: "When it is UTF-8 text, inflated when the producer had deflated it" }),
+  body: z.string().nullable().openapi({
+    description: "When it is UTF-8 text, inflated when the producer had deflated it",
+  }),
   bodyBase64: z.string().nullable().openapi({ description: "As stored, when body is null" }),
 }).openapi("Message");
 
 /** Answer of a read. */
 export const ReadAnswer = z.object({
   messages: z.array(MessageAnswer),
-  nextOffset: z.number().int().nullable().openapi({ description: "Queue offset to go on with, when read by offset or time" }),
+  nextOffset: z.number().int().nullable().openapi({
+    description: "Queue offset to go on with, when read by offset or time",
+  }),
   minOffset: z.number().int().nullable(),
   maxOffset: z.number().int().nullable(),
 }).openapi("Messages");

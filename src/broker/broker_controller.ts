@@ -4,6 +4,7 @@
 import type { AdminPort } from "../admin/admin_port.ts";
 import { errorMessage, IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
+import { startAdminServer } from "../admin/admin_server.ts";
 import { adminAccess } from "../config/admin_access.ts";
 import type { Config } from "../config/schema.ts";
 import { HAService } from "../ha/ha_service.ts";
@@ -240,8 +241,6 @@ class BrokerController implements BrokerNode {
     this.#undo.push(() => outerApi.stop());
 
     if (access !== null) {
-      // Loaded only now, so that what the admin side alone needs does not delay the ports above.
-      const { startAdminServer } = await import("../admin/admin_server.ts");
       const server: HttpServer = await startAdminServer(admin, { access, runtime });
       this.#undo.push(() => server.close());
       this.#addresses.admin = text(server.address);

@@ -45,7 +45,10 @@ export class AdminClient {
     const response = await this.#fetch(path, { method, ...body, signal: AbortSignal.timeout(TIMEOUT_MS) });
     const text = await response.text();
     if (!response.ok && !options.accept?.includes(response.status)) {
-      throw new AdminError(response.status, `${this.address} refuses ${method} ${path}: ${reasonOf(text)} (${response.status})`);
+      throw new AdminError(
+        response.status,
+        `${this.address} refuses ${method} ${path}: ${reasonOf(text)} (${response.status})`,
+      );
     }
     return JSON.parse(text);
   }
@@ -58,7 +61,9 @@ export class AdminClient {
   /** `GET /events`: figures once a second and at each change, until the node ends the stream. */
   async *events(): AsyncGenerator<NodeStatus> {
     const response = await this.#fetch("/events", {});
-    if (!response.ok) throw new AdminError(response.status, `${this.address} refuses GET /events: ${reasonOf(await response.text())}`);
+    if (!response.ok) {
+      throw new AdminError(response.status, `${this.address} refuses GET /events: ${reasonOf(await response.text())}`);
+    }
     const decoder = new TextDecoder();
     let rest = "";
     try {
@@ -86,7 +91,9 @@ export class AdminClient {
     } catch (error) {
       const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
       throw new Error(
-        `No admin API answers at ${this.address} (${errorMessage(cause)}): start a node, or name its admin address by --admin HOST:PORT`,
+        `No admin API answers at ${this.address} (${
+          errorMessage(cause)
+        }): start a node, or name its admin address by --admin HOST:PORT`,
         { cause: error },
       );
     }

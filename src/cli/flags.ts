@@ -17,9 +17,15 @@ export interface ConfigOption {
 
 /** Every flag of the table, by section; then the old spellings, hidden. */
 export function configOptions(): ConfigOption[] {
-  const sectionOf = new Map(SECTIONS.flatMap(({ title, settings }) => Object.keys(settings).map((key) => [key, title])));
+  const sectionOf = new Map(
+    SECTIONS.flatMap(({ title, settings }) => Object.keys(settings).map((key) => [key, title])),
+  );
   const options = CONFIG_KEYS.map((key) => ({ key, section: sectionOf.get(key)!, option: optionOf(key, key) }));
-  const old = Object.entries(ALIASES).map(([spelling, key]) => ({ key: spelling, section: "", option: optionOf(spelling, key).hideHelp() }));
+  const old = Object.entries(ALIASES).map(([spelling, key]) => ({
+    key: spelling,
+    section: "",
+    option: optionOf(spelling, key).hideHelp(),
+  }));
   return [...options, ...old];
 }
 
@@ -42,7 +48,10 @@ function optionOf(spelling: string, key: ConfigKey): Option {
 }
 
 /** What was typed, as Apache keys to texts. `values` is what commander collected. */
-export function flagTexts(options: readonly ConfigOption[], values: Readonly<Record<string, unknown>>): Map<string, string> {
+export function flagTexts(
+  options: readonly ConfigOption[],
+  values: Readonly<Record<string, unknown>>,
+): Map<string, string> {
   const texts = new Map<string, string>();
   for (const { key, option } of options) {
     const value = values[option.attributeName()];

@@ -3,9 +3,13 @@
 /** Columns aligned; the first row is the head. Numbers go right. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const isNumber = rows[0]!.map((_, column) => rows.slice(1).every((row) => /^[\d,.-]+( [A-Za-z]+(\/s)?)?$/.test(row[column]!)));
+  const isNumber = rows[0]!.map((_, column) =>
+    rows.slice(1).every((row) => /^[\d,.-]+( [A-Za-z]+(\/s)?)?$/.test(row[column]!))
+  );
   return rows.map((row) =>
-    row.map((cell, column) => isNumber[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)).join("  ").trimEnd()
+    row.map((cell, column) => isNumber[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)).join(
+      "  ",
+    ).trimEnd()
   ).join("\n");
 }
 

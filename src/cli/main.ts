@@ -111,7 +111,12 @@ function addNodeVerbs(program: Command, runtime: Runtime, done: Done): void {
     .option("--json", "as JSON")
     .action(async (options: NodeOptions & { watch?: boolean; json?: boolean }) => {
       const { runStatus } = await import("./status.ts");
-      done(await runStatus(runtime, clientOf(runtime, options), { watch: options.watch ?? false, json: options.json ?? false }));
+      done(
+        await runStatus(runtime, clientOf(runtime, options), {
+          watch: options.watch ?? false,
+          json: options.json ?? false,
+        }),
+      );
     });
   nodeVerb(program, "role", "switch the node's role while it runs")
     .argument("<role>", "master, async-master, sync-master or slave")
@@ -170,7 +175,10 @@ function addMessageVerbs(program: Command, runtime: Runtime, done: Done): void {
 function addVerify(program: Command, runtime: Runtime, done: Done): void {
   program.command("verify").description("check every record and consume queue entry of a store")
     .argument("<store>", "the store's directory")
-    .option("--against <store|host:port>", "compare byte for byte with another store, or with a master over its HA port")
+    .option(
+      "--against <store|host:port>",
+      "compare byte for byte with another store, or with a master over its HA port",
+    )
     .option("--commit-log <dir>", "the commit log's directory when it is not in the store")
     .option("--json", "the result as JSON")
     .action(async (store: string, options: { against?: string; commitLog?: string; json?: boolean }) => {

@@ -34,10 +34,14 @@ export async function runSend(runtime: Runtime, client: AdminClient, options: Se
   let failed = 0;
   for await (const body of bodies(runtime, options)) {
     const { topic, tags, keys, queueId } = options;
-    const answer = await client.request<PutAnswer & { error?: string }>("POST", `/topics/${encodeURIComponent(topic)}/messages`, {
-      body: { ...body, tags, keys, queueId },
-      accept: [400, 500, 503],
-    });
+    const answer = await client.request<PutAnswer & { error?: string }>(
+      "POST",
+      `/topics/${encodeURIComponent(topic)}/messages`,
+      {
+        body: { ...body, tags, keys, queueId },
+        accept: [400, 500, 503],
+      },
+    );
     if (answer.error !== undefined) throw new Error(`${client.address} refuses the message: ${answer.error}`);
     if (answer.status !== "PUT_OK") failed++;
     runtime.process.writeOut(`${options.json ? JSON.stringify(answer) : formatPut(answer)}\n`);
@@ -51,8 +55,13 @@ function formatPut(answer: PutAnswer): string {
   return answer.remark === null ? `${answer.status} ${where}` : `${answer.status} ${where} (${answer.remark})`;
 }
 
-async function* bodies(runtime: Runtime, options: SendOptions): AsyncGenerator<{ body: string } | { bodyBase64: string }> {
-  if (options.body !== undefined && options.file !== undefined) throw new ConfigError("Both --body and --file are given, wanted one");
+async function* bodies(
+  runtime: Runtime,
+  options: SendOptions,
+): AsyncGenerator<{ body: string } | { bodyBase64: string }> {
+  if (options.body !== undefined && options.file !== undefined) {
+    throw new ConfigError("Both --body and --file are given, wanted one");
+  }
   if (options.body !== undefined) return yield { body: options.body };
   if (options.file !== undefined) {
     const bytes = runtime.fs.readFile(options.file);
@@ -101,7 +110,10 @@ export async function runTail(runtime: Runtime, client: AdminClient, options: Ta
     let offset = isNew ? 0 : options.from ?? queue.maxOffset;
     while (left > 0) {
       const query = `queueId=${queue.queueId}&offset=${offset}&waitMs=${WAIT_MS}`;
-      const answer = await client.request<{ messages: MessageView[]; nextOffset: number }>("GET", `${path}/messages?${query}`);
+      const answer = await client.request<{ messages: MessageView[]; nextOffset: number }>(
+        "GET",
+        `${path}/messages?${query}`,
+      );
       answer.messages.forEach(print);
       offset = answer.nextOffset;
     }
@@ -123,7 +135,9 @@ async function findQueues(
     if (queues !== null) {
       const chosen = queues.filter((queue) => queueId === undefined || queue.queueId === queueId);
       if (chosen.length > 0) return { queues: chosen, isNew };
-      throw new Error(`Topic "${topic}" has the queues ${queues.map((queue) => queue.queueId).join(", ")}, wanted ${queueId}`);
+      throw new Error(
+        `Topic "${topic}" has the queues ${queues.map((queue) => queue.queueId).join(", ")}, wanted ${queueId}`,
+      );
     }
     if (!isNew) runtime.process.writeErr(`Topic "${topic}" does not exist yet at ${client.address}, waiting for it\n`);
     await sleep(runtime.clock, TOPIC_RETRY_MS);
@@ -144,5 +158,7 @@ export function formatMessage(message: MessageView): string {
   const { TAGS, KEYS } = message.properties;
   const marks = [TAGS && `tags=${TAGS}`, KEYS && `keys=${KEYS}`].filter(Boolean).join(" ");
   const body = message.body ?? `base64:${message.bodyBase64}`;
-  return [`${message.queueId}:${message.queueOffset}`, formatTime(message.storeTimestamp), marks, body].filter((part) => part !== "").join("  ");
+  return [`${message.queueId}:${message.queueOffset}`, formatTime(message.storeTimestamp), marks, body].filter((part) =>
+    part !== ""
+  ).join("  ");
 }

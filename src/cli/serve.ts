@@ -15,7 +15,10 @@ const STOP_LIMIT_MS = 5000;
 const LEVELS = ["debug", "info", "warn", "error"] as const;
 
 /** Runs a node until a signal ends it. `flags` maps Apache keys to text. */
-export async function runServe(runtime: Runtime, options: { flags: ReadonlyMap<string, string>; file: string | null }): Promise<number> {
+export async function runServe(
+  runtime: Runtime,
+  options: { flags: ReadonlyMap<string, string>; file: string | null },
+): Promise<number> {
   const { process } = runtime;
   const { config, warnings } = loadServeConfig(runtime, options);
   const logger = configLogger(runtime, config);
@@ -37,7 +40,10 @@ export async function runServe(runtime: Runtime, options: { flags: ReadonlyMap<s
 }
 
 /** Reads `broker.conf` when named, merges, and checks what only shows on this machine. Throws {@link ConfigError}. */
-export function loadServeConfig(runtime: Runtime, options: { flags: ReadonlyMap<string, string>; file: string | null }): LoadedConfig {
+export function loadServeConfig(
+  runtime: Runtime,
+  options: { flags: ReadonlyMap<string, string>; file: string | null },
+): LoadedConfig {
   const { process, fs } = runtime;
   let file;
   if (options.file !== null) {
@@ -52,7 +58,12 @@ export function loadServeConfig(runtime: Runtime, options: { flags: ReadonlyMap<
 
 /** The logger of a node: on stderr; `logLevel` is read at each line, as it may change at run time. */
 export function configLogger(runtime: Runtime, config: Pick<Config, "json" | "logLevel">): Logger {
-  const all = createLogger({ write: (line) => runtime.process.writeErr(line), now: () => runtime.clock.now(), json: config.json, level: "debug" });
+  const all = createLogger({
+    write: (line) => runtime.process.writeErr(line),
+    now: () => runtime.clock.now(),
+    json: config.json,
+    level: "debug",
+  });
   const from = (level: (typeof LEVELS)[number]): Logger["info"] => (message, fields) => {
     if (LEVELS.indexOf(level) >= LEVELS.indexOf(config.logLevel)) all[level](message, fields);
   };
@@ -73,11 +84,24 @@ export function readyLine(runtime: Runtime, config: Config, addresses: BoundAddr
   const on = `${runtime.name} ${runtime.version}`;
   const bound = { remoting: addresses.remoting, vip: addresses.vip, ha: addresses.ha, admin: addresses.admin };
   if (config.json) {
-    const ready = { ready: true, brokerRole, brokerName, brokerId, addresses: bound, store: storePathRootDir, pid: runtime.process.pid, runtime: on };
+    const ready = {
+      ready: true,
+      brokerRole,
+      brokerName,
+      brokerId,
+      addresses: bound,
+      store: storePathRootDir,
+      pid: runtime.process.pid,
+      runtime: on,
+    };
     return `${JSON.stringify(ready)}\n`;
   }
   const where = Object.entries(bound).filter(([, address]) => address !== null)
-    .map(([name, address]) => name === "admin" ? `admin http://${address}/` : `${name === "ha" || name === "vip" ? name.toUpperCase() : name} ${address}`);
+    .map(([name, address]) =>
+      name === "admin"
+        ? `admin http://${address}/`
+        : `${name === "ha" || name === "vip" ? name.toUpperCase() : name} ${address}`
+    );
   return `Twinlog ${brokerRole} "${brokerName}" on ${on} is ready: ${where.join(", ")}, store ${storePathRootDir}\n`;
 }
 
@@ -97,4 +121,3 @@ function stopSignals(runtime: Runtime, logger: Logger): { first: Promise<string>
 export function printError(runtime: Runtime, error: unknown): void {
   runtime.process.writeErr(`twinlog: ${errorMessage(error)}\n`);
 }
-

@@ -6,7 +6,11 @@ import type { AdminClient } from "./admin_client.ts";
 import { formatBytes, formatDuration, formatTable } from "./format.ts";
 
 /** `status [--watch]`. Under watch it goes on until the node ends or the user does. */
-export async function runStatus(runtime: Runtime, client: AdminClient, options: { watch: boolean; json: boolean }): Promise<number> {
+export async function runStatus(
+  runtime: Runtime,
+  client: AdminClient,
+  options: { watch: boolean; json: boolean },
+): Promise<number> {
   const { process } = runtime;
   const show = (status: NodeStatus) =>
     options.json ? JSON.stringify(status) : formatStatus(status, runtime.clock.now());
@@ -15,7 +19,9 @@ export async function runStatus(runtime: Runtime, client: AdminClient, options: 
     return 0;
   }
   const clear = process.stdoutIsTerminal && !options.json ? "\x1b[H\x1b[2J" : "";
-  for await (const status of client.events()) process.writeOut(`${clear}${show(status)}\n${clear || options.json ? "" : "\n"}`);
+  for await (const status of client.events()) {
+    process.writeOut(`${clear}${show(status)}\n${clear || options.json ? "" : "\n"}`);
+  }
   process.writeErr(`${client.address} has ended the stream: the node stopped\n`);
   return 1;
 }
@@ -44,10 +50,12 @@ export function formatStatus(status: NodeStatus, now: number): string {
   const lines = [
     `${status.brokerName} (cluster ${status.brokerClusterName}, id ${status.brokerId}) is ${status.brokerRole}`,
     `Twinlog ${status.version} on ${status.runtime}, up ${formatDuration(now - status.startTimestamp)}`,
-    `Addresses: remoting ${addresses.remoting}, VIP ${addresses.vip ?? "none"}, HA ${addresses.ha} (told as ${status.haServerAddr}), admin ${
-      addresses.admin ?? "none"
-    }`,
-    `Log: ${status.minOffset} to ${status.maxOffset} (${formatBytes(status.maxOffset - status.minOffset)}), flushed ${status.flushedOffset}, confirmed ${status.confirmOffset}, ${
+    `Addresses: remoting ${addresses.remoting}, VIP ${
+      addresses.vip ?? "none"
+    }, HA ${addresses.ha} (told as ${status.haServerAddr}), admin ${addresses.admin ?? "none"}`,
+    `Log: ${status.minOffset} to ${status.maxOffset} (${
+      formatBytes(status.maxOffset - status.minOffset)
+    }), flushed ${status.flushedOffset}, confirmed ${status.confirmOffset}, ${
       formatBytes(status.dispatchBehindBytes)
     } to dispatch`,
     status.writable ? "Puts: taken" : `Puts: not taken, ${status.notWritableReason}`,
@@ -62,11 +70,20 @@ const SLAVE_HEAD = ["SLAVE", "STATE", "IN SYNC", "ACK", "LAG", "RATE"];
 
 function slaveRow(slave: NodeStatus["slaves"][number]): string[] {
   const rate = `${formatBytes(slave.transferredByteInSecond)}/s`;
-  return [slave.addr, slave.state, slave.inSync ? "yes" : "no", String(slave.slaveAckOffset), formatBytes(slave.diff), rate];
+  return [
+    slave.addr,
+    slave.state,
+    slave.inSync ? "yes" : "no",
+    String(slave.slaveAckOffset),
+    formatBytes(slave.diff),
+    rate,
+  ];
 }
 
 function masterLines(master: NonNullable<NodeStatus["master"]>, now: number): string[] {
-  const heard = master.lastReadTimestamp === 0 ? "never heard" : `heard ${formatDuration(now - master.lastReadTimestamp)} ago`;
+  const heard = master.lastReadTimestamp === 0
+    ? "never heard"
+    : `heard ${formatDuration(now - master.lastReadTimestamp)} ago`;
   const lines = [
     `Master: ${master.masterAddr ?? "none"}, ${master.state}, ${master.verified ? "verified" : "unverified"}, lag ${
       formatBytes(master.diff)

@@ -22,10 +22,15 @@ export interface SwitchoverNodes {
  * let it follow `to`, promote `to`. A failure before the promotion takes everything back and is thrown; where that fails
  * too, or nobody can say whether the promotion was done, the error says what to do by hand. `timeoutMs` bounds each wait.
  */
-export async function runSwitchover(runtime: Runtime, nodes: SwitchoverNodes, options: { readonly timeoutMs: number }): Promise<number> {
+export async function runSwitchover(
+  runtime: Runtime,
+  nodes: SwitchoverNodes,
+  options: { readonly timeoutMs: number },
+): Promise<number> {
   const { from, to } = nodes;
   const say = (line: string) => runtime.process.writeOut(`${line}\n`);
-  const until = (what: string, holds: () => Promise<string | null>) => waitUntil(runtime, what, options.timeoutMs, holds);
+  const until = (what: string, holds: () => Promise<string | null>) =>
+    waitUntil(runtime, what, options.timeoutMs, holds);
   const [master, slave] = await Promise.all([from.status(), to.status()]);
   checkPair(from, master, to, slave);
 
@@ -37,7 +42,9 @@ export async function runSwitchover(runtime: Runtime, nodes: SwitchoverNodes, op
     say(`Puts are held off at ${from.address}, its log ends at ${fenced.maxOffset}`);
     await until(`${to.address} to reach ${fenced.maxOffset}`, async () => {
       const { maxOffset, master: link } = await to.status();
-      return maxOffset === fenced.maxOffset && link?.verified === true ? null : `it is at ${maxOffset}, ${link?.reason ?? "following"}`;
+      return maxOffset === fenced.maxOffset && link?.verified === true
+        ? null
+        : `it is at ${maxOffset}, ${link?.reason ?? "following"}`;
     });
     wayBack = ["/role", { role: master.brokerRole, force: true }];
     const follow = { role: "SLAVE", brokerId: slave.brokerId, masterAddress: slave.haServerAddr };
@@ -69,11 +76,17 @@ function checkPair(from: AdminClient, master: NodeStatus, to: AdminClient, slave
   if (master.brokerRole === "SLAVE") refuse(`${from.address} is SLAVE, wanted a master in --from`);
   if (slave.brokerRole !== "SLAVE") refuse(`${to.address} is ${slave.brokerRole}, wanted a SLAVE in --to`);
   if (master.brokerName !== slave.brokerName) {
-    refuse(`${from.address} is "${master.brokerName}" and ${to.address} is "${slave.brokerName}", wanted one brokerName`);
+    refuse(
+      `${from.address} is "${master.brokerName}" and ${to.address} is "${slave.brokerName}", wanted one brokerName`,
+    );
   }
   const link = slave.master;
   if (link === null || link.reason !== null || link.state !== "TRANSFER" || !link.verified) {
-    refuse(`${to.address} does not follow (${link?.reason ?? link?.state ?? "no master"}), wanted a verified slave in TRANSFER`);
+    refuse(
+      `${to.address} does not follow (${
+        link?.reason ?? link?.state ?? "no master"
+      }), wanted a verified slave in TRANSFER`,
+    );
   }
   if (slave.maxOffset > master.maxOffset) {
     refuse(`${to.address} ends at ${slave.maxOffset}, wanted at most ${master.maxOffset}, where ${from.address} ends`);
@@ -98,7 +111,9 @@ async function promote(to: AdminClient, master: NodeStatus): Promise<NodeStatus 
 /** Why a slave does not follow yet, `null` when it does. */
 async function notFollowing(node: AdminClient): Promise<string | null> {
   const { master: link } = await node.status();
-  return link?.state === "TRANSFER" && link.verified ? null : `it is ${link?.state ?? "no slave"}, ${link?.reason ?? "unverified"}`;
+  return link?.state === "TRANSFER" && link.verified
+    ? null
+    : `it is ${link?.state ?? "no slave"}, ${link?.reason ?? "unverified"}`;
 }
 
 /** Takes back what was done at the old master; the answer is the end of the error message. */
@@ -107,12 +122,19 @@ async function goBack(from: AdminClient, [path, body]: [string, unknown]): Promi
     await from.request("PUT", path, { body });
     return "Everything is back to the start";
   } catch (error) {
-    return `Going back failed too (${errorMessage(error)}), by hand: PUT ${path} ${JSON.stringify(body)} at ${from.address}`;
+    return `Going back failed too (${errorMessage(error)}), by hand: PUT ${path} ${
+      JSON.stringify(body)
+    } at ${from.address}`;
   }
 }
 
 /** Asks again and again until `holds` answers `null`; its last answer is part of the error. */
-async function waitUntil(runtime: Runtime, what: string, timeoutMs: number, holds: () => Promise<string | null>): Promise<void> {
+async function waitUntil(
+  runtime: Runtime,
+  what: string,
+  timeoutMs: number,
+  holds: () => Promise<string | null>,
+): Promise<void> {
   const deadline = runtime.clock.monotonic() + timeoutMs;
   while (true) {
     const missing = await holds();

@@ -34,16 +34,26 @@ export async function runVerify(runtime: Runtime, store: string, options: Verify
   const { fs, process } = runtime;
   checkDirectory(runtime, options.commitLog ?? `${store}/commitlog`);
   const log = options.commitLog === null ? {} : { storePathCommitLog: options.commitLog };
-  const result = await withProgress(runtime, "Checking", (onProgress) => verifyStore(fs, store, { ...log, onProgress }));
+  const result = await withProgress(
+    runtime,
+    "Checking",
+    (onProgress) => verifyStore(fs, store, { ...log, onProgress }),
+  );
   const say = (text: string) => options.json || process.writeOut(`${text}\n`);
   say(describeResult(store, result));
   let comparison: Comparison | null = null;
   if (options.against !== null) {
     const against = options.against;
-    comparison = await withProgress(runtime, "Comparing", (onProgress) => compare(runtime, { store, against, result, log, onProgress }));
+    comparison = await withProgress(
+      runtime,
+      "Comparing",
+      (onProgress) => compare(runtime, { store, against, result, log, onProgress }),
+    );
     say(describeComparison(store, against, comparison));
   }
-  if (options.json) process.writeOut(`${JSON.stringify({ ...result, ...(comparison === null ? {} : { comparison }) })}\n`);
+  if (options.json) {
+    process.writeOut(`${JSON.stringify({ ...result, ...(comparison === null ? {} : { comparison }) })}\n`);
+  }
   return result.ok && comparison?.ok !== false ? 0 : 1;
 }
 
@@ -55,7 +65,10 @@ interface CompareParts {
   readonly onProgress: (done: number, total: number) => void;
 }
 
-async function compare(runtime: Runtime, { store, against, result, log, onProgress }: CompareParts): Promise<Comparison> {
+async function compare(
+  runtime: Runtime,
+  { store, against, result, log, onProgress }: CompareParts,
+): Promise<Comparison> {
   const address = parseHostPort(against);
   if (runtime.fs.stat(against) === null && address !== null) {
     const directory = log.storePathCommitLog ?? `${store}/commitlog`;
@@ -67,21 +80,30 @@ async function compare(runtime: Runtime, { store, against, result, log, onProgre
 }
 
 function checkDirectory(runtime: Runtime, path: string): void {
-  if (runtime.fs.stat(path)?.isDirectory !== true) throw new ConfigError(`Directory "${path}" does not exist, wanted a store with a commit log`);
+  if (runtime.fs.stat(path)?.isDirectory !== true) {
+    throw new ConfigError(`Directory "${path}" does not exist, wanted a store with a commit log`);
+  }
 }
 
 function describeResult(store: string, result: VerifyResult): string {
   const { finding, records, blanks, queues, units, minOffset, maxOffset, notDispatched } = result;
   const range = `${minOffset} to ${maxOffset} (${formatBytes(maxOffset - minOffset)})`;
   const counts = `${records} records, ${blanks} file ends, ${units} entries in ${queues} consume queues`;
-  const lines = finding === null
-    ? [`ok: ${store}, offsets ${range}, ${counts}`]
-    : [`BAD at offset ${finding.offset} in ${finding.file}: ${finding.field}, ${finding.reason}`, `Good before it: offsets ${range}, ${counts}`];
-  if (finding === null && notDispatched > 0) lines.push(`Note: ${notDispatched} records at the end are in no consume queue yet, the next start puts them there`);
+  const lines = finding === null ? [`ok: ${store}, offsets ${range}, ${counts}`] : [
+    `BAD at offset ${finding.offset} in ${finding.file}: ${finding.field}, ${finding.reason}`,
+    `Good before it: offsets ${range}, ${counts}`,
+  ];
+  if (finding === null && notDispatched > 0) {
+    lines.push(`Note: ${notDispatched} records at the end are in no consume queue yet, the next start puts them there`);
+  }
   return [...lines, ...result.notes.map((note) => `Note: ${note}`)].join("\n");
 }
 
-function describeComparison(store: string, against: string, { ok, from, to, firstDifference, notes }: Comparison): string {
+function describeComparison(
+  store: string,
+  against: string,
+  { ok, from, to, firstDifference, notes }: Comparison,
+): string {
   const range = `offsets ${from} to ${to} (${formatBytes(to - from)})`;
   const line = ok
     ? `ok: ${store} and ${against} are the same in ${range}`
@@ -92,7 +114,11 @@ function describeComparison(store: string, against: string, { ok, from, to, firs
 const BAR_WIDTH = 30;
 
 /** Runs `work` with a progress bar on a terminal, drawn on stderr when a percent has passed. */
-async function withProgress<T>(runtime: Runtime, what: string, work: (onProgress: (done: number, total: number) => void) => Promise<T>): Promise<T> {
+async function withProgress<T>(
+  runtime: Runtime,
+  what: string,
+  work: (onProgress: (done: number, total: number) => void) => Promise<T>,
+): Promise<T> {
   const { process } = runtime;
   let shown = -1;
   const draw = (done: number, total: number) => {
@@ -100,7 +126,9 @@ async function withProgress<T>(runtime: Runtime, what: string, work: (onProgress
     if (!process.stdoutIsTerminal || percent === shown) return;
     shown = percent;
     const full = Math.floor(percent / 100 * BAR_WIDTH);
-    process.writeErr(`\r${what} [${"#".repeat(full)}${".".repeat(BAR_WIDTH - full)}] ${percent} % of ${formatBytes(total)} `);
+    process.writeErr(
+      `\r${what} [${"#".repeat(full)}${".".repeat(BAR_WIDTH - full)}] ${percent} % of ${formatBytes(total)} `,
+    );
   };
   try {
     return await work(draw);

@@ -32,10 +32,16 @@ const REPORT_INTERVAL_MS = 5000;
 export async function compareWithMaster(runtime: Runtime, address: HostPort, log: LogAtRest): Promise<Comparison> {
   const notes: string[] = [];
   const held = await masterRange(runtime, address);
-  if (held === null) notes.push(`The master's range could not be learned at port ${address.port - 1}, compared from the log's own first byte`);
+  if (held === null) {
+    notes.push(
+      `The master's range could not be learned at port ${address.port - 1}, compared from the log's own first byte`,
+    );
+  }
   const from = Math.max(log.minOffset, held?.minOffset ?? 0);
   const to = Math.min(log.maxOffset, held?.maxOffset ?? log.maxOffset);
-  if (from >= to) return { ok: true, from, to: from, firstDifference: -1, notes: [...notes, "There is no byte that both hold"] };
+  if (from >= to) {
+    return { ok: true, from, to: from, firstDifference: -1, notes: [...notes, "There is no byte that both hold"] };
+  }
 
   const stored = new StoredLog(runtime.fs, [log.directory], log.mappedFileSize);
   const connection = await runtime.net.connect({ ...address, timeoutMs: CONNECT_TIMEOUT_MS });
@@ -48,7 +54,10 @@ export async function compareWithMaster(runtime: Runtime, address: HostPort, log
 }
 
 /** What the master holds, asked at its remoting port, by default one below the HA port; `null` when it doesn't say. */
-async function masterRange(runtime: Runtime, address: HostPort): Promise<{ minOffset: number; maxOffset: number } | null> {
+async function masterRange(
+  runtime: Runtime,
+  address: HostPort,
+): Promise<{ minOffset: number; maxOffset: number } | null> {
   const client = new RemotingClient({ net: runtime.net, clock: runtime.clock });
   try {
     const remoting = formatHostPort({ ...address, port: address.port - 1 });
@@ -75,10 +84,14 @@ async function compareStream(
       decoder.feed(await readSoon(runtime, connection));
       for (let part = decoder.next(); part !== null; part = decoder.next()) {
         if (part === "header") {
-          if (decoder.physicOffset !== next) throw new ProtocolError(`Master sends from ${decoder.physicOffset}, wanted ${next}`);
+          if (decoder.physicOffset !== next) {
+            throw new ProtocolError(`Master sends from ${decoder.physicOffset}, wanted ${next}`);
+          }
           // A heartbeat comes only when there is nothing to send: the master's log ends here, or begins beyond.
           if (decoder.bodySize > 0) continue;
-          if (next === start) throw new ProtocolError(`Master has nothing to send from ${start} on, wanted bytes up to ${to}`);
+          if (next === start) {
+            throw new ProtocolError(`Master has nothing to send from ${start} on, wanted bytes up to ${to}`);
+          }
           return { ok: true, from, to: next, firstDifference: -1 };
         }
         const size = Math.min(decoder.chunk.length, to - next);

@@ -27,7 +27,10 @@ export const TOKEN_VARIABLE = "TWINLOG_ADMIN_TOKEN";
  * The address and token of a node's admin API, `null` when it is left out. Throws {@link ConfigError} for a token that
  * can't be read, and for an address beyond loopback without one.
  */
-export function adminAccess(config: Pick<Config, "adminAddress" | "adminTokenFile">, sources: TokenSources): AdminAccess | null {
+export function adminAccess(
+  config: Pick<Config, "adminAddress" | "adminTokenFile">,
+  sources: TokenSources,
+): AdminAccess | null {
   if (config.adminAddress === null) return null;
   const { hostname, port } = hostPortOf(config.adminAddress, "adminAddress");
   const token = readAdminToken(config.adminTokenFile, sources);
@@ -52,7 +55,9 @@ export function readAdminToken(file: string | null, sources: TokenSources): stri
 
 function checkToken(token: string, what: string): string {
   if (/^[\x21-\x7e]{8,1024}$/.test(token)) return token;
-  throw new ConfigError(`${what} holds ${token.length} characters, wanted 8 to 1024 printable ASCII characters without blanks`);
+  throw new ConfigError(
+    `${what} holds ${token.length} characters, wanted 8 to 1024 printable ASCII characters without blanks`,
+  );
 }
 
 /** Whether an address, as given, is reached from this host only. */

@@ -154,7 +154,11 @@ function derive(values: Partial<Values>, given: ReadonlyMap<ConfigKey, Given>, h
   const beside = (key: ConfigKey, distance: number) => {
     const port = listenPort === 0 ? 0 : listenPort + distance;
     if (port >= 0 && port <= 65535) return port;
-    throw new ConfigError(`${key} by default is listenPort ${distance < 0 ? "-" : "+"} ${Math.abs(distance)} = ${port}, wanted 0 to 65535: give it`);
+    throw new ConfigError(
+      `${key} by default is listenPort ${distance < 0 ? "-" : "+"} ${
+        Math.abs(distance)
+      } = ${port}, wanted 0 to 65535: give it`,
+    );
   };
   values.vipListenPort ??= beside("vipListenPort", -2);
   values.haListenPort ??= beside("haListenPort", 1);
@@ -167,7 +171,9 @@ function derive(values: Partial<Values>, given: ReadonlyMap<ConfigKey, Given>, h
   values.brokerIP2 ??= host.localAddress;
   if (values.namesrvAddr === undefined) {
     const fromEnvironment = host.env("NAMESRV_ADDR") ?? null;
-    values.namesrvAddr = parseValue("namesrvAddr", fromEnvironment, "Environment variable NAMESRV_ADDR") as string | null;
+    values.namesrvAddr = parseValue("namesrvAddr", fromEnvironment, "Environment variable NAMESRV_ADDR") as
+      | string
+      | null;
   }
   if (!given.has("haMasterAddress")) {
     values.haMasterAddress = isSlave && values.namesrvAddr === null ? "127.0.0.1:10912" : null;
@@ -195,7 +201,9 @@ export function parseConfigPatch(current: Config, patch: Readonly<Record<string,
   for (const [key, raw] of Object.entries(patch)) {
     const target = ALIASES[key] ?? key;
     if (!isConfigKey(target)) throw new ConfigError(unknownKey("Configuration key", key));
-    if (!settingOf(target).live) throw new ConfigError(`${key} can't change while the node runs, restart it with the new value`);
+    if (!settingOf(target).live) {
+      throw new ConfigError(`${key} can't change while the node runs, restart it with the new value`);
+    }
     parsed[target] = parseValue(target, raw, key);
   }
   const whole = normalize({ ...current, ...(parsed as Partial<Config>) });
@@ -244,7 +252,9 @@ function checkPorts(config: Config): void {
     adminAddress: admin,
   };
   for (const [key, port] of Object.entries(all)) {
-    if (port !== 0 && ports.has(port)) throw new ConfigError(`${key} and ${ports.get(port)} are both ${port}, wanted different ports`);
+    if (port !== 0 && ports.has(port)) {
+      throw new ConfigError(`${key} and ${ports.get(port)} are both ${port}, wanted different ports`);
+    }
     ports.set(port, key);
   }
 }

@@ -16,7 +16,10 @@ export function renderConfigurationDocs(): string {
     ...SECTIONS.map(({ title, settings }) => `## ${title}\n\n${settingsTable(settings)}`),
     `## Other spellings\n\n${table(["Key", "Read as"], Object.entries(ALIASES).map(([a, b]) => [code(a), code(b)]))}`,
     `## Modes that refuse to start\n\n${
-      table(["Key", "Accepted value", "Why"], Object.entries(REFUSED).map(([k, r]) => [code(k), code(r.only), r.instead]))
+      table(
+        ["Key", "Accepted value", "Why"],
+        Object.entries(REFUSED).map(([k, r]) => [code(k), code(r.only), r.instead]),
+      )
     }`,
     `## Apache keys that are done differently\n\nThey may stand in a file; one line at start says what is done instead.\n\n${
       table(["Key", "Instead"], Object.entries(REPLACED).map(([k, why]) => [code(k), why]))
@@ -25,14 +28,16 @@ export function renderConfigurationDocs(): string {
   ].join("\n\n") + "\n";
 }
 
-const INTRODUCTION = `Keys are Apache RocketMQ's. Each may stand in a \`broker.conf\` (\`-c FILE\`, Java properties) and be given as a flag in
+const INTRODUCTION =
+  `Keys are Apache RocketMQ's. Each may stand in a \`broker.conf\` (\`-c FILE\`, Java properties) and be given as a flag in
 kebab-case (\`haListenPort\` is \`--ha-listen-port\`). A flag wins over the file, the file over the default. An unknown key in
 a file is a warning with the nearest name; an unknown flag is an error. *Live* settings change while the node runs through
 \`PATCH /config\`; they are not saved.`;
 
 function settingsTable(settings: Readonly<Record<string, Setting<unknown>>>): string {
   const rows = Object.entries(settings).map(([key, setting]) => [
-    code(key) + (setting.alias ? `, \`--${setting.alias}\`` : "") + (setting.flagOnly ? `, only as ${code(flagName(key))}` : ""),
+    code(key) + (setting.alias ? `, \`--${setting.alias}\`` : "") +
+    (setting.flagOnly ? `, only as ${code(flagName(key))}` : ""),
     defaultText(setting),
     setting.wanted + (setting.unit ? ` (${setting.unit})` : ""),
     setting.live ? "live" : "",
@@ -48,7 +53,9 @@ export function defaultText(setting: Setting<unknown>): string {
 }
 
 function differences(): string {
-  const rows = CONFIG_KEYS.filter((key) => settingOf(key).ours !== undefined).map((key) => [code(key), settingOf(key).ours!]);
+  const rows = CONFIG_KEYS.filter((key) => settingOf(key).ours !== undefined).map((
+    key,
+  ) => [code(key), settingOf(key).ours!]);
   return `## Where this differs from Apache\n\n${table(["Key", "How"], rows)}`;
 }
 

@@ -19,9 +19,15 @@ const NODE = {
   forceRole: boolean(false, "The given role wins over the one saved in the store", { ours: NEW, flagOnly: true }),
   brokerClusterName: text("DefaultCluster", "Cluster this node belongs to"),
   brokerName: text(derived("the host's name"), "Name a master and its slaves share", { alias: "name" }),
-  brokerId: integer(derived("0 for a master, 1 for a slave"), 0, OFFSET_MAX, "0 is the master, any other number a slave", {
-    ours: "a slave's default is 1, Apache refuses to start",
-  }),
+  brokerId: integer(
+    derived("0 for a master, 1 for a slave"),
+    0,
+    OFFSET_MAX,
+    "0 is the master, any other number a slave",
+    {
+      ours: "a slave's default is 1, Apache refuses to start",
+    },
+  ),
   namesrvAddr: address(derived("the environment's NAMESRV_ADDR"), "NameServers to register with", { many: true }),
   brokerIP1: text(derived("this host's address"), "Address that clients are told"),
   brokerIP2: text(derived("this host's address"), "Address that slaves are told"),
@@ -29,10 +35,21 @@ const NODE = {
   listenPort: integer(derived("10911 for a master, 11911 for a slave"), 0, 65535, "Remoting port; 0 is any free port", {
     ours: "a slave has its own default, so that both run side by side",
   }),
-  vipListenPort: integer(derived("listenPort - 2"), 0, 65535, "The fast remoting port; Apache always takes the default", {
-    ours: NEW,
-  }),
-  haListenPort: integer(derived("listenPort + 1"), 0, 65535, "HA port; 0 in a file is the default, on a flag any free port"),
+  vipListenPort: integer(
+    derived("listenPort - 2"),
+    0,
+    65535,
+    "The fast remoting port; Apache always takes the default",
+    {
+      ours: NEW,
+    },
+  ),
+  haListenPort: integer(
+    derived("listenPort + 1"),
+    0,
+    65535,
+    "HA port; 0 in a file is the default, on a flag any free port",
+  ),
   registerNameServerPeriod: integer(30000, 1, INT_MAX, "Time between two registrations, held within 10000 and 60000", {
     unit: "ms",
     live: true,
@@ -44,12 +61,18 @@ const NODE = {
 };
 
 const ADMIN = {
-  adminAddress: address(derived("127.0.0.1:(listenPort + 2)"), "Where the admin API and page listen; none leaves them out", {
+  adminAddress: address(
+    derived("127.0.0.1:(listenPort + 2)"),
+    "Where the admin API and page listen; none leaves them out",
+    {
+      ours: NEW,
+      alias: "admin",
+      portMin: 0,
+    },
+  ),
+  adminTokenFile: optionalText("File whose content is the admin API's bearer token (or TWINLOG_ADMIN_TOKEN)", {
     ours: NEW,
-    alias: "admin",
-    portMin: 0,
   }),
-  adminTokenFile: optionalText("File whose content is the admin API's bearer token (or TWINLOG_ADMIN_TOKEN)", { ours: NEW }),
   json: boolean(false, "Log lines, and the line printed once listening, as JSON", { ours: NEW }),
   logLevel: choice(["debug", "info", "warn", "error"], "info", "Least severe log line that is written", {
     ours: NEW,
@@ -63,35 +86,52 @@ const HA = {
     "HA address a slave follows",
     { ours: "a slave's default, Apache has none", alias: "master" },
   ),
-  haSendHeartbeatInterval: integer(5000, 1, INT_MAX, "Each side writes something at least this often", { unit: "ms", live: true }),
+  haSendHeartbeatInterval: integer(5000, 1, INT_MAX, "Each side writes something at least this often", {
+    unit: "ms",
+    live: true,
+  }),
   haHousekeepingInterval: integer(20000, 1, INT_MAX, "A connection that brings nothing for so long is closed", {
     unit: "ms",
     live: true,
   }),
-  haTransferBatchSize: optionalInteger(1, 4 * 1024 * 1024 - 12, "Largest body of a transfer; unset adapts it up to 1 MiB", {
-    unit: "bytes",
-    live: true,
-    ours: "unset by default, Apache has 32768",
-  }),
+  haTransferBatchSize: optionalInteger(
+    1,
+    4 * 1024 * 1024 - 12,
+    "Largest body of a transfer; unset adapts it up to 1 MiB",
+    {
+      unit: "bytes",
+      live: true,
+      ours: "unset by default, Apache has 32768",
+    },
+  ),
   haMaxGapNotInSync: integer(268435456, 1, OFFSET_MAX, "A slave further behind than this is not in sync", {
     unit: "bytes",
     live: true,
   }),
   slaveTimeout: integer(3000, 1, INT_MAX, "Time a SYNC_MASTER's put waits for its slaves", { unit: "ms", live: true }),
-  totalReplicas: integer(1, 1, 1000, "Size of the group, master included"),
   inSyncReplicas: integer(2, 1, 1000, "Copies a SYNC_MASTER's put waits for, its own included", {
     live: true,
     ours: "Apache's 1 makes a SYNC_MASTER asynchronous",
   }),
   minInSyncReplicas: integer(1, 1, 1000, "With fewer copies in sync a SYNC_MASTER writes nothing", { live: true }),
-  enableAutoInSyncReplicas: boolean(false, "Wait for fewer copies while fewer are in sync, never below minInSyncReplicas", {
-    live: true,
-  }),
+  enableAutoInSyncReplicas: boolean(
+    false,
+    "Wait for fewer copies while fewer are in sync, never below minInSyncReplicas",
+    {
+      live: true,
+    },
+  ),
   haFlowControlEnable: boolean(false, "Limit what one connection transfers", { live: true }),
-  maxHaTransferByteInSecond: integer(104857600, 1, OFFSET_MAX, "That limit, whole frames counted (Apache: headers only)", {
-    unit: "bytes/s",
-    live: true,
-  }),
+  maxHaTransferByteInSecond: integer(
+    104857600,
+    1,
+    OFFSET_MAX,
+    "That limit, whole frames counted (Apache: headers only)",
+    {
+      unit: "bytes/s",
+      live: true,
+    },
+  ),
   syncFromLastFile: boolean(false, "Answer a new slave from the last file only, as Apache does; else from the first"),
   haStartOffset: optionalInteger(0, OFFSET_MAX, "Where an empty slave starts; a multiple of the master's file size", {
     unit: "bytes",
@@ -99,14 +139,25 @@ const HA = {
   }),
   haAckAfterFlush: boolean(false, "A slave acknowledges what is on its disk, not what it has written", { ours: NEW }),
   haTransferAfterFlush: boolean(false, "A master sends only what is on its disk", { ours: NEW }),
-  haCountSlavesBy: choice(["address", "connection"], "address", "What counts as one replica (on loopback: each connection)", {
-    ours: NEW,
-  }),
-  slaveSyncIntervalMs: integer(10000, 100, INT_MAX, "Time between two copies of topics, offsets and groups by a slave", {
-    unit: "ms",
-    live: true,
-    ours: NEW,
-  }),
+  haCountSlavesBy: choice(
+    ["address", "connection"],
+    "address",
+    "What counts as one replica (on loopback: each connection)",
+    {
+      ours: NEW,
+    },
+  ),
+  slaveSyncIntervalMs: integer(
+    10000,
+    100,
+    INT_MAX,
+    "Time between two copies of topics, offsets and groups by a slave",
+    {
+      unit: "ms",
+      live: true,
+      ours: NEW,
+    },
+  ),
   resync: boolean(false, "A diverged slave moves its differing tail (after a hole: its log) aside and follows again", {
     ours: NEW,
     flagOnly: true,
@@ -114,7 +165,10 @@ const HA = {
 };
 
 const STORE = {
-  storePathRootDir: text(derived("./data/<listenPort>"), "The store's directory", { alias: "store", ours: "Apache has ~/store" }),
+  storePathRootDir: text(derived("./data/<listenPort>"), "The store's directory", {
+    alias: "store",
+    ours: "Apache has ~/store",
+  }),
   storePathCommitLog: text(
     derived("<storePathRootDir>/commitlog"),
     "The commit log's directory",
@@ -122,16 +176,34 @@ const STORE = {
     /^[^,]+$/,
     "one path (several separated by commas are not supported)",
   ),
-  mappedFileSizeCommitLog: integer(1073741824, 4096, INT_MAX, "Size of a commit log file; the same on master and slave", {
-    unit: "bytes",
-  }),
-  mappedFileSizeConsumeQueue: integer(6000000, 20, INT_MAX - 20, "Size of a consume queue file, rounded up to a multiple of 20", {
-    unit: "bytes",
-  }),
-  flushDiskType: choice(["ASYNC_FLUSH", "SYNC_FLUSH"], "ASYNC_FLUSH", "SYNC_FLUSH: a put waits until it is on the disk"),
+  mappedFileSizeCommitLog: integer(
+    1073741824,
+    4096,
+    INT_MAX,
+    "Size of a commit log file; the same on master and slave",
+    {
+      unit: "bytes",
+    },
+  ),
+  mappedFileSizeConsumeQueue: integer(
+    6000000,
+    20,
+    INT_MAX - 20,
+    "Size of a consume queue file, rounded up to a multiple of 20",
+    {
+      unit: "bytes",
+    },
+  ),
+  flushDiskType: choice(
+    ["ASYNC_FLUSH", "SYNC_FLUSH"],
+    "ASYNC_FLUSH",
+    "SYNC_FLUSH: a put waits until it is on the disk",
+  ),
   syncFlushTimeout: integer(5000, 1, INT_MAX, "Time a SYNC_FLUSH put waits for that", { unit: "ms", live: true }),
-  flushIntervalCommitLog: integer(500, 1, INT_MAX, "Time between two flushes of the commit log", { unit: "ms", live: true }),
-  flushCommitLogTimed: boolean(true, "Flush at fixed times; else soon after a put", { live: true }),
+  flushIntervalCommitLog: integer(500, 1, INT_MAX, "Time between two flushes of the commit log", {
+    unit: "ms",
+    live: true,
+  }),
   flushCommitLogLeastPages: integer(4, 0, INT_MAX, "Flush once so much is waiting", { unit: "pages", live: true }),
   flushCommitLogThoroughInterval: integer(10000, 1, INT_MAX, "Flush anything after this", { unit: "ms", live: true }),
   flushIntervalConsumeQueue: integer(1000, 1, INT_MAX, "Time between two flushes of the consume queues", {
@@ -142,7 +214,10 @@ const STORE = {
     unit: "pages",
     live: true,
   }),
-  flushConsumeQueueThoroughInterval: integer(60000, 1, INT_MAX, "Flush any consume queue after this", { unit: "ms", live: true }),
+  flushConsumeQueueThoroughInterval: integer(60000, 1, INT_MAX, "Flush any consume queue after this", {
+    unit: "ms",
+    live: true,
+  }),
   maxMessageSize: integer(4194304, 10, 128 * 1024 * 1024, "Largest body of a message, or of a batch", {
     unit: "bytes",
     live: true,
@@ -150,23 +225,43 @@ const STORE = {
   maxMsgsNumBatch: integer(64, 1, INT_MAX, "Most messages a query by key returns", { live: true }),
   defaultQueryMaxNum: integer(32, 1, INT_MAX, "Messages such a query returns when it names no number", { live: true }),
   checkCRCOnRecover: boolean(true, "Check body CRCs while recovering"),
-  autoMessageVersionOnTopicLen: boolean(true, "Topics over 127 bytes get records of the second version"),
   enabledAppendPropCRC: boolean(false, "Append a CRC of the whole record to its properties"),
   forceVerifyPropCRC: boolean(false, "Recovery refuses records without that CRC"),
   messageIndexEnable: boolean(true, "Keep index files for queries by key"),
   messageIndexSafe: boolean(false, "Recover index files like the rest, not only up to the checkpoint"),
   maxHashSlotNum: integer(5000000, 1, INT_MAX, "Hash slots of an index file"),
   maxIndexNum: integer(20000000, 2, INT_MAX, "Entries of an index file"),
-  messageDelayLevel: text("1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h", "Delay levels, from 1", {}, /^(\d+[smhd])( +\d+[smhd])*$/, "times like 1s 5m 2h 1d, separated by blanks"),
+  messageDelayLevel: text(
+    "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
+    "Delay levels, from 1",
+    {},
+    /^(\d+[smhd])( +\d+[smhd])*$/,
+    "times like 1s 5m 2h 1d, separated by blanks",
+  ),
   fileReservedTime: integer(72, 1, INT_MAX, "Files older than this may go", { unit: "h", live: true }),
-  deleteWhen: text("04", "Hours of the day at which they go", { live: true }, /^([01]?\d|2[0-3])(;([01]?\d|2[0-3]))*$/, "hours from 00 to 23, separated by ;"),
+  deleteWhen: text(
+    "04",
+    "Hours of the day at which they go",
+    { live: true },
+    /^([01]?\d|2[0-3])(;([01]?\d|2[0-3]))*$/,
+    "hours from 00 to 23, separated by ;",
+  ),
   diskMaxUsedSpaceRatio: integer(75, 10, 95, "Above it old files go at any hour", { unit: "%", live: true }),
-  diskSpaceCleanForciblyRatio: integer(85, 30, 100, "Above it files go whatever their age, also those a live slave still needs", {
-    unit: "%",
+  diskSpaceCleanForciblyRatio: integer(
+    85,
+    30,
+    100,
+    "Above it files go whatever their age, also those a live slave still needs",
+    {
+      unit: "%",
+      live: true,
+    },
+  ),
+  diskSpaceWarningLevelRatio: integer(90, 35, 100, "Above it nothing is written", { unit: "%", live: true }),
+  cleanResourceInterval: integer(10000, 1, INT_MAX, "Time between two looks for files to remove", {
+    unit: "ms",
     live: true,
   }),
-  diskSpaceWarningLevelRatio: integer(90, 35, 100, "Above it nothing is written", { unit: "%", live: true }),
-  cleanResourceInterval: integer(10000, 1, INT_MAX, "Time between two looks for files to remove", { unit: "ms", live: true }),
   cleanFileForciblyEnable: boolean(true, "Allow removal whatever the age", { live: true }),
   deleteFileBatchMax: integer(10, 1, INT_MAX, "Files removed at one look", { live: true }),
   deleteCommitLogFilesInterval: integer(100, 0, INT_MAX, "Pause between two removals of commit log files", {
@@ -180,7 +275,10 @@ const STORE = {
 };
 
 /** The table, by section, in the order of the documents. */
-export const SECTIONS: readonly { readonly title: string; readonly settings: Readonly<Record<string, Setting<unknown>>> }[] = [
+export const SECTIONS: readonly {
+  readonly title: string;
+  readonly settings: Readonly<Record<string, Setting<unknown>>>;
+}[] = [
   { title: "Node and addresses", settings: NODE },
   { title: "Admin and log output", settings: ADMIN },
   { title: "Replication", settings: HA },

@@ -62,11 +62,24 @@ export function integer(
   traits: SettingTraits = {},
 ): Setting<number> {
   const wanted = `a whole number from ${min} to ${max}`;
-  return { ...traits, kind: "integer", doc, fallback, wanted, nullable: false, parse: (t) => parseInteger(t, min, max) };
+  return {
+    ...traits,
+    kind: "integer",
+    doc,
+    fallback,
+    wanted,
+    nullable: false,
+    parse: (t) => parseInteger(t, min, max),
+  };
 }
 
 /** A whole number that may be left unset. */
-export function optionalInteger(min: number, max: number, doc: string, traits: SettingTraits = {}): Setting<number | null> {
+export function optionalInteger(
+  min: number,
+  max: number,
+  doc: string,
+  traits: SettingTraits = {},
+): Setting<number | null> {
   const wanted = `a whole number from ${min} to ${max}, or nothing`;
   const parse = (text: string) => text === "" ? null : parseInteger(text, min, max);
   return { ...traits, kind: "integer", doc, fallback: null, wanted, nullable: true, parse };
@@ -135,7 +148,9 @@ export function hostPortOf(value: string, what: string): HostPort {
 
 /** The inverse of {@link parseHostPort}. */
 export function formatHostPort(address: HostPort): string {
-  return address.hostname.includes(":") ? `[${address.hostname}]:${address.port}` : `${address.hostname}:${address.port}`;
+  return address.hostname.includes(":")
+    ? `[${address.hostname}]:${address.port}`
+    : `${address.hostname}:${address.port}`;
 }
 
 /** `HOST:PORT`s separated by `;` (one only unless `many`); empty text, and `none`, mean unset. */
@@ -148,7 +163,9 @@ export function address(
   const parse = (value: string) => {
     if (value === "" || value === "none") return null;
     const parts = many ? value.split(";").map((part) => part.trim()).filter((part) => part !== "") : [value];
-    return parts.length > 0 && parts.every((part) => parseHostPort(part, portMin) !== null) ? parts.join(";") : undefined;
+    return parts.length > 0 && parts.every((part) => parseHostPort(part, portMin) !== null)
+      ? parts.join(";")
+      : undefined;
   };
   const wanted = (many ? "HOST:PORT, several separated by ;" : "HOST:PORT") + ", or none";
   return { ...rest, kind: "address", doc, fallback, wanted, nullable: true, parse };

@@ -51,14 +51,26 @@ describe("/ha, /role, /ha/master-address, /fenced", () => {
   it("switches the role, short names included", async () => {
     const { port, call } = setup();
     assert.equal((await call("PUT", "/role", { role: "master" })).status, 200);
-    assert.equal((await call("PUT", "/role", { role: "SLAVE", brokerId: 2, masterAddress: "[::1]:10912", force: true })).status, 200);
-    assert.deepEqual(port.asked, [{ role: "ASYNC_MASTER" }, { role: "SLAVE", brokerId: 2, masterAddress: "[::1]:10912", force: true }]);
+    assert.equal(
+      (await call("PUT", "/role", { role: "SLAVE", brokerId: 2, masterAddress: "[::1]:10912", force: true })).status,
+      200,
+    );
+    assert.deepEqual(port.asked, [{ role: "ASYNC_MASTER" }, {
+      role: "SLAVE",
+      brokerId: 2,
+      masterAddress: "[::1]:10912",
+      force: true,
+    }]);
   });
 
   it("answers 409 and the reason where the node refuses", async () => {
     const { port, call } = setup();
     port.outcome = { type: "refused", reason: "The master was heard 3 s ago" };
-    for (const [path, body] of [["/role", { role: "master" }], ["/ha/master-address", { address: "a:1" }], ["/fenced", { fenced: true }]] as const) {
+    for (
+      const [path, body] of [["/role", { role: "master" }], ["/ha/master-address", { address: "a:1" }], ["/fenced", {
+        fenced: true,
+      }]] as const
+    ) {
       const answer = await call("PUT", path, body);
       assert.equal(answer.status, 409, path);
       assert.deepEqual(answer.json, { error: "The master was heard 3 s ago" });
@@ -119,7 +131,10 @@ describe("/config", () => {
 
   it("changes live keys, all or none", async () => {
     const { port, call } = setup();
-    assert.equal((await call("PATCH", "/config", { slaveTimeout: 77, haFlowControlEnable: true })).json.config.slaveTimeout, 77);
+    assert.equal(
+      (await call("PATCH", "/config", { slaveTimeout: 77, haFlowControlEnable: true })).json.config.slaveTimeout,
+      77,
+    );
     assert.equal(port.config().haFlowControlEnable, true);
     const answer = await call("PATCH", "/config", { slaveTimeout: 88, listenPort: 1 });
     assert.equal(answer.status, 400);
@@ -147,7 +162,12 @@ describe("POST /topics/{topic}/messages", () => {
     assert.equal(answer.json.status, "PUT_OK");
     assert.equal(answer.json.queueOffset, 0);
     await call("POST", "/topics/T/messages", { bodyBase64: btoa("\x00\xff") });
-    const [first, second] = port.asked as { body: Uint8Array; properties: Map<string, string>; queueId: number | null; flag: number }[];
+    const [first, second] = port.asked as {
+      body: Uint8Array;
+      properties: Map<string, string>;
+      queueId: number | null;
+      flag: number;
+    }[];
     assert.equal(new TextDecoder().decode(first!.body), "hällo");
     assert.deepEqual([...first!.properties], [["color", "red"], ["KEYS", "k1 k2"], ["TAGS", "a"], ["WAIT", "false"]]);
     assert.deepEqual([first!.queueId, first!.flag], [3, -1]);
@@ -158,17 +178,19 @@ describe("POST /topics/{topic}/messages", () => {
   it("answers each status with its own HTTP status, never as PUT_OK", async () => {
     const { port, call } = setup();
     const stored = { msgId: "M", queueId: 0, queueOffset: 1, physicalOffset: 2, storeSize: 3, storeTimestamp: 4 };
-    for (const [status, http, isStored] of [
-      ["FLUSH_DISK_TIMEOUT", 202, true],
-      ["FLUSH_SLAVE_TIMEOUT", 202, true],
-      ["SLAVE_NOT_AVAILABLE", 202, true],
-      ["SERVICE_NOT_AVAILABLE", 503, false],
-      ["IN_SYNC_REPLICAS_NOT_ENOUGH", 503, false],
-      ["MESSAGE_ILLEGAL", 400, false],
-      ["PROPERTIES_SIZE_EXCEEDED", 400, false],
-      ["CREATE_MAPPED_FILE_FAILED", 500, false],
-      ["UNKNOWN_ERROR", 500, false],
-    ] as const) {
+    for (
+      const [status, http, isStored] of [
+        ["FLUSH_DISK_TIMEOUT", 202, true],
+        ["FLUSH_SLAVE_TIMEOUT", 202, true],
+        ["SLAVE_NOT_AVAILABLE", 202, true],
+        ["SERVICE_NOT_AVAILABLE", 503, false],
+        ["IN_SYNC_REPLICAS_NOT_ENOUGH", 503, false],
+        ["MESSAGE_ILLEGAL", 400, false],
+        ["PROPERTIES_SIZE_EXCEEDED", 400, false],
+        ["CREATE_MAPPED_FILE_FAILED", 500, false],
+        ["UNKNOWN_ERROR", 500, false],
+      ] as const
+    ) {
       port.putOutcome = { status, remark: "why", stored: isStored ? stored : null };
       const answer = await call("POST", "/topics/T/messages", { body: "x" });
       assert.equal(answer.status, http, status);
@@ -220,7 +242,9 @@ describe("POST /topics/{topic}/messages", () => {
     assert.equal((await call("PUT", "/role", `{"role":"${"x".repeat(70_000)}"}`)).status, 413);
     const half = `{"body":"${"x".repeat(15 * 1024 * 1024)}"}`;
     const length = { "content-length": String(half.length) };
-    const answers = await Promise.all(Array.from({ length: 5 }, () => call("POST", "/topics/T/messages", half, length)));
+    const answers = await Promise.all(
+      Array.from({ length: 5 }, () => call("POST", "/topics/T/messages", half, length)),
+    );
     assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 200, 200, 200, 503]);
     assert.equal((await call("POST", "/topics/T/messages", { body: "x" })).status, 200);
   });
@@ -230,14 +254,19 @@ describe("GET /topics/{topic}/messages", () => {
   it("lists queues", async () => {
     const { port, call } = setup();
     port.messages.push(storedMessage(0, "a"));
-    assert.deepEqual((await call("GET", "/topics/T")).json, { topic: "T", queues: [{ queueId: 0, minOffset: 0, maxOffset: 1 }] });
+    assert.deepEqual((await call("GET", "/topics/T")).json, {
+      topic: "T",
+      queues: [{ queueId: 0, minOffset: 0, maxOffset: 1 }],
+    });
     assert.equal((await call("GET", "/topics/nope")).status, 404);
   });
 
   it("reads by queue offset, time, key and id", async () => {
     const { port, call } = setup();
     for (let at = 0; at < 5; at++) {
-      port.messages.push(storedMessage(at, `m${at}`, { storeTimestamp: at * 10, properties: new Map([["KEYS", `k${at}`]]) }));
+      port.messages.push(
+        storedMessage(at, `m${at}`, { storeTimestamp: at * 10, properties: new Map([["KEYS", `k${at}`]]) }),
+      );
     }
     const byOffset = (await call("GET", "/topics/T/messages?offset=1&maxNum=2")).json;
     assert.deepEqual(byOffset.messages.map((message: { body: string }) => message.body), ["m1", "m2"]);
@@ -249,7 +278,11 @@ describe("GET /topics/{topic}/messages", () => {
     const msgId = port.messages[2]!.msgId;
     assert.equal((await call("GET", `/topics/T/messages?msgId=${msgId.toLowerCase()}`)).json.messages[0].body, "m2");
     const message = byOffset.messages[0];
-    assert.deepEqual([message.bornHost, message.properties, message.bodyBase64], ["127.0.0.1:10911", { KEYS: "k1" }, null]);
+    assert.deepEqual([message.bornHost, message.properties, message.bodyBase64], [
+      "127.0.0.1:10911",
+      { KEYS: "k1" },
+      null,
+    ]);
   });
 
   it("shows bytes as base64 and inflates what a producer had deflated", async () => {
@@ -301,8 +334,22 @@ describe("GET /topics/{topic}/messages", () => {
 
   it("refuses what is not a read", async () => {
     const { call } = setup();
-    for (const query of ["", "offset=0&key=k", "offset=-1", "offset=x", "offset=9e99", "offset=0&maxNum=0", "offset=0&maxNum=257",
-      "offset=0&waitMs=60000", "msgId=zz", "key=", "offset=0&what=1", "offset=0&offset=1"]) {
+    for (
+      const query of [
+        "",
+        "offset=0&key=k",
+        "offset=-1",
+        "offset=x",
+        "offset=9e99",
+        "offset=0&maxNum=0",
+        "offset=0&maxNum=257",
+        "offset=0&waitMs=60000",
+        "msgId=zz",
+        "key=",
+        "offset=0&what=1",
+        "offset=0&offset=1",
+      ]
+    ) {
       assert.equal((await call("GET", `/topics/T/messages?${query}`)).status, 400, query);
     }
     for (const query of ["offset=0&queueId=9", "time=0&queueId=9", `msgId=${"0".repeat(32)}`]) {
@@ -398,12 +445,34 @@ describe("who may call", () => {
   it("wants the token but for probes and the page", async () => {
     const { port, call } = setup(TOKEN);
     for (const path of ["/", "/healthz", "/readyz"]) assert.equal((await call("GET", path)).status, 200, path);
-    for (const path of ["/ha", "/metrics", "/events", "/config", "/openapi.json", "/topics/T", "/nope", "//healthz", "/healthz/x"]) {
+    for (
+      const path of [
+        "/ha",
+        "/metrics",
+        "/events",
+        "/config",
+        "/openapi.json",
+        "/topics/T",
+        "/nope",
+        "//healthz",
+        "/healthz/x",
+      ]
+    ) {
       const answer = await call("GET", path);
       assert.equal(answer.status, 401, path);
       assert.match(answer.headers.get("www-authenticate")!, /^Bearer/);
     }
-    for (const given of ["", "Bearer", "Bearer ", `Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(1)}`, `Basic ${TOKEN}`, `Bearer ${TOKEN.toUpperCase()}`]) {
+    for (
+      const given of [
+        "",
+        "Bearer",
+        "Bearer ",
+        `Bearer ${TOKEN}x`,
+        `Bearer ${TOKEN.slice(1)}`,
+        `Basic ${TOKEN}`,
+        `Bearer ${TOKEN.toUpperCase()}`,
+      ]
+    ) {
       assert.equal((await call("PUT", "/role", { role: "master" }, { authorization: given })).status, 401, given);
     }
     assert.deepEqual(port.asked, []);
@@ -413,7 +482,9 @@ describe("who may call", () => {
 
   it("without a token answers numeric hosts and localhost only (DNS rebinding)", async () => {
     const { app } = setup();
-    for (const host of ["127.0.0.1:1", "localhost", "[::1]:5"]) assert.equal((await app.request(`http://${host}/ha`)).status, 200, host);
+    for (const host of ["127.0.0.1:1", "localhost", "[::1]:5"]) {
+      assert.equal((await app.request(`http://${host}/ha`)).status, 200, host);
+    }
     assert.equal((await app.request("http://evil.test/ha")).status, 403);
     assert.equal((await app.request("http://127.0.0.1.evil.test/ha")).status, 403);
   });
@@ -459,7 +530,10 @@ describe("the rest", () => {
     ]);
     assert.ok(json.components.schemas.Status.properties.push2SlaveMaxOffset);
     assert.ok(json.paths["/role"].put.responses["409"]);
-    assert.equal(json.paths["/topics/{topic}/messages"].get.parameters.find((p: { name: string }) => p.name === "waitMs").in, "query");
+    assert.equal(
+      json.paths["/topics/{topic}/messages"].get.parameters.find((p: { name: string }) => p.name === "waitMs").in,
+      "query",
+    );
   });
 
   it("serves a page that needs nothing from outside", async () => {

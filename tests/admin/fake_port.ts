@@ -89,7 +89,11 @@ export function followingStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
 const HOST: RecordHost = { address: new Uint8Array([127, 0, 0, 1]), port: 10911 };
 
 /** A stored message. */
-export function storedMessage(queueOffset: number, body: Uint8Array | string, changes: Partial<StoredMessage> = {}): StoredMessage {
+export function storedMessage(
+  queueOffset: number,
+  body: Uint8Array | string,
+  changes: Partial<StoredMessage> = {},
+): StoredMessage {
   return {
     topic: "T",
     queueId: 0,
@@ -123,7 +127,8 @@ export class FakePort implements AdminPort {
   readonly asked: unknown[] = [];
   readonly stateListeners = new Set<() => void>();
   readonly messageListeners = new Set<() => void>();
-  readonly #config: Config = createConfig({}, { hostname: "box", localAddress: "10.0.0.1", env: () => undefined }).config;
+  readonly #config: Config =
+    createConfig({}, { hostname: "box", localAddress: "10.0.0.1", env: () => undefined }).config;
 
   status(): NodeStatus {
     return this.figures;
@@ -151,7 +156,10 @@ export class FakePort implements AdminPort {
   put(request: PutRequest): Promise<PutOutcome> {
     this.asked.push(request);
     if (this.putOutcome !== null) return Promise.resolve(this.putOutcome);
-    const message = storedMessage(this.messages.length, request.body, { topic: request.topic, properties: request.properties });
+    const message = storedMessage(this.messages.length, request.body, {
+      topic: request.topic,
+      properties: request.properties,
+    });
     this.add(message);
     const { msgId, queueId, queueOffset, physicalOffset, storeSize, storeTimestamp } = message;
     const stored = { msgId, queueId, queueOffset, physicalOffset, storeSize, storeTimestamp };
@@ -168,7 +176,12 @@ export class FakePort implements AdminPort {
   readByQueueOffset({ topic, queueId, offset, maxNum }: QueueReadRequest): Promise<QueueReadResult | null> {
     if (topic !== "T" || queueId !== 0) return Promise.resolve(null);
     const messages = this.messages.slice(offset, offset + maxNum);
-    return Promise.resolve({ messages, nextOffset: offset + messages.length, minOffset: 0, maxOffset: this.messages.length });
+    return Promise.resolve({
+      messages,
+      nextOffset: offset + messages.length,
+      minOffset: 0,
+      maxOffset: this.messages.length,
+    });
   }
   readByKey(request: KeyReadRequest): Promise<StoredMessage[]> {
     this.asked.push(request);

@@ -33,13 +33,20 @@ beforeEach(() => {
 });
 
 /** Runs the command line with its output caught. */
-async function run(args: string[], options: { stdin?: string; env?: Record<string, string>; files?: Record<string, string> } = {}) {
+async function run(
+  args: string[],
+  options: { stdin?: string; env?: Record<string, string>; files?: Record<string, string> } = {},
+) {
   let out = "";
   let err = "";
   const encode = (text: string) => new TextEncoder().encode(text);
   const runtime: Runtime = {
     ...real,
-    fs: { ...real.fs, readFile: (path) => options.files?.[path] === undefined ? null : encode(options.files[path]), stat: () => null },
+    fs: {
+      ...real.fs,
+      readFile: (path) => options.files?.[path] === undefined ? null : encode(options.files[path]),
+      stat: () => null,
+    },
     process: {
       ...real.process,
       hostname: "box",
@@ -95,7 +102,9 @@ describe("help and version: exit code 0", () => {
   it("lists the verbs, and every setting under serve", async () => {
     const { code, out } = await run(["--help"]);
     assert.equal(code, 0);
-    for (const verb of ["serve", "status", "role", "master-address", "switchover", "verify", "send", "tail"]) assert.match(out, new RegExp(`^  ${verb} `, "m"));
+    for (const verb of ["serve", "status", "role", "master-address", "switchover", "verify", "send", "tail"]) {
+      assert.match(out, new RegExp(`^  ${verb} `, "m"));
+    }
     const serve = await run(["serve", "--help"]);
     assert.match(serve.out, /--role, --broker-role <master\|/);
     assert.match(serve.out, /--ha-ack-after-flush \[true\|false\]/);
@@ -111,7 +120,10 @@ describe("when nobody answers: exit code 1", () => {
     closed.close();
     const { code, err } = await run(["status", "--admin", address]);
     assert.equal(code, 1);
-    assert.match(err, new RegExp(`No admin API answers at ${address} .*: start a node, or name its admin address by --admin`));
+    assert.match(
+      err,
+      new RegExp(`No admin API answers at ${address} .*: start a node, or name its admin address by --admin`),
+    );
   });
 });
 
@@ -120,17 +132,23 @@ describe("status", () => {
     const master = await run(["status", ...at()]);
     assert.equal(master.code, 0);
     assert.match(master.out, /broker-a \(cluster DefaultCluster, id 0\) is ASYNC_MASTER/);
-    assert.match(master.out, /^10\.0\.0\.2:40000  TRANSFER  yes      900  100 B  50 B\/s$/m);
-    port.figures = followingStatus({ master: { ...followingStatus().master!, reason: "diverged at 5", verified: false, diff: null } });
+    assert.match(master.out, /^10\.0\.0\.2:40000 +TRANSFER +yes +900 +100 B +50 B\/s$/m);
+    port.figures = followingStatus({
+      master: { ...followingStatus().master!, reason: "diverged at 5", verified: false, diff: null },
+    });
     const slave = await run(["status", ...at()]);
     assert.match(slave.out, /Master: 10\.0\.0\.1:10912, TRANSFER, unverified, lag unknown/);
     assert.match(slave.out, /Not following: diverged at 5/);
-    assert.deepEqual(JSON.parse((await run(["status", "--json", ...at()])).out), JSON.parse(JSON.stringify(port.figures)));
+    assert.deepEqual(
+      JSON.parse((await run(["status", "--json", ...at()])).out),
+      JSON.parse(JSON.stringify(port.figures)),
+    );
   });
 
   it("watches until the node ends the stream", async () => {
     const short = await real.serveHttp({ hostname: "127.0.0.1", port: 0 }, () => {
-      const event = (maxOffset: number) => `event: status\ndata: ${JSON.stringify(nodeStatus({ maxOffset, slaves: [slaveStatus()] }))}\n\n`;
+      const event = (maxOffset: number) =>
+        `event: status\ndata: ${JSON.stringify(nodeStatus({ maxOffset, slaves: [slaveStatus()] }))}\n\n`;
       return new Response(event(1) + event(2), { headers: { "content-type": "text/event-stream" } });
     });
     const { code, out, err } = await run(["status", "--watch", "--json", "--admin", `127.0.0.1:${short.address.port}`]);
@@ -173,7 +191,11 @@ describe("send", () => {
     assert.match(out, /^PUT_OK queue 0 at 0, log 0, [0-9A-F]{32}\n$/);
     assert.deepEqual([...port.messages[0]!.properties], [["KEYS", "k"], ["TAGS", "a"]]);
     await run(["send", "--topic", "T", "--file", "f", ...at()], { files: { f: "from a file" } });
-    assert.equal((await run(["send", "--topic", "T", "--json", ...at()], { stdin: "eins\r\nzwö\n\nlast" })).out.trim().split("\n").length, 3);
+    assert.equal(
+      (await run(["send", "--topic", "T", "--json", ...at()], { stdin: "eins\r\nzwö\n\nlast" })).out.trim().split("\n")
+        .length,
+      3,
+    );
     assert.deepEqual(bodies(), ["hello", "from a file", "eins", "zwö", "last"]);
   });
 
@@ -192,11 +214,16 @@ describe("tail", () => {
   it("prints from an offset, and what comes later", async () => {
     port.add(storedMessage(0, "first", { storeTimestamp: 0 }));
     const running = run(["tail", "--topic", "T", "--from", "0", "--count", "2", ...at()]);
-    while (port.messageListeners.size === 0) await new Promise((resolve) => real.clock.setTimer(1, () => resolve(null)));
+    while (port.messageListeners.size === 0) {
+      await new Promise((resolve) => real.clock.setTimer(1, () => resolve(null)));
+    }
     port.add(storedMessage(1, new Uint8Array([0xff]), { storeTimestamp: 0, properties: new Map([["KEYS", "k"]]) }));
     const { code, out } = await running;
     assert.equal(code, 0);
-    assert.equal(out, "0:0  1970-01-01T00:00:00.000Z  tags=a  first\n0:1  1970-01-01T00:00:00.000Z  keys=k  base64:/w==\n");
+    assert.equal(
+      out,
+      "0:0  1970-01-01T00:00:00.000Z  tags=a  first\n0:1  1970-01-01T00:00:00.000Z  keys=k  base64:/w==\n",
+    );
   });
 
   it("refuses a queue that isn't there", async () => {

@@ -22,12 +22,16 @@ class Node extends FakePort {
   constructor(address: string) {
     super();
     const app = createAdminApp(this, { token: null, clock: this.clock, ending: new AbortController().signal });
-    this.client = new AdminClient(address, null, (async (input: string, init: RequestInit) => {
-      if (this.isDead) throw new TypeError("fetch failed");
-      const response = await app.request(input, init);
-      if (this.isDead) throw new TypeError("fetch failed");
-      return response;
-    }) as typeof fetch);
+    this.client = new AdminClient(
+      address,
+      null,
+      (async (input: string, init: RequestInit) => {
+        if (this.isDead) throw new TypeError("fetch failed");
+        const response = await app.request(input, init);
+        if (this.isDead) throw new TypeError("fetch failed");
+        return response;
+      }) as typeof fetch,
+    );
   }
 
   override switchRole(request: RoleRequest): Promise<AdminOutcome> {
@@ -35,10 +39,15 @@ class Node extends FakePort {
     if (request.role === this.dieOn) this.isDead = true;
     if (request.role === this.refuse) return Promise.resolve({ type: "refused", reason: "It won't" });
     const { maxOffset } = this.figures;
-    const status = request.role === "SLAVE" ? followingStatus({ maxOffset }) : nodeStatus({ brokerRole: request.role, maxOffset });
+    const status = request.role === "SLAVE"
+      ? followingStatus({ maxOffset })
+      : nodeStatus({ brokerRole: request.role, maxOffset });
     this.figures = { ...status, haServerAddr: this.figures.haServerAddr };
     if (status.master !== null && !this.follows) {
-      this.figures = { ...this.figures, master: { ...status.master, state: "READY", verified: false, reason: "refused" } };
+      this.figures = {
+        ...this.figures,
+        master: { ...status.master, state: "READY", verified: false, reason: "refused" },
+      };
     }
     return Promise.resolve({ type: "done" });
   }
@@ -99,7 +108,10 @@ describe("switchover", () => {
       [() => to.figures = { ...to.figures, brokerName: "other" }, /wanted one brokerName/],
       [() => to.figures = { ...to.figures, maxOffset: 2000 }, /ends at 2000, wanted at most 1000/],
       [() => to.figures = { ...to.figures, master: { ...to.figures.master!, verified: false } }, /does not follow/],
-      [() => to.figures = { ...to.figures, master: { ...to.figures.master!, reason: "diverged" } }, /does not follow \(diverged\)/],
+      [
+        () => to.figures = { ...to.figures, master: { ...to.figures.master!, reason: "diverged" } },
+        /does not follow \(diverged\)/,
+      ],
     ];
     const start = [from.figures, to.figures] as const;
     for (const [spoil, pattern] of cases) {
@@ -112,7 +124,10 @@ describe("switchover", () => {
 
   it("goes back when the slave does not catch up", async () => {
     to.figures = { ...to.figures, maxOffset: 400 };
-    await assert.rejects(run, /waited 500 ms for 127\.0\.0\.1:1002 to reach 1000, but it is at 400.*Everything is back to the start/);
+    await assert.rejects(
+      run,
+      /waited 500 ms for 127\.0\.0\.1:1002 to reach 1000, but it is at 400.*Everything is back to the start/,
+    );
     isAtTheStart();
   });
 
@@ -145,6 +160,9 @@ describe("switchover", () => {
   it("says what to do by hand when going back fails", async () => {
     to.refuse = "SYNC_MASTER";
     from.refuse = "SYNC_MASTER";
-    await assert.rejects(run, /Going back failed too .*by hand: PUT \/role \{"role":"SYNC_MASTER","force":true\} at 127\.0\.0\.1:1001/);
+    await assert.rejects(
+      run,
+      /Going back failed too .*by hand: PUT \/role \{"role":"SYNC_MASTER","force":true\} at 127\.0\.0\.1:1001/,
+    );
   });
 });

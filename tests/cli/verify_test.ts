@@ -1,7 +1,7 @@
 // verify on a store that a real node wrote: clean, damaged, against a copy, against a running master.
 
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync, closeSync } from "node:fs";
+import { closeSync, cpSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -35,7 +35,12 @@ function start(storePathRootDir: string): Promise<BrokerNode> {
 async function verify(...args: string[]) {
   let out = "";
   let err = "";
-  const process = { ...real.process, stdoutIsTerminal: false, writeOut: (text: string) => out += text, writeErr: (text: string) => err += text };
+  const process = {
+    ...real.process,
+    stdoutIsTerminal: false,
+    writeOut: (text: string) => out += text,
+    writeErr: (text: string) => err += text,
+  };
   const code = await runCli({ ...real, process }, ["verify", ...args]);
   return { code, out, err };
 }

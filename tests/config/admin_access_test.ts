@@ -19,7 +19,10 @@ describe("adminAccess", () => {
   });
 
   it("needs one elsewhere, from the file or the environment", () => {
-    assert.throws(() => access("0.0.0.0:1"), (error) => error instanceof ConfigError && /there is no token, wanted --admin-token-file/.test(error.message));
+    assert.throws(
+      () => access("0.0.0.0:1"),
+      (error) => error instanceof ConfigError && /there is no token, wanted --admin-token-file/.test(error.message),
+    );
     assert.equal(access("0.0.0.0:1", { env: "12345678" })?.token, "12345678");
     assert.equal(access("0.0.0.0:1", { file: "t", content: "abcdefgh\n", env: "other-token" })?.token, "abcdefgh");
   });
@@ -33,6 +36,8 @@ describe("adminAccess", () => {
 
   it("knows loopback", () => {
     for (const yes of ["localhost", "127.0.0.1", "127.9.9.9", "::1"]) assert.ok(isLoopback(yes), yes);
-    for (const no of ["0.0.0.0", "10.0.0.1", "127.0.0.1.evil.test", "::", "localhost.evil.test"]) assert.ok(!isLoopback(no), no);
+    for (const no of ["0.0.0.0", "10.0.0.1", "127.0.0.1.evil.test", "::", "localhost.evil.test"]) {
+      assert.ok(!isLoopback(no), no);
+    }
   });
 });

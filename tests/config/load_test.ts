@@ -52,7 +52,12 @@ describe("loadConfig: the two default lines", () => {
   });
 
   it("reads the short names of roles", () => {
-    for (const [short, role] of [["master", "ASYNC_MASTER"], ["async-master", "ASYNC_MASTER"], ["sync-master", "SYNC_MASTER"]]) {
+    for (
+      const [short, role] of [["master", "ASYNC_MASTER"], ["async-master", "ASYNC_MASTER"], [
+        "sync-master",
+        "SYNC_MASTER",
+      ]]
+    ) {
       assert.equal(load(null, { brokerRole: short! }).config.brokerRole, role);
     }
   });
@@ -73,9 +78,18 @@ describe("loadConfig: ports", () => {
   });
 
   it("refuses ports that clash, and derived ones out of range", () => {
-    assert.throws(() => load("listenPort=20000\nhaListenPort=20000"), refusal(/haListenPort and listenPort are both 20000/));
-    assert.throws(() => load(null, { listenPort: "1" }), refusal(/vipListenPort by default is listenPort - 2 = -1, wanted/));
-    assert.throws(() => load(null, { listenPort: "65535" }), refusal(/haListenPort by default is listenPort \+ 1 = 65536/));
+    assert.throws(
+      () => load("listenPort=20000\nhaListenPort=20000"),
+      refusal(/haListenPort and listenPort are both 20000/),
+    );
+    assert.throws(
+      () => load(null, { listenPort: "1" }),
+      refusal(/vipListenPort by default is listenPort - 2 = -1, wanted/),
+    );
+    assert.throws(
+      () => load(null, { listenPort: "65535" }),
+      refusal(/haListenPort by default is listenPort \+ 1 = 65536/),
+    );
   });
 });
 
@@ -122,25 +136,41 @@ describe("loadConfig: broker.conf", () => {
   it("warns of an unknown key with the nearest one", () => {
     const { warnings } = load("haSendHeartbeetInterval=1000\nzzz=1");
     assert.equal(warnings.length, 2);
-    assert.match(warnings[0]!, /line 1, key "haSendHeartbeetInterval" is unknown, did you mean "haSendHeartbeatInterval"\?/);
+    assert.match(
+      warnings[0]!,
+      /line 1, key "haSendHeartbeetInterval" is unknown, did you mean "haSendHeartbeatInterval"\?/,
+    );
     assert.match(warnings[1]!, /key "zzz" is unknown$/);
   });
 
   it("says one line about what is done differently, and one about all without effect", () => {
     const { warnings } = load("transientStorePoolEnable=true\nsendMessageThreadPoolNums=4\nslaveReadEnable=true");
-    assert.match(warnings[0]!, /^transientStorePoolEnable \(broker.conf, line 1\) has no effect here, not needed: .*page cache/);
+    assert.match(
+      warnings[0]!,
+      /^transientStorePoolEnable \(broker.conf, line 1\) has no effect here, not needed: .*page cache/,
+    );
     assert.equal(warnings[1], "broker.conf: without effect here: sendMessageThreadPoolNums, slaveReadEnable");
   });
 
   it("refuses modes it doesn't have", () => {
-    for (const line of ["enableControllerMode=true", "enableDLegerCommitLog=true", "duplicationEnable=true", "storeType=defaultRocksDB"]) {
+    for (
+      const line of [
+        "enableControllerMode=true",
+        "enableDLegerCommitLog=true",
+        "duplicationEnable=true",
+        "storeType=defaultRocksDB",
+      ]
+    ) {
       assert.throws(() => load(line), refusal(/wanted "(false|default)": .* supported/), line);
     }
     assert.deepEqual(load("enableControllerMode=false\nstoreType=default").warnings, []);
   });
 
   it("takes some settings as flags only", () => {
-    assert.throws(() => load("resync=true"), refusal(/resync \(broker.conf, line 1\) is set, wanted it as a flag only/));
+    assert.throws(
+      () => load("resync=true"),
+      refusal(/resync \(broker.conf, line 1\) is set, wanted it as a flag only/),
+    );
     assert.equal(load(null, { resync: "true" }).config.resync, true);
   });
 });
@@ -151,12 +181,24 @@ describe("loadConfig: refusals", () => {
       () => load("haSendHeartbeatInterval=5s"),
       refusal(/^haSendHeartbeatInterval \(broker.conf, line 1\) is "5s", wanted a whole number from 1 to 2147483647$/),
     );
-    assert.throws(() => load(null, { brokerRole: "boss" }), refusal(/^--broker-role is "boss", wanted one of .*slave.*SYNC_MASTER/));
-    assert.throws(() => load(null, { haTransferBatchSize: "4194293" }), refusal(/wanted a whole number from 1 to 4194292/));
-    assert.throws(() => load(null, { checkCRCOnRecover: "yes" }), refusal(/^--check-crc-on-recover is "yes", wanted true or false/));
+    assert.throws(
+      () => load(null, { brokerRole: "boss" }),
+      refusal(/^--broker-role is "boss", wanted one of .*slave.*SYNC_MASTER/),
+    );
+    assert.throws(
+      () => load(null, { haTransferBatchSize: "4194293" }),
+      refusal(/wanted a whole number from 1 to 4194292/),
+    );
+    assert.throws(
+      () => load(null, { checkCRCOnRecover: "yes" }),
+      refusal(/^--check-crc-on-recover is "yes", wanted true or false/),
+    );
     assert.throws(() => load(null, { haMasterAddress: "host" }), refusal(/wanted HOST:PORT/));
     assert.throws(() => load(null, { haMasterAddress: "host:70000" }), refusal(/wanted HOST:PORT/));
-    assert.throws(() => load(null, { storePathCommitLog: "/a,/b" }), refusal(/several separated by commas are not supported/));
+    assert.throws(
+      () => load(null, { storePathCommitLog: "/a,/b" }),
+      refusal(/several separated by commas are not supported/),
+    );
     assert.throws(() => load(null, { deleteWhen: "25" }), refusal(/hours from 00 to 23/));
     assert.throws(() => load(null, { nonsenseKey: "1" }), refusal(/is unknown/));
     for (const huge of ["99999999999999999999", "1e9", "0x10", "1.5", "", "-1"]) {
@@ -165,21 +207,33 @@ describe("loadConfig: refusals", () => {
   });
 
   it("refuses a SLAVE whose brokerId is 0, forces 0 on a master", () => {
-    assert.throws(() => load("brokerRole=SLAVE\nbrokerId=0"), refusal(/brokerId \(broker.conf, line 2\) is 0 and brokerRole is SLAVE/));
+    assert.throws(
+      () => load("brokerRole=SLAVE\nbrokerId=0"),
+      refusal(/brokerId \(broker.conf, line 2\) is 0 and brokerRole is SLAVE/),
+    );
     const { config, warnings } = load("brokerId=3");
     assert.equal(config.brokerId, 0);
     assert.match(warnings[0]!, /is 3: a master's brokerId is 0/);
   });
 
   it("holds settings against each other", () => {
-    assert.throws(() => load("haSendHeartbeatInterval=20000"), refusal(/wanted less than haHousekeepingInterval \(20000\)/));
-    assert.throws(() => load("diskSpaceCleanForciblyRatio=95"), refusal(/wanted at most diskSpaceWarningLevelRatio \(90\)/));
+    assert.throws(
+      () => load("haSendHeartbeatInterval=20000"),
+      refusal(/wanted less than haHousekeepingInterval \(20000\)/),
+    );
+    assert.throws(
+      () => load("diskSpaceCleanForciblyRatio=95"),
+      refusal(/wanted at most diskSpaceWarningLevelRatio \(90\)/),
+    );
   });
 
   it("waits for two copies on a SYNC_MASTER unless told 1, which is warned about", () => {
     assert.equal(load("brokerRole=SYNC_MASTER").config.inSyncReplicas, 2);
     assert.deepEqual(load("brokerRole=SYNC_MASTER").warnings, []);
-    assert.match(load("brokerRole=SYNC_MASTER\ninSyncReplicas=1").warnings[0]!, /inSyncReplicas .* is 1: this SYNC_MASTER does not wait/);
+    assert.match(
+      load("brokerRole=SYNC_MASTER\ninSyncReplicas=1").warnings[0]!,
+      /inSyncReplicas .* is 1: this SYNC_MASTER does not wait/,
+    );
     assert.deepEqual(load("inSyncReplicas=1").warnings, []);
   });
 
@@ -192,7 +246,12 @@ describe("loadConfig: refusals", () => {
 
 describe("createConfig", () => {
   it("takes typed values and refuses unknown keys", () => {
-    const { config } = createConfig({ brokerRole: "SLAVE", listenPort: 0, haMasterAddress: null, storePathRootDir: "/x" }, HOST);
+    const { config } = createConfig({
+      brokerRole: "SLAVE",
+      listenPort: 0,
+      haMasterAddress: null,
+      storePathRootDir: "/x",
+    }, HOST);
     assert.equal(config.haMasterAddress, null);
     assert.equal(config.storePathCommitLog, "/x/commitlog");
     assert.throws(() => createConfig({ nope: 1 } as object, HOST), refusal(/"nope" is unknown/));
@@ -205,7 +264,10 @@ describe("parseConfigPatch", () => {
 
   it("takes live keys of the right type, in place", () => {
     const mine = { ...config };
-    applyConfigPatch(mine, parseConfigPatch(mine, { slaveTimeout: 1000, haFlowControlEnable: true, haTransferBatchSize: null }));
+    applyConfigPatch(
+      mine,
+      parseConfigPatch(mine, { slaveTimeout: 1000, haFlowControlEnable: true, haTransferBatchSize: null }),
+    );
     assert.equal(mine.slaveTimeout, 1000);
     assert.equal(mine.haFlowControlEnable, true);
     assert.equal(mine.haTransferBatchSize, null);
@@ -214,12 +276,18 @@ describe("parseConfigPatch", () => {
   });
 
   it("refuses the rest", () => {
-    assert.throws(() => parseConfigPatch(config, { listenPort: 1 }), refusal(/listenPort can't change while the node runs/));
+    assert.throws(
+      () => parseConfigPatch(config, { listenPort: 1 }),
+      refusal(/listenPort can't change while the node runs/),
+    );
     assert.throws(() => parseConfigPatch(config, { slaveTimout: 1 }), refusal(/did you mean "slaveTimeout"/));
     assert.throws(() => parseConfigPatch(config, { slaveTimeout: "soon" }), refusal(/slaveTimeout is "soon", wanted/));
     assert.throws(() => parseConfigPatch(config, { slaveTimeout: null }), refusal(/slaveTimeout is null, wanted/));
     assert.throws(() => parseConfigPatch(config, { slaveTimeout: [1] }), refusal(/slaveTimeout is \[1\], wanted/));
-    assert.throws(() => parseConfigPatch(config, { haSendHeartbeatInterval: 30000 }), refusal(/wanted less than haHousekeepingInterval/));
+    assert.throws(
+      () => parseConfigPatch(config, { haSendHeartbeatInterval: 30000 }),
+      refusal(/wanted less than haHousekeepingInterval/),
+    );
     assert.throws(() => parseConfigPatch(config, { __proto__x: 1 }), refusal(/is unknown/));
   });
 });

@@ -8,7 +8,10 @@ function parse(text: string): [string, string][] {
 
 describe("parseProperties, as java.util.Properties reads", () => {
   it("separates by =, : and white space", () => {
-    assert.deepEqual(parse("a=1\nb:2\nc 3\nd = 4\ne\t:\t5\nf"), [["a", "1"], ["b", "2"], ["c", "3"], ["d", "4"], ["e", "5"], ["f", ""]]);
+    assert.deepEqual(parse("a=1\nb:2\nc 3\nd = 4\ne\t:\t5\nf"), [["a", "1"], ["b", "2"], ["c", "3"], ["d", "4"], [
+      "e",
+      "5",
+    ], ["f", ""]]);
     assert.deepEqual(parse("a==b\nc:=d\n=x"), [["a", "=b"], ["c", "=d"], ["", "x"]]);
   });
 

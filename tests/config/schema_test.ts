@@ -13,7 +13,6 @@ import { Derived, formatHostPort, parseHostPort } from "../../src/config/setting
 /** Defaults of Apache 5.3.3's BrokerConfig, MessageStoreConfig and NettyServerConfig; null: unset or worked out there. */
 const APACHE: Record<string, string | number | boolean | null> = {
   autoCreateTopicEnable: true,
-  autoMessageVersionOnTopicLen: true,
   bindAddress: "0.0.0.0",
   brokerClusterName: "DefaultCluster",
   brokerIP1: null,
@@ -38,7 +37,6 @@ const APACHE: Record<string, string | number | boolean | null> = {
   fileReservedTime: 72,
   flushCommitLogLeastPages: 4,
   flushCommitLogThoroughInterval: 10000,
-  flushCommitLogTimed: true,
   flushConsumeQueueLeastPages: 2,
   flushConsumeQueueThoroughInterval: 60000,
   flushDiskType: "ASYNC_FLUSH",
@@ -68,7 +66,6 @@ const APACHE: Record<string, string | number | boolean | null> = {
   storePathCommitLog: null,
   syncFlushTimeout: 5000,
   syncFromLastFile: false,
-  totalReplicas: 1,
 };
 
 describe("the settings table", () => {
@@ -122,7 +119,9 @@ describe("parseHostPort", () => {
     assert.deepEqual(parseHostPort("a.b:1"), { hostname: "a.b", port: 1 });
     assert.deepEqual(parseHostPort("[::1]:65535"), { hostname: "::1", port: 65535 });
     assert.equal(formatHostPort({ hostname: "::1", port: 5 }), "[::1]:5");
-    for (const bad of ["", "a", ":1", "a:", "a:0", "a:65536", "::1:5", "a b:1", "a:1:2", "http://a:1", "a/b:1", "a@b:1"]) {
+    for (
+      const bad of ["", "a", ":1", "a:", "a:0", "a:65536", "::1:5", "a b:1", "a:1:2", "http://a:1", "a/b:1", "a@b:1"]
+    ) {
       assert.equal(parseHostPort(bad), null, bad);
     }
     assert.deepEqual(parseHostPort("a:0", 0), { hostname: "a", port: 0 });

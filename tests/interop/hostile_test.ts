@@ -73,7 +73,7 @@ describe("hostile peers", () => {
         assert.equal(await sendAndSee(ha, int64(offset), 5000), "closed", `a first report of ${offset}`);
       }
       // An acknowledgement of what was never sent.
-      assert.equal(await sendAndSee(ha, Buffer.concat([int64(0n), int64(2n ** 40n)]), 5000), "closed", "an ack beyond the log");
+      assert.equal(await sendAndSee(ha, Buffer.concat([int64(0n), int64(2n ** 40n)]), 9000), "closed", "an ack beyond the log");
       assert.equal((await master.ha()).slaves.every((one: { slaveAckOffset: number }) => one.slaveAckOffset < 2 ** 40), true);
       for (let i = 0; i < 30; i++) {
         await sendAndSee(ha, randomBytes(8 * (1 + i)), 1500);
