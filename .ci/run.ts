@@ -4,7 +4,19 @@ import { spawn } from "node:child_process";
 
 const nightly = process.argv.includes("--nightly");
 const steps: { title: string; command: string[]; env?: NodeJS.ProcessEnv }[] = [
-  { title: "npm test", command: ["npm", "test"], env: { TWINLOG_REQUIRE_INTEROP: "1", ...(nightly ? { TWINLOG_NIGHTLY: "1" } : {}) } },
+  { title: "format", command: ["deno", "fmt", "--check"] },
+  { title: "lint", command: ["deno", "lint"] },
+  {
+    title: "README's test command, interop required",
+    command: ["npm", "test"],
+    env: { TWINLOG_REQUIRE_INTEROP: "1", ...(nightly ? { TWINLOG_NIGHTLY: "1" } : {}) },
+  },
+  {
+    title: "simulation, more seeds",
+    command: ["node", "tests/run_all.ts", "--only", "sim", "--runtime", "bun", "--no-interop"],
+    env: { TWINLOG_SIM_SEEDS: nightly ? "5000" : "200" },
+  },
+  { title: "benchmarks run", command: ["node", "bench/run_all.ts", "--smoke"] },
 ];
 
 let passed = 0;

@@ -40,11 +40,12 @@ const single = new FreshStore("single", true);
 const slave = new FreshStore("slave", false);
 let index = 0;
 
-await runBenchmarks(import.meta.main, [
+await runBenchmarks(import.meta, [
   {
     name: "1,000 messages of 1 KB, dispatched",
     group: "append",
     bytes: 1000 * 1300,
+    calls: 100,
     async fn() {
       const store = await single.get();
       for (let i = 0; i < 1000; i++) store.appendMessage(makeMessage(index++));
@@ -55,6 +56,7 @@ await runBenchmarks(import.meta.main, [
     name: "a master's bytes in pieces of 64 KiB, dispatched",
     group: "append",
     bytes: history.length,
+    calls: 20,
     async fn() {
       const store = await slave.get();
       if (store.maxOffset > 0) await store.setLogAside();

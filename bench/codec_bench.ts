@@ -58,13 +58,20 @@ function decodeFrames(pieceSize: number): void {
   let bodies = 0;
   for (let at = 0; at < frames.length; at += pieceSize) {
     decoder.feed(frames.subarray(at, at + pieceSize));
-    for (let part = decoder.next(); part !== null; part = decoder.next()) if (part === "body") bodies += decoder.chunk.length;
+    for (let part = decoder.next(); part !== null; part = decoder.next()) {
+      if (part === "body") bodies += decoder.chunk.length;
+    }
   }
   if (bodies !== records.length) throw new Error(`Decoded ${bodies} bytes, wanted ${records.length}`);
 }
 
 function checkRecords(checkCRC: boolean): void {
-  const validator = new RecordValidator({ mappedFileSize: 1024 * MIB, recordSizeMax: 4 * MIB, checkCRC, forceVerifyPropCRC: false });
+  const validator = new RecordValidator({
+    mappedFileSize: 1024 * MIB,
+    recordSizeMax: 4 * MIB,
+    checkCRC,
+    forceVerifyPropCRC: false,
+  });
   let at = 0;
   while (validator.check(records, at, records.length, at) === RecordVerdict.OK) at += validator.size;
   if (at !== records.length) throw new Error(`Checked ${at} bytes, wanted ${records.length}`);
@@ -74,7 +81,7 @@ function eachRecord(visit: (at: number) => number): void {
   for (let at = 0; at < records.length;) at += visit(at);
 }
 
-await runBenchmarks(import.meta.main, [
+await runBenchmarks(import.meta, [
   { name: "transfer decoder, pieces of 64 KiB", group: "frames", bytes: frames.length, fn: () => decodeFrames(65_536) },
   { name: "transfer decoder, pieces of 1 KB", group: "frames", bytes: frames.length, fn: () => decodeFrames(1000) },
   { name: "report decoder, 64 glued reports", group: "frames", fn: () => void new ReportDecoder().push(reports) },

@@ -11,12 +11,20 @@ import * as path from "node:path";
 import { parseArgs } from "node:util";
 import { hasJava } from "../tests/interop/lab/apache.ts";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
-import { RUNTIMES, type RuntimeName } from "../tests/interop/lab/twinlog.ts";
+import { type RuntimeName, RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { makeLog } from "./lib/log_maker.ts";
 import { describeMachine, pause, versionOf } from "./lib/machine.ts";
 import { CACHE, measure, Peer, type PeerResult, ROOT } from "./lib/peer.ts";
 import { type Amounts, type Figures, masterLife, slaveLife } from "./lib/phases.ts";
-import { median, renderLimits, renderMachine, renderTable, replaceBetween, type Results, summarize } from "./lib/report.ts";
+import {
+  median,
+  renderLimits,
+  renderMachine,
+  renderTable,
+  replaceBetween,
+  type Results,
+  summarize,
+} from "./lib/report.ts";
 import { smoke } from "./lib/smoke.ts";
 import { apacheSubject, type Subject, twinlogSubject } from "./lib/subjects.ts";
 
@@ -41,7 +49,9 @@ const { values } = parseArgs({
 if (values.smoke) process.exit(await smoke());
 
 const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
-if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds is "${values.rounds}", wanted a whole number from 1`);
+if (!Number.isInteger(rounds) || rounds < 1) {
+  throw new Error(`--rounds is "${values.rounds}", wanted a whole number from 1`);
+}
 
 const work = path.join(CACHE, "run");
 fs.rmSync(work, { recursive: true, force: true });
@@ -51,7 +61,9 @@ const log = await makeLog(CACHE, MAPPED_FILE_SIZE, [TRANSFER_BYTES, TRANSFER_BYT
 const amounts: Amounts = { log, serveBatch: 32 * 1024, acks: 10_000, idleMs: IDLE_MS };
 
 const names = values.only.split(",");
-const subjects: Subject[] = names.filter((name) => name !== "apache").map((name) => twinlogSubject(name as RuntimeName, work));
+const subjects: Subject[] = names.filter((name) => name !== "apache").map((name) =>
+  twinlogSubject(name as RuntimeName, work)
+);
 if (names.includes("apache")) {
   if (await hasJava()) subjects.push(await apacheSubject(APACHE_VERSION, path.join(work, "apache")));
   else console.log("Apache is left out: it needs java, javac and mvn");
@@ -104,14 +116,18 @@ async function measureLimits(): Promise<Record<string, PeerResult>> {
 }
 
 function medians(results: readonly PeerResult[]): PeerResult {
-  return Object.fromEntries(Object.keys(results[0]!).map((key) => [key, median(results.map((result) => result[key]!))]));
+  return Object.fromEntries(
+    Object.keys(results[0]!).map((key) => [key, median(results.map((result) => result[key]!))]),
+  );
 }
 
 function versions(): Record<string, string> {
   const found: Record<string, string> = {};
   for (const { name } of subjects) {
     if (name === "apache") found["Apache RocketMQ"] = `${APACHE_VERSION} on ${versionOf("java", ["--version"])}`;
-    else found[name[0]!.toUpperCase() + name.slice(1)] = versionOf(path.join(ROOT, "node_modules/.bin", name), ["--version"]).replace(/^(deno |v)?(\S+).*$/, "$2");
+    else {found[name[0]!.toUpperCase() + name.slice(1)] = versionOf(path.join(ROOT, "node_modules/.bin", name), [
+        "--version",
+      ]).replace(/^(deno |v)?(\S+).*$/, "$2");}
   }
   return found;
 }

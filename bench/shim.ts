@@ -13,12 +13,14 @@ export interface Benchmark {
   readonly group: string;
   /** Bytes that one call moves or looks at, for a rate. */
   readonly bytes?: number;
+  /** How often it is called: for what takes long or is asynchronous. Else that follows from the time it takes. */
+  readonly calls?: number;
   /** Called again and again. */
   readonly fn: () => void | Promise<void>;
 }
 
 interface DenoBench {
-  bench(options: { name: string; group: string; fn: () => void | Promise<void> }): void;
+  bench(options: { name: string; group: string; n?: number; warmup?: number; fn: () => void | Promise<void> }): void;
 }
 
 const WARM_UP_MS = 200;
@@ -26,14 +28,17 @@ const TIME_MIN_MS = 1000;
 const CALLS_MAX = 1_000_000;
 
 /**
- * Registers the benchmarks, or runs them now. `isMain` is the calling file's `import.meta.main`, which only `deno bench`
- * makes false. What they share is released when the process exits.
+ * Registers the benchmarks, or runs them now. `meta` is the calling file's `import.meta`: only under `deno bench` is that
+ * file not the main module.
  */
-export async function runBenchmarks(isMain: boolean, benchmarks: readonly Benchmark[]): Promise<void> {
-  if (!isMain) {
+export async function runBenchmarks(meta: ImportMeta, benchmarks: readonly Benchmark[]): Promise<void> {
+  if (!(meta as { main?: boolean }).main) {
     const { Deno: deno } = globalThis as unknown as { Deno: DenoBench };
-    for (const { name, group, bytes, fn } of benchmarks) {
-      deno.bench({ name: bytes === undefined ? name : `${name}, ${formatBytes(bytes)}`, group, fn });
+    for (const { name, group, bytes, calls, fn } of benchmarks) {
+      const title = bytes === undefined ? name : `${name}, ${formatBytes(bytes)}`;
+      if (calls === undefined) deno.bench({ name: title, group, fn });
+      // Deno waits for a promise only if the function is declared async.
+      else deno.bench({ name: title, group, n: calls, warmup: 1, fn: async () => await fn() });
     }
     return;
   }
@@ -67,7 +72,7 @@ interface Row {
   readonly gbPerSecond: number | null;
 }
 
-async function measure({ name, group, bytes, fn }: Benchmark, isSmoke: boolean): Promise<Row> {
+async function measure({ name, group, bytes, calls, fn }: Benchmark, isSmoke: boolean): Promise<Row> {
   const times: number[] = [];
   const timed = async (): Promise<void> => {
     const start = performance.now();
@@ -75,10 +80,12 @@ async function measure({ name, group, bytes, fn }: Benchmark, isSmoke: boolean):
     if (promise !== undefined) await promise;
     times.push((performance.now() - start) * 1000);
   };
-  if (!isSmoke) for (const end = performance.now() + WARM_UP_MS; performance.now() < end;) await timed();
+  if (!isSmoke) {
+    for (const end = performance.now() + (calls ? 0 : WARM_UP_MS); performance.now() <= end;) await timed();
+  }
   times.length = 0;
-  const end = performance.now() + (isSmoke ? 0 : TIME_MIN_MS);
-  do await timed(); while (performance.now() < end && times.length < CALLS_MAX);
+  const end = performance.now() + (isSmoke ? 0 : calls ? Infinity : TIME_MIN_MS);
+  do await timed(); while (performance.now() < end && times.length < (calls ?? CALLS_MAX));
   times.sort((a, b) => a - b);
   const meanUs = times.reduce((sum, time) => sum + time, 0) / times.length;
   const at = (share: number) => times[Math.floor(times.length * share)]!;
@@ -89,7 +96,9 @@ async function measure({ name, group, bytes, fn }: Benchmark, isSmoke: boolean):
 function formatRow({ name, group, calls, meanUs, p50Us, p99Us, gbPerSecond }: Row): string {
   const rate = gbPerSecond === null ? "" : `${gbPerSecond.toFixed(2)} GB/s`;
   const us = (value: number) => value.toFixed(value < 100 ? 2 : 0).padStart(10);
-  return `${group.padEnd(10)} ${name.padEnd(44)} ${us(meanUs)} µs  p50 ${us(p50Us)}  p99 ${us(p99Us)}  ${String(calls).padStart(8)} calls  ${rate}`;
+  return `${group.padEnd(10)} ${name.padEnd(44)} ${us(meanUs)} µs  p50 ${us(p50Us)}  p99 ${us(p99Us)}  ${
+    String(calls).padStart(8)
+  } calls  ${rate}`;
 }
 
 function formatBytes(bytes: number): string {

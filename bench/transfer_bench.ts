@@ -34,7 +34,14 @@ const options = {
   },
 };
 const service = new HAService({ log, options, role: "ASYNC_MASTER", logger: SILENT_LOGGER });
-const master = new HAMasterDriver({ net: runtime.net, clock: runtime.clock, log, service, logger: SILENT_LOGGER, onFatal });
+const master = new HAMasterDriver({
+  net: runtime.net,
+  clock: runtime.clock,
+  log,
+  service,
+  logger: SILENT_LOGGER,
+  onFatal,
+});
 const { port } = await master.start({ hostname: "127.0.0.1", port: 0 });
 let lives = 0;
 
@@ -67,7 +74,19 @@ async function replicate(batchSize: number | null): Promise<void> {
   fs.rmSync(storeDirectory, { recursive: true, force: true });
 }
 
-await runBenchmarks(import.meta.main, [
-  { name: "catch-up, frames up to 1 MiB", group: "transfer", bytes: log.maxOffset, fn: () => replicate(null) },
-  { name: "catch-up, frames of 32 KiB", group: "transfer", bytes: log.maxOffset, fn: () => replicate(32 * 1024) },
+await runBenchmarks(import.meta, [
+  {
+    name: "catch-up, frames up to 1 MiB",
+    group: "transfer",
+    bytes: log.maxOffset,
+    calls: 10,
+    fn: () => replicate(null),
+  },
+  {
+    name: "catch-up, frames of 32 KiB",
+    group: "transfer",
+    bytes: log.maxOffset,
+    calls: 10,
+    fn: () => replicate(32 * 1024),
+  },
 ]);

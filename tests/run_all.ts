@@ -29,7 +29,12 @@ const RUNNERS: Record<string, { command: (files: string[]) => string[]; read: Re
   },
   deno: {
     command: (files) => ["deno", "test", "-A", "--no-check", "--reporter=pretty", ...files],
-    read: { passed: /(\d+) passed/, failed: /(\d+) failed/, skipped: /(\d+) ignored/ },
+    // Deno counts a describe as one test and each `it` as a step of it.
+    read: {
+      passed: /(\d+) passed(?: \((\d+) steps?\))?/,
+      failed: /(\d+) failed(?: \((\d+) steps?\))?/,
+      skipped: /(\d+) ignored(?: \((\d+) steps?\))?/,
+    },
   },
   bun: {
     command: (files) => ["bun", "test", "--timeout", "120000", ...files.map((file) => `./${file}`)],
@@ -51,7 +56,7 @@ function run(command: string[]): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {
     const child = spawn(path.join(BIN, command[0]!), command.slice(1), {
       cwd: ROOT,
-      env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" },
+      env: { ...process.env, NO_COLOR: "1" },
       stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";
@@ -73,9 +78,11 @@ async function runSuite(title: string, runtime: string, files: string[]): Promis
   const started = performance.now();
   const { command, read } = RUNNERS[runtime]!;
   const { code, output } = await run(command(files));
-  // The closing lines come last: take the final match of each.
-  const summary = output.split("\n").slice(-25).join("\n");
-  const count = (pattern: RegExp) => Number(summary.match(pattern)?.[1] ?? 0);
+  // The closing lines come after what the tests print: the last match of each counts.
+  const count = (pattern: RegExp) => {
+    const match = [...output.matchAll(new RegExp(pattern, "gm"))].at(-1);
+    return Number(match?.[2] ?? match?.[1] ?? 0);
+  };
   const counts: Counts = { passed: count(read.passed), failed: count(read.failed), skipped: count(read.skipped) };
   if (code !== 0 && counts.failed === 0) counts.failed = 1;
   if (counts.passed === 0) counts.failed = Math.max(1, counts.failed);

@@ -53,7 +53,11 @@ export function makeMessage(index: number): MessageToPut {
 }
 
 /** Opens a store with Apache's defaults but for `values`; it is started, and takes puts if `master`. */
-export async function openStore(directory: string, values: { mappedFileSizeCommitLog: number }, master: boolean): Promise<MessageStore> {
+export async function openStore(
+  directory: string,
+  values: { mappedFileSizeCommitLog: number },
+  master: boolean,
+): Promise<MessageStore> {
   const runtime = await loadRuntime();
   return await openStoreOn(runtime, directory, values, master);
 }

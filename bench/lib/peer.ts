@@ -5,9 +5,10 @@ import { type ChildProcessByStdio, execFileSync, spawn } from "node:child_proces
 import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Readable, Writable } from "node:stream";
+import { fileURLToPath } from "node:url";
 
 /** The repository's root. */
-export const ROOT = path.resolve(import.meta.dirname, "../..");
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** Where compiled programs and stores live; not part of the repository. */
 export const CACHE = path.join(ROOT, ".cache/bench");
 
@@ -68,7 +69,10 @@ export class Peer {
   /** Waits until `find` gives something; rejects when the program ends before, or after `limitMs`. */
   #until<T>(what: string, limitMs: number, find: () => T | null): Promise<T> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => done(() => reject(new Error(`${this.#name}: no ${what} in ${limitMs} ms`))), limitMs);
+      const timer = setTimeout(
+        () => done(() => reject(new Error(`${this.#name}: no ${what} in ${limitMs} ms`))),
+        limitMs,
+      );
       const done = (settle: () => void) => {
         clearTimeout(timer);
         this.#onChange = () => {};

@@ -53,7 +53,9 @@ async function intake(node: Running, { log, serveBatch }: Amounts): Promise<Figu
     const cpuBefore = cpuSeconds(node.pid);
     await node.follow(port);
     const { seconds, bytes, request } = await peer.result();
-    if (request !== 0 || bytes !== total) throw new Error(`Slave took ${bytes} bytes from ${request}, wanted all ${total}`);
+    if (request !== 0 || bytes !== total) {
+      throw new Error(`Slave took ${bytes} bytes from ${request}, wanted all ${total}`);
+    }
     await waitQuiet(node.pid);
     return {
       intakeGBs: total / GB / seconds!,

@@ -104,12 +104,15 @@ export function renderLimits({ limits }: Results): string {
   const { tcp, pwrite, pingpong, pingpongAwake } = limits;
   if (!tcp || !pwrite || !pingpong || !pingpongAwake) return "";
   const rate = ({ bytes, seconds }: PeerResult) => (bytes! / seconds! / 1e9).toFixed(2);
-  const round = ({ p50us, p99us, p999us }: PeerResult) => `${p50us!.toFixed(1)} / ${p99us!.toFixed(0)} / ${p999us!.toFixed(0)}`;
+  const round = ({ p50us, p99us, p999us }: PeerResult) =>
+    `${p50us!.toFixed(1)} / ${p99us!.toFixed(0)} / ${p999us!.toFixed(0)}`;
   return [
     "| the machine's own limit, in C | |",
     "|---|---|",
     `| loopback TCP, writes of 1 MiB | ${rate(tcp)} GB/s |`,
-    `| pwrite of 1 MiB chunks into a new file, not synced | ${rate(pwrite)} GB/s, ${(pwrite.cpuSeconds! / (pwrite.bytes! / 1e9)).toFixed(2)} CPU-s per GB |`,
+    `| pwrite of 1 MiB chunks into a new file, not synced | ${rate(pwrite)} GB/s, ${
+      (pwrite.cpuSeconds! / (pwrite.bytes! / 1e9)).toFixed(2)
+    } CPU-s per GB |`,
     `| 8 bytes there and back, idle machine, p50 / p99 / p99.9 | ${round(pingpong)} µs |`,
     `| 8 bytes there and back, a core kept awake | ${round(pingpongAwake)} µs |`,
   ].join("\n");

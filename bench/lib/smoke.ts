@@ -59,7 +59,10 @@ function runBenchFile(runtime: string, file: string): Promise<void> {
   const leading = runtime === "deno" ? ["run", "-A", "--no-check"] : [];
   const bin = path.join(ROOT, "node_modules/.bin", runtime);
   return new Promise((resolve, reject) => {
-    const child = spawn(bin, [...leading, path.join("bench", file), "--smoke"], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(bin, [...leading, path.join("bench", file), "--smoke"], {
+      cwd: ROOT,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let text = "";
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (chunk) => text += chunk);
     child.on("close", (code) => code === 0 ? resolve() : reject(new Error(`ended with ${code}: ${text}`)));

@@ -1,7 +1,7 @@
 // The node as the admin API sees it: AdminPort over the controller's parts. It only translates: every rule it applies is
 // somebody else's.
 
-import { RemotingError } from "../base/errors.ts";
+import { IoError, RemotingError } from "../base/errors.ts";
 import type {
   AdminOutcome,
   AdminPort,
@@ -147,8 +147,9 @@ export class BrokerAdmin implements AdminPort {
       try {
         await topics.ensureTopic(request.topic, Math.min(4, config.defaultTopicQueueNums));
       } catch (error) {
-        if (!(error instanceof RemotingError)) throw error;
-        return notStored(PutMessageStatus.MESSAGE_ILLEGAL, error.message);
+        if (error instanceof RemotingError) return notStored(PutMessageStatus.MESSAGE_ILLEGAL, error.message);
+        if (!(error instanceof IoError)) throw error;
+        return notStored(PutMessageStatus.SERVICE_NOT_AVAILABLE, `Topic "${request.topic}" can't be saved: ${error.message}`);
       }
     }
     const { writeQueueNums } = topics.selectTopicConfig(request.topic)!;

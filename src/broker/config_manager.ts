@@ -2,6 +2,7 @@
 // leaves a whole file. Fields it does not know stay in the document and on the disk. The managers beside it give the
 // documents meaning; nothing here is called by more than one owner.
 
+import { makeDurableDirectory } from "../base/durable_directory.ts";
 import { errorMessage } from "../base/errors.ts";
 import { utf8 } from "../base/bytes.ts";
 import type { Logger } from "../base/logger.ts";
@@ -116,7 +117,7 @@ export class ConfigManager {
     const text = writeJavaJson(this.#document, FILE_FORMAT);
     if (text === this.#fileText) return;
     const { fs, directory } = this.options;
-    fs.makeDirectory(directory);
+    makeDurableDirectory(fs, directory);
     const temporary = `${this.path}.tmp`;
     fs.writeFile(temporary, utf8.encode(text));
     const file = fs.open(temporary, "write");

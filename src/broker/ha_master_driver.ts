@@ -37,6 +37,8 @@ export class HAMasterDriver {
   #unsubscribe: (() => void) | null = null;
   #timer: Timer | null = null;
   #timerAt = 0;
+  /** A flush was asked for and is not done. */
+  #flushing = false;
 
   /** `onFatal` hears of a bug in a loop; the node should stop. */
   constructor(parts: {
@@ -173,6 +175,7 @@ export class HAMasterDriver {
         const transfer = connection.takeTransfer(this.#now());
         if (transfer === null) {
           this.#arm(connection.nextDeadline(this.#now()));
+          if (connection.awaitsFlush) this.#askFlush();
           bytesInRow = 0;
           await wakeUp.wait(this.#clock, null);
           continue;
@@ -229,6 +232,22 @@ export class HAMasterDriver {
     } catch (error) {
       return failed(error);
     }
+  }
+
+  /**
+   * Under `haTransferAfterFlush` slaves wait for the disk, so the disk is asked at once instead of at the flush
+   * service's leisure. Growth of `flushedOffset` wakes them; a flush that fails ends the node, or it stops already.
+   */
+  #askFlush(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    this.#log.waitFlushed(this.#log.maxOffset).then(() => {
+      this.#flushing = false;
+      if (this.service.awaitsFlush) this.#askFlush();
+    }).catch((error: unknown) => {
+      this.#flushing = false;
+      if (!(error instanceof IoError)) this.#onFatal(error);
+    });
   }
 
   #onSocketError(connection: HAConnection, error: unknown): void {

@@ -1,6 +1,7 @@
 // config/twinlogRole.json: the role a node was switched to at run time, which wins over its flags at the next start. A
 // promoted slave must not wake up demoted. Written atomically; a file that can't be read stops the start.
 
+import { makeDurableDirectory } from "../base/durable_directory.ts";
 import { errorMessage, StoreError } from "../base/errors.ts";
 import { utf8 } from "../base/bytes.ts";
 import type { BrokerRole } from "../config/schema.ts";
@@ -48,7 +49,7 @@ export class RoleFile {
 
   /** Writes it durably. Throws {@link IoError}. */
   save(role: SavedRole): void {
-    this.#fs.makeDirectory(this.#directory);
+    makeDurableDirectory(this.#fs, this.#directory);
     const temporary = `${this.path}.tmp`;
     this.#fs.writeFile(temporary, utf8.encode(JSON.stringify(role, null, 2) + "\n"));
     const file = this.#fs.open(temporary, "write");

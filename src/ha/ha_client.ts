@@ -229,7 +229,7 @@ export class HAClient {
 
   /**
    * How long to wait before the next attempt, ms: grows from half a second to Apache's 5 s, starting over after every
-   * connection that got as far as following. `jitter` is in [0, 1000).
+   * connection that brought something new or lasted for a heartbeat. `jitter` is in [0, 1000).
    */
   reconnectDelay(jitter: number): number {
     const delay = Math.min(RECONNECT_WAIT_MAX_MS, RECONNECT_WAIT_MIN_MS * 2 ** Math.min(this.#failures - 1, 10));
@@ -296,6 +296,7 @@ export class HAClient {
     switch (result.type) {
       case "appended":
         if (this.#state === "unverified" && this.#log.maxOffset > this.#request) this.#follow();
+        this.#proven();
         return null;
       case "rejected": {
         const reason = `master's record at ${result.offset} is refused (${result.reason}): ${result.detail}`;
@@ -388,10 +389,15 @@ export class HAClient {
     this.#silentHeartbeats++;
     if (this.#start !== null) {
       this.#follow();
+      this.#proven();
       return null;
     }
     const check = this.#check;
-    if (check === null || this.#silentHeartbeats < 2) return null;
+    if (check === null) {
+      this.#proven();
+      return null;
+    }
+    if (this.#silentHeartbeats < 2) return null;
     if (check.position > this.#request) return this.#shorter(check.position, this.#checkFrom);
     this.#wantsRange = true;
     return null;
@@ -416,9 +422,13 @@ export class HAClient {
   }
 
   #follow(): void {
-    this.#failures = 0;
     this.#wantsRange = false;
     this.#become(HAConnectionState.TRANSFER, "following", "");
+  }
+
+  /** The connection is of use, so the next failure is a first one again. To have compared alone does not show that. */
+  #proven(): void {
+    if (this.#state === "following") this.#failures = 0;
   }
 
   #unverifiedAt(): number {

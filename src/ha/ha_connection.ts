@@ -142,6 +142,13 @@ export class HAConnection {
     return Math.max(this.#servedFrom, this.#slaveAckOffset - 1);
   }
 
+  /** Whether it waits for nothing but the disk: bytes are there, but `haTransferAfterFlush` holds them back. */
+  get awaitsFlush(): boolean {
+    if (!this.#options.haTransferAfterFlush || this.#busy || this.#state !== HAConnectionState.TRANSFER) return false;
+    const { maxOffset, flushedOffset } = this.#log;
+    return flushedOffset < maxOffset && this.#transferFromWhere >= flushedOffset;
+  }
+
   /** Bytes came from the slave. */
   onBytes(bytes: Uint8Array, now: number): void {
     if (this.#state === HAConnectionState.SHUTDOWN) return;

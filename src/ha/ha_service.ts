@@ -144,6 +144,12 @@ export class HAService implements HAConnectionObserver {
     return lowest;
   }
 
+  /** Whether a slave waits for nothing but the disk; see {@link HAConnection.awaitsFlush}. */
+  get awaitsFlush(): boolean {
+    for (const { connection } of this.#serving) if (connection.awaitsFlush) return true;
+    return false;
+  }
+
   /** Begins. `now` is monotonic ms, here and below. */
   start(now: number): void {
     this.#now = now;
@@ -162,6 +168,11 @@ export class HAService implements HAConnectionObserver {
   /** The node's role has changed. Connections stay: a slave serves slaves too. */
   setRole(role: BrokerRole, now: number): void {
     this.#now = now;
+    if (role === "SYNC_MASTER" && this.#role !== role && this.#options.inSyncReplicas <= 1) {
+      this.#logger.warn(
+        `Role is SYNC_MASTER and inSyncReplicas is ${this.#options.inSyncReplicas}: puts wait for no slave, wanted 2 or more`,
+      );
+    }
     this.#role = role;
     if (role === "SLAVE") this.#groupTransferService.failAll();
     if (this.#nextDiffAt !== null) this.#nextDiffAt = now + DIFF_FIRST_MS;

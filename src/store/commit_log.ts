@@ -3,6 +3,7 @@
 // and dispatch are the MessageStore's. All offsets are bytes in the log's address space.
 
 import { writeInt32 } from "../base/bytes.ts";
+import { makeDurableDirectory } from "../base/durable_directory.ts";
 import { assert, IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { ReplicaAppendResult } from "../ha/replica_log.ts";
@@ -401,9 +402,9 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   }
 
   /** Finds the files. Throws {@link StoreError} for one of a wrong size. Recovery then finds the end of the log. */
-  load(): void {
-    for (const directory of this.mappedFileQueue.directories) this.#pool.fs.makeDirectory(directory);
-    this.mappedFileQueue.load();
+  load(lastExitOk = true): void {
+    for (const directory of this.mappedFileQueue.directories) makeDurableDirectory(this.#pool.fs, directory);
+    this.mappedFileQueue.load(lastExitOk);
   }
 
   /** Stops flushing in the background, flushes all, and notes that nothing stands behind the log's end. */

@@ -61,22 +61,25 @@ export class ConsumeQueue {
   }
 
   /** Finds the files. Throws {@link StoreError} for a size that is not the configured one, or a gap. */
-  load(): void {
-    this.#queue.load();
+  load(lastExitOk = true): void {
+    this.#queue.load(lastExitOk);
     this.#minLogicOffset = this.#queue.minOffset;
   }
 
   /**
    * Finds the end of the units. After a clean exit they are a gapless run, and its end is searched by halving; else the
-   * last three files are scanned, and what follows the first unit that is not valid is cut, as Apache does.
+   * last three files, as in Apache, and all before them that were not flushed are scanned, and what follows the first
+   * unit that is not valid is cut. Units of records below `flushedTo`, bytes of the log, are known to be on the disk.
    */
-  recover(lastExitOk: boolean): void {
+  recover(lastExitOk: boolean, flushedTo = Infinity): void {
     if (this.#queue.files.length === 0) return;
     if (lastExitOk) {
       this.#setEnd(this.#searchEnd());
       this.#queue.flushedWhere = this.#wrote;
     } else {
-      this.#cut(this.#scanEnd());
+      const scanFrom = this.#scanStart(flushedTo);
+      this.#queue.completeFiles(scanFrom);
+      this.#cut(this.#scanEnd(scanFrom));
       this.#queue.flushedWhere = this.#queue.minOffset;
     }
   }
@@ -94,11 +97,22 @@ export class ConsumeQueue {
     return this.#queue.minOffset;
   }
 
-  #scanEnd(): number {
+  /** The third file from the end, or the first before it that begins with a unit which was flushed. */
+  #scanStart(flushedTo: number): number {
+    const { files } = this.#queue;
+    for (let i = Math.max(0, files.length - 3); i > 0; i--) {
+      const { fileFromOffset } = files[i]!;
+      const { pos, size } = this.#unitAt(fileFromOffset / CQ_STORE_UNIT_SIZE);
+      if (pos >= 0 && size > 0 && pos < flushedTo) return fileFromOffset;
+    }
+    return files[0]!.fileFromOffset;
+  }
+
+  #scanEnd(scanFrom: number): number {
     const chunk = new Uint8Array(CQ_STORE_UNIT_SIZE * 4096);
     const end = this.#queue.maxOffset;
     let previousEnd = -1;
-    for (let at = (this.#queue.files.at(-3) ?? this.#queue.files[0]!).fileFromOffset; at < end;) {
+    for (let at = scanFrom; at < end;) {
       const bytes = this.readUnits(at / CQ_STORE_UNIT_SIZE, chunk);
       for (let i = 0; i < bytes.length; i += CQ_STORE_UNIT_SIZE, at += CQ_STORE_UNIT_SIZE) {
         const pos = readInt64(bytes, i);
@@ -278,6 +292,8 @@ export class ConsumeQueue {
     this.writePending();
     if (this.maxPhysicOffset <= phyOffset) return;
     this.#cut(this.#firstUnitFrom(phyOffset) * CQ_STORE_UNIT_SIZE);
+    // Files that went must not come back after a loss of power.
+    this.#queue.flushBlocking();
   }
 
   /** Bytes that are in files and perhaps not on the disk. */

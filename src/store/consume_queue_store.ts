@@ -65,16 +65,21 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     };
   }
 
-  /** Finds all queues and their ends. Throws {@link StoreError} for files of a wrong size. */
-  load(lastExitOk: boolean): void {
+  /**
+   * Finds all queues and their ends. After an unclean exit units of records below `flushedTo`, bytes of the log, are
+   * known to be on the disk, and no directory is. Throws {@link StoreError} for files of a wrong size.
+   */
+  load(lastExitOk: boolean, flushedTo = Infinity): void {
     const { fs, directory } = this.#parts;
     fs.makeDirectory(directory);
+    if (!lastExitOk) this.#unsyncedDirectories.add(directory);
     for (const topic of fs.list(directory)) {
+      if (!lastExitOk) this.#unsyncedDirectories.add(`${directory}/${topic}`);
       for (const name of fs.list(`${directory}/${topic}`)) {
         if (!/^\d{1,10}$/.test(name)) continue;
         const queue = this.#add(topic, Number(name));
-        queue.load();
-        queue.recover(lastExitOk);
+        queue.load(lastExitOk);
+        queue.recover(lastExitOk, flushedTo);
       }
     }
   }
@@ -202,8 +207,11 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     this.#withPending.clear();
     this.#dirty.clear();
     this.#storeTimestamp = 0;
-    this.#parts.fs.remove(this.#parts.directory);
-    this.#parts.fs.makeDirectory(this.#parts.directory);
+    const { fs, directory } = this.#parts;
+    fs.remove(directory);
+    fs.makeDirectory(directory);
+    // Else a loss of power might bring the old queues back, beside another log.
+    fs.syncDirectory(directory.slice(0, directory.lastIndexOf("/")));
   }
 
   // Flushing

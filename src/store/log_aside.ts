@@ -1,6 +1,7 @@
 // Where bytes go that `--resync` takes out of a log: into `<commit log>.aside`, beside it on the same file system,
 // named by their range and the time. Nothing is deleted there by us. The commit log decides what is set aside and when.
 
+import { makeDurableDirectory } from "../base/durable_directory.ts";
 import { assert } from "../base/errors.ts";
 import type { FileSystem } from "../runtime/runtime.ts";
 import { isZero, offsetToFileName } from "./mapped_file.ts";
@@ -10,7 +11,7 @@ const COPY_SIZE = 1024 * 1024;
 /** A path nothing stands at yet, for the bytes `[from, end)` of the log in `logDirectory`; `now` is Unix ms. */
 export function asidePath(fs: FileSystem, logDirectory: string, from: number, end: number, now: number): string {
   const directory = `${logDirectory}.aside`;
-  fs.makeDirectory(directory);
+  makeDurableDirectory(fs, directory);
   const stem = `${directory}/${offsetToFileName(from)}-${offsetToFileName(end)}-${now}`;
   let path = stem;
   for (let i = 1; fs.stat(path) !== null; i++) path = `${stem}-${i}`;

@@ -54,6 +54,11 @@ export class MappedFile {
     return file;
   }
 
+  /** Brings a file that is too short to its size; the new bytes are zero. Throws {@link IoError}. */
+  complete(): void {
+    this.#pool.get(this.path).truncate(this.fileSize);
+  }
+
   get isFull(): boolean {
     return this.wrotePosition === this.fileSize;
   }

@@ -1,6 +1,7 @@
 // A row of equally long files that together are one address space: the commit log's, or a consume queue's. Owns which
 // files exist, their load, creation, cutting and removal. What stands in them, and when to flush, is the owner's.
 
+import { makeDurableDirectory } from "../base/durable_directory.ts";
 import { StoreError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { HandlePool } from "./handle_pool.ts";
@@ -25,6 +26,8 @@ export class MappedFileQueue {
   readonly #pool: HandlePool;
   readonly #logger: Logger;
   #files: MappedFile[] = [];
+  /** Files shorter than they should be, until {@link completeFiles}. */
+  #shortFiles: { readonly file: MappedFile; readonly size: number }[] = [];
   /** Directories with creations or removals that are not durable yet. */
   readonly #unsyncedDirectories = new Set<string>();
   /** Counts cuts: a flush that was under way at one says nothing about the bytes written since. */
@@ -59,11 +62,14 @@ export class MappedFileQueue {
 
   /**
    * Reads the directories. All files count as full until recovery moves their write positions. A last file of length
-   * 0, left by a crash while it was made, is removed. Throws {@link StoreError} for a file of another length or a gap.
+   * 0, left by a crash while it was made, is removed; after an unclean exit ones that are too short are kept for
+   * {@link completeFiles}. Throws {@link StoreError} for a file of another length or a gap.
    */
-  load(): void {
+  load(lastExitOk = true): void {
     const found: { path: string; offset: number }[] = [];
     for (const directory of this.directories) {
+      // Its names may be known to the kernel of a killed process only.
+      if (!lastExitOk) this.#unsyncedDirectories.add(directory);
       for (const name of this.#pool.fs.list(directory)) {
         const path = `${directory}/${name}`;
         const offset = fileNameToOffset(name);
@@ -75,6 +81,7 @@ export class MappedFileQueue {
     }
     found.sort((a, b) => a.offset - b.offset);
     this.#files = [];
+    this.#shortFiles = [];
     for (const [index, { path, offset }] of found.entries()) {
       const size = this.#pool.fs.stat(path)?.size ?? 0;
       if (size === 0 && index === found.length - 1) {
@@ -82,17 +89,35 @@ export class MappedFileQueue {
         this.#logger.warn(`Removed "${path}": it is empty, left by a crash while it was made`);
         continue;
       }
-      if (size !== this.mappedFileSize) {
-        const wanted = `wanted ${this.mappedFileSize}; set the file size that the store was written with`;
-        throw new StoreError(`File "${path}" has ${size} bytes, ${wanted}`);
-      }
+      const file = new MappedFile(this.#pool, path, offset, this.mappedFileSize);
+      if (size < this.mappedFileSize && !lastExitOk) this.#shortFiles.push({ file, size });
+      else if (size !== this.mappedFileSize) throw this.#wrongSize(path, size);
       const before = this.#files.at(-1);
       if (before !== undefined && before.fileFromOffset + this.mappedFileSize !== offset) {
         const missing = offset - before.fileFromOffset - this.mappedFileSize;
         throw new StoreError(`File "${path}" does not follow "${before.path}": ${missing} bytes are missing between`);
       }
-      this.#files.push(new MappedFile(this.#pool, path, offset, this.mappedFileSize));
+      this.#files.push(file);
     }
+  }
+
+  /**
+   * Brings short files to their length: a loss of power can leave a new file shorter than it was made. What was on the
+   * disk lies below `flushedTo`, so a short file there is damage: throws {@link StoreError}, and changes nothing.
+   */
+  completeFiles(flushedTo: number): void {
+    for (const { file, size } of this.#shortFiles) {
+      if (file.fileFromOffset < flushedTo) throw this.#wrongSize(file.path, size);
+    }
+    for (const { file, size } of this.#shortFiles.splice(0)) {
+      file.complete();
+      this.#logger.warn(`Completed "${file.path}": it had ${size} bytes, left by a crash while it was new`);
+    }
+  }
+
+  #wrongSize(path: string, size: number): StoreError {
+    const wanted = `wanted ${this.mappedFileSize}; set the file size that the store was written with`;
+    return new StoreError(`File "${path}" has ${size} bytes, ${wanted}`);
   }
 
   /** The file that holds the offset; null when none does. */
@@ -191,7 +216,7 @@ export class MappedFileQueue {
 
   /** Moves all files into `directory` (made when missing, on the same file system) and is empty then. */
   moveAllTo(directory: string): void {
-    this.#pool.fs.makeDirectory(directory);
+    makeDurableDirectory(this.#pool.fs, directory);
     this.#cuts++;
     for (let last = this.#files.at(-1); last !== undefined; last = this.#files.at(-1)) {
       this.#pool.close(last.path);

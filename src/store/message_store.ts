@@ -18,7 +18,7 @@ import { decodeMessageId } from "./message_codec.ts";
 import { DelayLevels } from "./message_properties.ts";
 import { BoundaryType, type GetMessageResult, MessageReader } from "./message_reader.ts";
 import { RecordDispatcher } from "./record_dispatcher.ts";
-import { recoverCommitLog } from "./recovery.ts";
+import { recoverCommitLog, startAfterCrash } from "./recovery.ts";
 import { ReputMessageService } from "./reput_message_service.ts";
 import { StoreCheckpoint } from "./store_checkpoint.ts";
 import { AbortFile, StoreLock } from "./store_lock.ts";
@@ -167,17 +167,16 @@ export class MessageStore implements ReplicaLog {
 
   async #load(): Promise<void> {
     const cleanExit = !AbortFile.exists(this.#fs, this.#options.storePathRootDir);
-    this.#log.load();
-    this.#consumeQueues.load(cleanExit);
+    this.#log.load(cleanExit);
+    const { checkCRCOnRecover, messageIndexEnable, messageIndexSafe } = this.#options;
+    const rules = { cleanExit, checkCRCOnRecover, messageIndexEnable, messageIndexSafe };
+    const flushedTo = cleanExit ? Infinity : startAfterCrash(this.#log, this.#checkpoint, rules);
+    this.#consumeQueues.load(cleanExit, flushedTo);
     const indexIsIncomplete = this.#index?.load(cleanExit).incomplete ?? false;
     const startedAt = this.#clock.monotonic();
-    const { checkCRCOnRecover, messageIndexEnable, messageIndexSafe } = this.#options;
     const { end, isEmpty, startOffset } = recoverCommitLog(this.#log, this.#checkpoint, {
-      cleanExit,
+      ...rules,
       maxPhyOffsetOfConsumeQueue: this.#consumeQueues.maxPhysicOffset,
-      checkCRCOnRecover,
-      messageIndexEnable,
-      messageIndexSafe,
       dispatch: (bytes, at) => this.#dispatcher.dispatchRecovered(bytes, at, !indexIsIncomplete),
       logger: this.#logger,
     });

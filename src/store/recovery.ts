@@ -9,15 +9,19 @@ import { storeTimestampAt } from "./message_codec.ts";
 import { RecordVerdict } from "./record_validator.ts";
 import type { StoreCheckpoint } from "./store_checkpoint.ts";
 
-/** What recovery goes by. */
-export interface RecoveryOptions {
+/** What the start of the walk depends on. */
+export interface RecoveryRules {
   /** Whether `abort` was missing: the last process left in order. */
   readonly cleanExit: boolean;
-  /** Highest end of a record that any consume queue points at, bytes; -1 when none points anywhere. */
-  readonly maxPhyOffsetOfConsumeQueue: number;
   readonly checkCRCOnRecover: boolean;
   readonly messageIndexEnable: boolean;
   readonly messageIndexSafe: boolean;
+}
+
+/** What recovery goes by. */
+export interface RecoveryOptions extends RecoveryRules {
+  /** Highest end of a record that any consume queue points at, bytes; -1 when none points anywhere. */
+  readonly maxPhyOffsetOfConsumeQueue: number;
   /**
    * Gets every record whose consume queue entry may be missing, in order; the bytes are valid until it returns. Entries
    * that are there already must be ignored.
@@ -55,6 +59,7 @@ export function recoverCommitLog(
     return { end: 0, isEmpty: true, startOffset: 0, clearedBytes: 0 };
   }
   const startOffset = findStartFile(log, checkpoint, options).fileFromOffset;
+  log.mappedFileQueue.completeFiles(startOffset);
   const dispatchFrom = options.cleanExit ? options.maxPhyOffsetOfConsumeQueue : -1;
   const validator = log.ownValidator(options.checkCRCOnRecover);
   const scan = scanLog(log.mappedFileQueue, startOffset, Infinity, validator, (bytes, at, _size, offset) => {
@@ -74,8 +79,19 @@ export function recoverCommitLog(
   return { end: scan.end, isEmpty: false, startOffset, clearedBytes };
 }
 
+/** Where the walk begins after an unclean exit: log, queues and checkpoint agree on everything below. */
+export function startAfterCrash(log: CommitLog, checkpoint: StoreCheckpoint, rules: RecoveryRules): number {
+  if (log.mappedFileQueue.files.length === 0) return 0;
+  const options = { ...rules, maxPhyOffsetOfConsumeQueue: -1 };
+  return findStartFile(log, checkpoint, options).fileFromOffset;
+}
+
 /** The newest file that is safe to start from; the first one when none is. Mirrors `isMappedFileMatchedRecover`. */
-function findStartFile(log: CommitLog, checkpoint: StoreCheckpoint, options: RecoveryOptions): MappedFile {
+function findStartFile(
+  log: CommitLog,
+  checkpoint: StoreCheckpoint,
+  options: RecoveryRules & Pick<RecoveryOptions, "maxPhyOffsetOfConsumeQueue">,
+): MappedFile {
   const files = log.mappedFileQueue.files;
   for (let index = files.length - 1; index > 0; index--) {
     const storeTimestamp = firstStoreTimestamp(log, files[index]!, options.checkCRCOnRecover);

@@ -2,6 +2,7 @@
 // too, and `twinlog.owner`, which is ours: JavaScript can't take the file lock that Java takes, only see it.
 
 import { utf8 } from "../base/bytes.ts";
+import { makeDurableDirectory } from "../base/durable_directory.ts";
 import { StoreError } from "../base/errors.ts";
 import type { FileSystem, Process } from "../runtime/runtime.ts";
 
@@ -22,7 +23,7 @@ export class StoreLock {
    * process has it: another node of ours by its owner file, an Apache broker by its lock on `lock`.
    */
   static acquire(fs: FileSystem, process: Process, storeDirectory: string): StoreLock {
-    fs.makeDirectory(storeDirectory);
+    makeDurableDirectory(fs, storeDirectory);
     const lockPath = `${storeDirectory}/lock`;
     const ownerPath = `${storeDirectory}/twinlog.owner`;
     const holder = fs.lockedBy(lockPath);

@@ -8,9 +8,9 @@ import * as path from "node:path";
 import { after, before, describe, it } from "node:test";
 import { ApacheLab, type ApacheBroker, hasJava } from "./lab/apache.ts";
 import { assertSameLog, assertSameQueues } from "./lab/compare.ts";
-import { until } from "./lab/processes.ts";
+import { run, until } from "./lab/processes.ts";
 import { scratch } from "./lab/scratch.ts";
-import { RUNTIMES, type RuntimeName, startTwinlog, type TwinlogNode } from "./lab/twinlog.ts";
+import { cliCommand, RUNTIMES, type RuntimeName, startTwinlog, type TwinlogNode } from "./lab/twinlog.ts";
 
 const MIB = 1024 * 1024;
 const FILE = 48 * MIB;
@@ -81,6 +81,9 @@ for (const version of ["5.3.3", "4.9.7"]) {
         for (const node of slaves) {
           await until("dispatch to finish", 60_000, async () => (await node.ha()).dispatchBehindBytes === 0);
           assertSameQueues(master.store, node.store, 0, max);
+          // The product's own eyes, on the running twins: every record and entry, then byte against byte.
+          const [command, leading] = cliCommand("node");
+          await run(command, [...leading, "verify", node.store, "--against", master.store]);
         }
       });
 

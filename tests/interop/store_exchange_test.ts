@@ -6,7 +6,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { before, describe, it } from "node:test";
 import { ApacheLab, hasJava } from "./lab/apache.ts";
-import { run } from "./lab/processes.ts";
+import { run, until } from "./lab/processes.ts";
 import { scratch } from "./lab/scratch.ts";
 import { cliCommand, RUNTIMES, startTwinlog } from "./lab/twinlog.ts";
 
@@ -45,7 +45,12 @@ for (const [version, smoke] of [["5.3.3", false], ["4.9.7", false], ["5.5.0", tr
           assert.match(report, /ok/i, report);
           const node = await startTwinlog({ runtime, directory, store, args: ["--role", "master", "--name", name, "--mapped-file-size-commit-log", String(FILE)] });
           for (const [, key, , size] of sent.slice(0, 5).concat(sent.slice(-5))) {
-            const found = await node.admin("GET", `/topics/${topic}/messages?key=${encodeURIComponent(key!)}`);
+            // After a crash the index is built anew, in the background.
+            const route = `/topics/${topic}/messages?key=${encodeURIComponent(key!)}`;
+            const found = await until(`the index to hold ${key}`, 30_000, async () => {
+              const answer = await node.admin("GET", route);
+              return answer.messages.length > 0 && answer;
+            });
             assert.equal(found.messages.length, 1, `${key}: ${JSON.stringify(found).slice(0, 300)}`);
             assert.equal(found.messages[0].bodySize ?? found.messages[0].body.length, Number(size));
           }

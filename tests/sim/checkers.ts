@@ -14,7 +14,7 @@ import type { PutRecord, Workload } from "./workload.ts";
 const STALE_MS = 15_000;
 /** Connections, open files and pending events a quiet node may have; far below what a leak would bring. */
 const CONNECTIONS_MAX = 40;
-const OPEN_FILES_MAX = 200;
+const OPEN_FILES_MAX = 320;
 const PENDING_EVENTS_MAX = 60;
 
 /** What is known of a node beyond its present status. */

@@ -27,7 +27,7 @@ export const QUICK: Partial<Config> = {
   flushConsumeQueueThoroughInterval: 1_000,
   flushCommitLogThoroughInterval: 1_000,
   maxHashSlotNum: 50,
-  maxIndexNum: 200,
+  maxIndexNum: 600,
   deleteCommitLogFilesInterval: 0,
   deleteConsumeQueueFilesInterval: 0,
 };

@@ -6,6 +6,12 @@ import type { ClusterListener, SimCluster, SimNode } from "./cluster.ts";
 import { isConverged, isDiverged } from "./checkers.ts";
 import type { Workload } from "./workload.ts";
 
+/** Whether every message can be read by queue. */
+function isDispatched(node: SimNode): boolean {
+  const { confirmOffset, maxOffset, dispatchBehindBytes } = node.status();
+  return confirmOffset === maxOffset && dispatchBehindBytes === 0;
+}
+
 /** Within so much world time, ms, everyone follows once the faults are over, or says why not. */
 export const CONVERGE_MS = 60_000;
 
@@ -105,7 +111,7 @@ export class Operator implements ClusterListener {
       await this.#tryAgain(slave);
     }
     await this.#cluster.run(() => this.#slaves().every((slave) => isConverged(slave, this.masterOf(slave))), CONVERGE_MS);
-    await this.#cluster.run(() => this.#cluster.nodes.every((node) => node.status().dispatchBehindBytes === 0), CONVERGE_MS);
+    await this.#cluster.run(() => this.#cluster.nodes.every(isDispatched), CONVERGE_MS);
   }
 
   /** A stopped slave tries again (its master may have been shorter only for a while); then it must say the truth. */

@@ -1,0 +1,26 @@
+// Directories that are still there after a loss of power. Owns no files: who puts something into the directory syncs it.
+
+import type { FileSystem } from "../runtime/runtime.ts";
+import { IoError } from "./errors.ts";
+
+/** Makes the directory and its parents, each entry durable. Throws {@link IoError}. */
+export function makeDurableDirectory(fs: FileSystem, path: string): void {
+  const made: string[] = [];
+  for (let at = path; at !== parentOf(at) && fs.stat(at) === null; at = parentOf(at)) made.push(at);
+  fs.makeDirectory(path);
+  for (const directory of made) {
+    try {
+      fs.syncDirectory(parentOf(directory));
+    } catch (error) {
+      // Who may add to a directory may still not be allowed to open it; the entry then waits for the system's own sync.
+      if (!(error instanceof IoError) || error.kind !== "permission") throw error;
+    }
+  }
+}
+
+/** The directory that holds the entry; of a path without one, `/` or `.`. */
+function parentOf(path: string): string {
+  const trimmed = path.replace(/\/+$/, "");
+  const at = trimmed.lastIndexOf("/");
+  return at > 0 ? trimmed.slice(0, at) : at === 0 || path.startsWith("/") ? "/" : ".";
+}
