@@ -64,6 +64,10 @@ export class HAClientDriver {
   #session: HAClientSession | null = null;
   #suspended = false;
   #resyncOnce = false;
+  /** Grows with every order from outside: what an attempt found before it no longer counts. */
+  #orders = 0;
+  /** {@link #orders} when the current attempt began. */
+  #ordersAtStart = 0;
   #probe: number | null = null;
   #relearned = false;
   #lastWarning = "";
@@ -207,8 +211,10 @@ export class HAClientDriver {
       }
       if (client.state !== "connecting") client.started(false);
       this.#publish();
+      this.#ordersAtStart = this.#orders;
       const session = this.#session = new HAClientSession(this.#shared, address, this.#probe);
-      const verdict = await session.follow();
+      const found = await session.follow();
+      const verdict = this.#overruled ? INTERRUPTED : found;
       log.discardPartial();
       const delayMs = verdict === INTERRUPTED ? 0 : await this.#conclude(verdict, address);
       this.#session = null;
@@ -228,6 +234,8 @@ export class HAClientDriver {
       case "close":
         this.#relearned = false;
         this.#client.closed(verdict.reason);
+        // After a connection that was of use the same reason is news.
+        if (this.#client.failures === 1) this.#lastWarning = "";
         this.#warnOnce(`Not following master ${address}: ${verdict.reason}; trying again`);
         return this.#reconnectDelay();
       case "relearn": {
@@ -260,7 +268,13 @@ export class HAClientDriver {
     return this.#client.reconnectDelay(this.#parts.random.nextInt(1000));
   }
 
+  /** Whether an order came since the attempt began: another address, a stop. */
+  get #overruled(): boolean {
+    return this.#orders !== this.#ordersAtStart;
+  }
+
   #suspend(verdict: Stop, reason: string): void {
+    if (this.#overruled) return;
     this.#suspended = true;
     this.#resyncOnce = false;
     this.#client.suspended(verdict, reason);
@@ -287,6 +301,8 @@ export class HAClientDriver {
       if (verdict.type === "hole") return await this.#setLogAside(verdict);
       const { from, offset } = verdict;
       const commonEnd = from >= 0 && offset > from ? await recordStartAt(log, from, offset) : -1;
+      // Who is to be promoted, or to follow another master, must not lose its tail to this one.
+      if (this.#overruled) return;
       if (commonEnd > from) {
         const maxOffset = log.maxOffset;
         this.#parts.onCut?.("log is cut by --resync");
@@ -335,6 +351,7 @@ export class HAClientDriver {
   }
 
   #interrupt(): void {
+    this.#orders++;
     this.#session?.end(INTERRUPTED);
     this.#wakeUp.notify();
   }
@@ -356,7 +373,6 @@ export class HAClientDriver {
       this.#probe = null;
       this.#resyncOnce = false;
       this.#relearned = false;
-      this.#lastWarning = "";
       this.#parts.logger.info(`Following master ${this.#masterAddress}`, { maxOffset: this.#parts.log.maxOffset });
     }
     if (client.state === "unverified") {

@@ -19,8 +19,23 @@ import { TransferBufferPool } from "./transfer_buffer_pool.ts";
  */
 const BYTES_BEFORE_YIELD = 8 * 1024 * 1024;
 
+/** Reading ahead of the socket is for a slave that is behind by at least so many bytes: Apache's own frame. */
+const READ_AHEAD_MIN = 32 * 1024;
+
 /** Wait after a failed accept (out of descriptors, mostly), ms. */
 const ACCEPT_RETRY_MS = 1000;
+
+/** A frame before it leaves: the log's bytes behind the header's place, and how many the log gave. */
+interface Frame {
+  readonly offset: number;
+  readonly buffer: Uint8Array;
+  readonly size: number | Promise<number>;
+}
+
+/** What a connection's write loop holds from one frame to the next. */
+interface Line {
+  ahead: Frame | null;
+}
 
 /** Drives an {@link HAService}. Can be started again after a stop. */
 export class HAMasterDriver {
@@ -169,6 +184,7 @@ export class HAMasterDriver {
   }
 
   async #writeLoop(socket: Connection, connection: HAConnection, wakeUp: WakeUp): Promise<void> {
+    const line: Line = { ahead: null };
     let bytesInRow = 0;
     try {
       while (connection.closeReason === null) {
@@ -180,27 +196,38 @@ export class HAMasterDriver {
           await wakeUp.wait(this.#clock, null);
           continue;
         }
-        bytesInRow += await this.#send(socket, connection, transfer.offset, transfer.size);
+        bytesInRow += await this.#send(socket, connection, transfer.offset, transfer.size, line);
         if (bytesInRow < BYTES_BEFORE_YIELD) continue;
         bytesInRow = 0;
         await sleep(this.#clock, 0);
       }
     } catch (error) {
       this.#onSocketError(connection, error);
+    } finally {
+      if (line.ahead !== null) {
+        await line.ahead.size;
+        this.#buffers.give(line.ahead.buffer, true);
+      }
     }
   }
 
-  /** Reads the range behind the header's place and writes both at once; returns the bytes written. */
-  async #send(socket: Connection, connection: HAConnection, offset: number, sizeAsked: number): Promise<number> {
-    const buffer = this.#buffers.take(TRANSFER_HEADER_SIZE + sizeAsked);
+  /**
+   * Writes a frame, and reads the next one's body meanwhile. Returns the bytes written, 0 where the disk was waited for:
+   * the rest of the process ran then.
+   */
+  async #send(
+    socket: Connection,
+    connection: HAConnection,
+    offset: number,
+    sizeAsked: number,
+    line: Line,
+  ): Promise<number> {
+    const frame = (sizeAsked > 0 ? this.#takeAhead(line, offset) : null) ?? this.#readFrame(connection, offset, sizeAsked);
+    const { buffer } = frame;
     let reusable = false;
     try {
-      const bodyEnd = Math.min(TRANSFER_HEADER_SIZE + sizeAsked, buffer.length);
-      let size = 0;
-      if (sizeAsked > 0) {
-        const read = this.#read(connection, offset, buffer.subarray(TRANSFER_HEADER_SIZE, bodyEnd));
-        size = typeof read === "number" ? read : await read;
-      }
+      const isHot = typeof frame.size === "number";
+      const size = Math.min(isHot ? frame.size as number : await frame.size, sizeAsked);
       reusable = true;
       if (connection.closeReason !== null) return 0; // closed, or the log cut, while the disk was asked
       if (sizeAsked > 0 && size === 0) {
@@ -210,13 +237,36 @@ export class HAMasterDriver {
       connection.onTransferStarted(size, this.#now());
       writeTransferHeader(buffer, 0, offset, size);
       reusable = false;
-      await socket.write(buffer.subarray(0, TRANSFER_HEADER_SIZE + size));
+      const written = socket.write(buffer.subarray(0, TRANSFER_HEADER_SIZE + size));
+      this.#readAhead(connection, offset + size, line);
+      await written;
       reusable = true;
       connection.onTransferWritten(this.#now());
-      return TRANSFER_HEADER_SIZE + size;
+      return isHot ? TRANSFER_HEADER_SIZE + size : 0;
     } finally {
       this.#buffers.give(buffer, reusable);
     }
+  }
+
+  /** Begins to read a body behind the place of its header. */
+  #readFrame(connection: HAConnection, offset: number, sizeAsked: number): Frame {
+    const buffer = this.#buffers.take(TRANSFER_HEADER_SIZE + sizeAsked);
+    const bodyEnd = Math.min(TRANSFER_HEADER_SIZE + sizeAsked, buffer.length);
+    const size = sizeAsked > 0 ? this.#read(connection, offset, buffer.subarray(TRANSFER_HEADER_SIZE, bodyEnd)) : 0;
+    return { offset, buffer, size };
+  }
+
+  #takeAhead(line: Line, offset: number): Frame | null {
+    const { ahead } = line;
+    line.ahead = null;
+    assert(ahead === null || ahead.offset === offset, "A frame read ahead does not follow the one before");
+    return ahead;
+  }
+
+  /** While a backlog lasts: with less to send, what arrives meanwhile had better go into the same frame. */
+  #readAhead(connection: HAConnection, offset: number, line: Line): void {
+    const size = connection.bytesAhead;
+    if (size >= READ_AHEAD_MIN && line.ahead === null) line.ahead = this.#readFrame(connection, offset, size);
   }
 
   /** `ReplicaLog.read`, with a failing disk turned into the end of this connection. */

@@ -94,6 +94,7 @@ export class HAClient {
   #silentHeartbeats = 0;
   #reported = -1;
   #connectedAt = 0;
+  #connectedMaxOffset = 0;
   #lastRead = 0;
   #lastWrite = 0;
   #writing = false;
@@ -145,6 +146,11 @@ export class HAClient {
     return this.#start?.note ?? null;
   }
 
+  /** Failed attempts since a connection was last of use. */
+  get failures(): number {
+    return this.#failures;
+  }
+
   /** Monotonic ms of the last read and write on the current or last connection; 0 before the first. */
   get lastReadAt(): number {
     return this.#lastRead;
@@ -187,7 +193,8 @@ export class HAClient {
       this.#leadByteDue = this.#start.leadByte;
       return null;
     }
-    const from = probe ?? log.lastRecordOffset;
+    // A probe below our start is one whose file has expired here meanwhile.
+    const from = probe !== null && probe >= log.minOffset ? probe : log.lastRecordOffset;
     if (range !== null) {
       if (range.minOffset > log.maxOffset) return this.#hole(range);
       if (probe === null && range.maxOffset <= from) return this.#shorter(Math.max(range.maxOffset, 0), from);
@@ -210,7 +217,7 @@ export class HAClient {
     this.#silentHeartbeats = 0;
     this.#writing = false;
     this.#connectedAt = now;
-    this.#lastRead = now;
+    this.#connectedMaxOffset = this.#log.maxOffset;
     this.#lastWrite = now;
     if (this.#start === null && this.#check === null) {
       const reason =
@@ -296,7 +303,7 @@ export class HAClient {
     switch (result.type) {
       case "appended":
         if (this.#state === "unverified" && this.#log.maxOffset > this.#request) this.#follow();
-        this.#proven();
+        if (this.#log.maxOffset > this.#connectedMaxOffset) this.#proven();
         return null;
       case "rejected": {
         const reason = `master's record at ${result.offset} is refused (${result.reason}): ${result.detail}`;
@@ -334,14 +341,14 @@ export class HAClient {
   nextDeadline(): number {
     const { haSendHeartbeatInterval, haHousekeepingInterval } = this.#options;
     const report = this.#lastWrite + (this.#writing ? haHousekeepingInterval : haSendHeartbeatInterval);
-    const housekeeping = this.#lastRead + haHousekeepingInterval;
+    const housekeeping = this.#silentSince + haHousekeepingInterval;
     const deadline = Math.min(report, housekeeping);
     return this.#state === "verifying" ? Math.min(deadline, this.#unverifiedAt()) : deadline;
   }
 
   /** Time has passed. Afterwards ask {@link takeReport}. */
   tick(now: number): HAVerdict | null {
-    const silentMs = now - this.#lastRead;
+    const silentMs = now - this.#silentSince;
     if (silentMs >= this.#options.haHousekeepingInterval) {
       return { type: "close", reason: `nothing read from the master for ${Math.floor(silentMs)} ms` };
     }
@@ -429,6 +436,11 @@ export class HAClient {
   /** The connection is of use, so the next failure is a first one again. To have compared alone does not show that. */
   #proven(): void {
     if (this.#state === "following") this.#failures = 0;
+  }
+
+  /** A connection alone is no sign of life: the system takes it for a process that hangs. So it is no read either. */
+  get #silentSince(): number {
+    return Math.max(this.#lastRead, this.#connectedAt);
   }
 
   #unverifiedAt(): number {

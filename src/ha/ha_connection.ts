@@ -142,6 +142,11 @@ export class HAConnection {
     return Math.max(this.#servedFrom, this.#slaveAckOffset - 1);
   }
 
+  /** Bytes that could go right behind the frame that is leaving, at most a batch. */
+  get bytesAhead(): number {
+    return this.#bytesToSend();
+  }
+
   /** Whether it waits for nothing but the disk: bytes are there, but `haTransferAfterFlush` holds them back. */
   get awaitsFlush(): boolean {
     if (!this.#options.haTransferAfterFlush || this.#busy || this.#state !== HAConnectionState.TRANSFER) return false;

@@ -2,7 +2,7 @@
 // that it holds anything, and, for `--resync`, where they parted. It reads the log and counts positions; what follows
 // from a difference is decided by HAClient, and the cutting is done by the driver.
 
-import { assert } from "../base/errors.ts";
+import { assert, IoError } from "../base/errors.ts";
 import { readInt32 } from "../base/bytes.ts";
 import type { ReplicaLog } from "./replica_log.ts";
 import type { MasterRange } from "./start_offset.ts";
@@ -50,7 +50,8 @@ export function firstDifference(a: Uint8Array, b: Uint8Array, length: number): n
 
 /**
  * Compares `bytes` with the log at `offset` (all of it held): the index of the first difference, or -1. Answers at once
- * while the log's bytes are at hand, else by a promise; `bytes` are lent until then.
+ * while the log's bytes are at hand, else by a promise; `bytes` are lent until then. Throws {@link IoError} when the
+ * log can't be read there, or no longer holds it.
  */
 export function compareWithLog(
   log: Pick<ReplicaLog, "read">,
@@ -73,7 +74,8 @@ export function compareWithLog(
     return -1;
   };
   const judge = (at: number, count: number): number | null => {
-    assert(count > 0, `Own log holds no byte at ${offset + at} while comparing`);
+    // Its file expired meanwhile; the next attempt chooses another place.
+    if (count === 0) throw new IoError("notFound", `Own log no longer holds byte ${offset + at}, which was to be compared`);
     const index = firstDifference(own, bytes.subarray(at), count);
     return index < 0 ? null : at + index;
   };
@@ -82,7 +84,7 @@ export function compareWithLog(
 
 /**
  * Start of the record (or BLANK) of our own log that holds the byte at `offset`; `from` is the start of a record at or
- * before it. Walks sizes only: the log's records were checked when they were stored.
+ * before it. Walks sizes only: the log's records were checked when they were stored. Throws {@link IoError} as above.
  */
 export async function recordStartAt(log: Pick<ReplicaLog, "read">, from: number, offset: number): Promise<number> {
   const block = new Uint8Array(BLOCK_SIZE);
@@ -93,7 +95,7 @@ export async function recordStartAt(log: Pick<ReplicaLog, "read">, from: number,
     if (start < blockStart || start + 4 > blockStart + blockSize) {
       blockStart = start;
       blockSize = await log.read(start, block);
-      assert(blockSize >= 4, `Own log holds ${blockSize} bytes at ${start}, wanted a record`);
+      if (blockSize < 4) throw new IoError("notFound", `Own log holds ${blockSize} bytes at ${start}, wanted a record`);
     }
     const size = readInt32(block, start - blockStart);
     assert(size > 0, `Own log's record at ${start} has size ${size}`);

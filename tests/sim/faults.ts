@@ -26,6 +26,14 @@ function die(scene: FaultScene, prng: Prng, later: (delayMs: number, undo: () =>
   if (how === "crash") node.crash();
   else node.kill();
   const downMs = prng.between(10, 4_000);
+  // After the program's end its machine may lose power too, with what only the kernel knew.
+  if (how === "kill" && prng.chance(250_000)) {
+    later(prng.nextInt(10), () => {
+      if (!node.isDown) return;
+      scene.checker.onPowerLoss(node);
+      node.crash();
+    });
+  }
   if (node === operator.master && prng.chance(600_000)) {
     later(prng.between(5, downMs), () => {
       if (operator.master === node && node.isDown) void operator.failOver();
@@ -133,6 +141,15 @@ const FAULTS: Readonly<Record<string, { readonly weight: number; readonly fault:
         disarm();
         later(prng.between(0, 1_000), () => void node.start());
       });
+    },
+  },
+  /** A wall clock is set, forth or back; or a machine's time runs at another pace. */
+  wrongClock: {
+    weight: 4,
+    fault: ({ cluster }, prng) => {
+      const { clock } = prng.pick(cluster.nodes).host;
+      if (prng.chance(300_000)) clock.setDrift(prng.between(-50_000, 50_000));
+      else clock.step(prng.pick([-3_600_000, -10_000, -2_000, 500, 10_000, 3_600_000]));
     },
   },
   switchover: {

@@ -9,7 +9,7 @@ import { Nemesis } from "./faults.ts";
 import { Operator } from "./operator.ts";
 import { Workload } from "./workload.ts";
 
-const REPORTED_LINES = 60;
+const REPORTED_LINES = Number(process.env.LINES ?? 60);
 const REPORTED_EVENTS = 25;
 
 /** What a run came to. */
@@ -72,7 +72,7 @@ async function play(cluster: SimCluster, prng: Prng, shared: Partial<Config>): P
 
   await cluster.drive(Promise.all(cluster.nodes.map((node) => node.start())));
   workload.start(master);
-  const strikes = prng.between(3, 14);
+  const strikes = prng.between(3, prng.pick([8, 16, 40]));
   const lateJoinAt = prng.chance(400_000) ? prng.nextInt(strikes) : -1;
   for (let i = 0; i < strikes; i++) {
     await cluster.advance(prng.nextInt(prng.pick([50, 500, 2_500])));

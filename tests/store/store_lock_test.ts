@@ -82,6 +82,7 @@ describe("store lock", () => {
       ...fs,
       stat: (p) => fs.stat(p),
       makeDirectory: (p) => fs.makeDirectory(p),
+      syncDirectory: (p) => fs.syncDirectory(p),
       lockedBy: () => 4711,
     };
     assert.throws(() => StoreLock.acquire(locked, processOf(1), root), /process 4711 holds a lock/);

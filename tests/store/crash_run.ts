@@ -1,0 +1,327 @@
+// One store on one simulated machine, driven by a seed through puts, a master's bytes, stops, kills, losses of power and
+// broken disks, and held against a model of what it promised: what was stored stays, what is there is right. It owns the
+// model and the checks; crash_test.ts owns which runs there are.
+
+import assert from "node:assert/strict";
+import type { FileHandle, FileSystem, Runtime } from "../../src/runtime/runtime.ts";
+import { type CrashMode, Prng, type SimulatedHost, SimulatedWorld } from "../../src/runtime/simulated/mod.ts";
+import { MessageStore, type MessageStoreOptions } from "../../src/store/message_store.ts";
+import { verifyStore } from "../../src/store/store_verify.ts";
+import type { AppendMessageResult, MessageToPut } from "../../src/store/types.ts";
+import { utf8, writeInt16, writeInt32 } from "../../src/base/bytes.ts";
+import { message, SMALL } from "../support/store_kit.ts";
+
+export const ROOT = "/data/store";
+const DEADLINE_MS = 600_000;
+
+/** What the next `count` operations on files do: pass, and then the power goes, or the process is killed. */
+export interface Boundary {
+  count: number;
+  readonly end: "power" | "kill";
+  readonly mode?: CrashMode;
+}
+
+/** Thrown in the middle of a call when the machine ends there. */
+export class MachineEnded extends Error {}
+
+/** A message that was put or copied, as the model knows it. */
+interface Put {
+  readonly offset: number;
+  readonly end: number;
+  readonly topic: string;
+  readonly key: string;
+  readonly storeTimestamp: number;
+}
+
+/** The run. */
+export class CrashRun {
+  readonly world: SimulatedWorld;
+  readonly host: SimulatedHost;
+  readonly prng: Prng;
+  readonly options: MessageStoreOptions;
+  /** Operations on files since the beginning. */
+  operations = 0;
+  boundary: Boundary | null = null;
+  store: MessageStore | null = null;
+  /** Bytes the log held when the model last looked, from `modelMin`. */
+  bytes: Uint8Array = new Uint8Array(0);
+  modelMin = 0;
+  /** All below was promised to be on the disk. */
+  stored = 0;
+  puts: Put[] = [];
+  /** Log of a master that this store copies; null for a store that takes puts. */
+  readonly source: Uint8Array | null;
+  readonly sourceStart: number;
+  fatal: unknown = null;
+  #texts = 0;
+  /** Whether an append may have left something behind the model's end. */
+  #uncertain = false;
+
+  constructor(
+    seed: number,
+    options: Partial<MessageStoreOptions> = {},
+    source: { bytes: Uint8Array; start: number } | null = null,
+  ) {
+    this.world = new SimulatedWorld(seed, { timerJitterMaxUs: 10 });
+    this.host = this.world.host("a");
+    this.prng = new Prng(seed).fork("run");
+    this.options = { ...SMALL, storePathRootDir: ROOT, ...options };
+    this.source = source?.bytes ?? null;
+    this.sourceStart = source?.start ?? 0;
+  }
+
+  /** Opens, checks what is there, and starts. With `fault` armed it may end the machine instead: returns false then. */
+  async open(): Promise<boolean> {
+    const runtime = this.#counting(this.host.runtime);
+    this.fatal = null;
+    try {
+      this.store = await this.world.drive(
+        MessageStore.open(this.options, { ...runtime, onFatal: (error) => this.fatal ??= error }),
+        DEADLINE_MS,
+      );
+      this.#checkLog(this.store);
+      this.store.start();
+      if (this.source === null) await this.world.drive(this.store.setRole("master"), DEADLINE_MS);
+      return true;
+    } catch (error) {
+      if (this.host.isRunning || error instanceof assert.AssertionError) throw error;
+      this.store = null;
+      return false;
+    }
+  }
+
+  /** What survived is what was promised, and nothing else. */
+  #checkLog(store: MessageStore): void {
+    const { minOffset, maxOffset } = store;
+    assert.ok(maxOffset >= this.stored, `log ends at ${maxOffset}, stored was ${this.stored}`);
+    if (this.source !== null) {
+      const expected = this.source.subarray(minOffset - this.sourceStart, maxOffset - this.sourceStart);
+      assert.deepEqual(Buffer.compare(this.logBytes(minOffset, maxOffset), expected), 0, "log is no piece of its master's");
+    }
+    const modelEnd = this.modelMin + this.bytes.length;
+    const end = Math.min(modelEnd, maxOffset);
+    if (end > minOffset) {
+      const expected = this.bytes.subarray(Math.max(0, minOffset - this.modelMin), end - this.modelMin);
+      const actual = this.logBytes(Math.max(minOffset, this.modelMin), end);
+      assert.equal(Buffer.compare(actual, expected), 0, "log holds other bytes than were written");
+    }
+    if (!this.#uncertain) assert.ok(maxOffset <= modelEnd || modelEnd === 0, `log ends at ${maxOffset}, written was ${modelEnd}`);
+    this.puts = this.puts.filter((put) => put.end <= maxOffset);
+    this.#uncertain = false;
+    this.#checkRest(maxOffset);
+    this.#learn(store);
+  }
+
+  /** Behind the end of the log are zeros. */
+  #checkRest(end: number): void {
+    const files = this.host.disk.files().filter((path) => path.startsWith(`${ROOT}/commitlog/`));
+    for (const path of files) {
+      const from = Number(path.slice(-20));
+      assert.equal(this.host.disk.fileAt(path).size, this.options.mappedFileSizeCommitLog, path);
+      const rest = this.host.disk.peek(path, Math.max(0, end - from));
+      assert.ok(rest.every((byte) => byte === 0), `${path} holds something behind ${end}`);
+    }
+  }
+
+  logBytes(from: number, end: number): Uint8Array {
+    const size = this.options.mappedFileSizeCommitLog;
+    const out = new Uint8Array(end - from);
+    for (let at = from; at < end;) {
+      const start = at - at % size;
+      const count = Math.min(end, start + size) - at;
+      out.set(this.host.disk.peek(`${ROOT}/commitlog/${String(start).padStart(20, "0")}`, at - start, count), at - from);
+      at += count;
+    }
+    return out;
+  }
+
+  #learn(store: MessageStore): void {
+    this.modelMin = store.minOffset;
+    this.bytes = this.logBytes(store.minOffset, store.maxOffset);
+  }
+
+  /** Some puts of single messages and batches, or some bytes of the master. */
+  append(): void {
+    const store = this.store!;
+    this.#uncertain = true;
+    this.#guard(() => {
+      if (this.source !== null) {
+        const from = store.replicaWriteOffset === 0 && this.sourceStart > 0 ? this.sourceStart : store.replicaWriteOffset;
+        const size = this.prng.nextInt(4) === 0 ? this.prng.nextInt(12_000) : this.prng.nextInt(900);
+        const chunk = this.source.subarray(from - this.sourceStart, from - this.sourceStart + size);
+        if (chunk.length > 0) assert.equal(store.appendReplica(from, chunk).type, "appended");
+      } else if (this.prng.nextInt(4) === 0) {
+        this.#note(store.appendBatch(this.#message(0), this.#batch()), "Batch", "");
+      } else {
+        const { text, put } = this.#randomMessage();
+        this.#note(store.appendMessage(put), put.topic, `k-${text}`);
+      }
+    });
+    if (!this.host.isRunning) return;
+    this.#learn(store);
+    this.#uncertain = false;
+  }
+
+  #randomMessage(): { text: string; put: MessageToPut } {
+    const text = `m${this.#texts++}`;
+    const size = this.prng.nextInt(8) === 0 ? this.prng.nextInt(5000) : this.prng.nextInt(300);
+    const put = message(text, {
+      topic: `Topic${this.prng.nextInt(3)}`,
+      queueId: this.prng.nextInt(2),
+      body: utf8.encode(text.padEnd(size, "x")),
+    });
+    return { text, put };
+  }
+
+  #message(queueId: number): MessageToPut {
+    return message("batch", { topic: "Batch", queueId, properties: new Map() });
+  }
+
+  #batch(): Uint8Array {
+    const parts: number[] = [];
+    const count = 1 + this.prng.nextInt(6);
+    for (let i = 0; i < count; i++) {
+      const body = utf8.encode(`b${this.#texts++}`.padEnd(40, "y"));
+      const part = new Uint8Array(22 + body.length);
+      writeInt32(part, 0, part.length);
+      writeInt32(part, 16, body.length);
+      part.set(body, 20);
+      writeInt16(part, 20 + body.length, 0);
+      parts.push(...part);
+    }
+    return Uint8Array.from(parts);
+  }
+
+  #note(result: AppendMessageResult, topic: string, key: string): void {
+    if (result.status !== "PUT_OK") return;
+    const { wroteOffset: offset, wroteBytes, storeTimestamp } = result;
+    if (key !== "") this.puts.push({ offset, end: offset + wroteBytes, topic, key, storeTimestamp });
+  }
+
+  /** Waits until all is stored, and believes the answer. */
+  async waitStored(): Promise<void> {
+    const { maxOffset } = this.store!;
+    const isStored = await this.#drive(this.store!.waitStored(maxOffset, 5000));
+    if (isStored) this.stored = Math.max(this.stored, maxOffset);
+  }
+
+  async #drive<T>(work: Promise<T>): Promise<T | null> {
+    let settled = false;
+    const done = work.finally(() => settled = true);
+    done.catch(() => {});
+    await this.world.run(() => settled || !this.host.isRunning, DEADLINE_MS);
+    return settled ? await done.catch((error) => {
+      if (this.host.isRunning) throw error;
+      return null;
+    }) : null;
+  }
+
+  #guard(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      if (this.host.isRunning) throw error;
+    }
+  }
+
+  async advance(ms: number): Promise<void> {
+    await this.world.advance(ms);
+  }
+
+  /** A clean stop. */
+  async shutdown(): Promise<void> {
+    const store = this.store!;
+    const { maxOffset } = store;
+    const before = this.host.isRunning;
+    await this.#drive(store.shutdown());
+    if (!this.host.isRunning || !before) return;
+    this.stored = Math.max(this.stored, maxOffset);
+    this.store = null;
+  }
+
+  kill(): void {
+    if (!this.host.isRunning) return;
+    this.host.kill();
+    this.#killed();
+  }
+
+  #killed(): void {
+    this.stored = this.modelMin + this.bytes.length;
+  }
+
+  crash(mode?: CrashMode): void {
+    if (this.host.isRunning) this.host.crash(mode);
+  }
+
+  /** Everything that can be told from outside holds, once all is dispatched. Leaves the store open. */
+  async checkAll(): Promise<void> {
+    const store = this.store!;
+    await this.#drive(store.waitDispatched());
+    await this.#drive(this.#waitIndexed(store));
+    const copy = await this.world.drive(verifyStore(this.host.runtime.fs, ROOT));
+    assert.equal(copy.finding, null, JSON.stringify(copy.finding));
+    assert.equal(copy.maxOffset, store.maxOffset);
+    assert.equal(copy.notDispatched, 0);
+    for (const put of this.puts.filter((it) => it.offset >= store.minOffset)) {
+      const { topic, key, storeTimestamp } = put;
+      const found = await this.world.drive(store.queryMessage(topic, key, 10, storeTimestamp, storeTimestamp));
+      assert.deepEqual(found.map((it) => it.physicalOffset), [put.offset], `index lacks ${topic}#${key}`);
+    }
+  }
+
+  async #waitIndexed(store: MessageStore): Promise<void> {
+    while (!store.dispatchIsComplete) await new Promise<void>((resolve) => this.host.runtime.clock.setTimer(1, resolve));
+  }
+
+  /** All files of the store, with what they hold. */
+  snapshot(): Map<string, string> {
+    const files = this.host.disk.files().filter((path) => path.startsWith(ROOT) && !path.endsWith("twinlog.owner"));
+    return new Map(files.map((path) => [path, Buffer.from(this.host.disk.peek(path)).toString("base64")]));
+  }
+
+  #counting(runtime: Runtime): Runtime {
+    return { ...runtime, fs: countingFileSystem(runtime.fs, () => this.#operation()) };
+  }
+
+  #operation(): void {
+    this.operations++;
+    const boundary = this.boundary;
+    if (boundary === null || !this.host.isRunning || --boundary.count >= 0) return;
+    this.boundary = null;
+    if (boundary.end === "power") {
+      this.host.crash(boundary.mode);
+    } else {
+      this.host.kill();
+      this.#killed();
+    }
+    throw new MachineEnded();
+  }
+}
+
+/** Calls `before` ahead of each operation that changes something. */
+function countingFileSystem(fs: FileSystem, before: () => void): FileSystem {
+  const wrap = (handle: FileHandle): FileHandle => ({
+    path: handle.path,
+    readAt: (target, offset) => handle.readAt(target, offset),
+    readAtAsync: (target, offset) => handle.readAtAsync(target, offset),
+    writeAt: (bytes, offset) => (before(), handle.writeAt(bytes, offset)),
+    sync: async () => (before(), await handle.sync()),
+    syncBlocking: () => (before(), handle.syncBlocking()),
+    truncate: (size) => (before(), handle.truncate(size)),
+    size: () => handle.size(),
+    close: () => handle.close(),
+  });
+  return {
+    open: (path, mode) => (mode === "create" && before(), wrap(fs.open(path, mode))),
+    stat: (path) => fs.stat(path),
+    list: (path) => fs.list(path),
+    makeDirectory: (path) => (before(), fs.makeDirectory(path)),
+    remove: (path) => (before(), fs.remove(path)),
+    rename: (from, to) => (before(), fs.rename(from, to)),
+    readFile: (path) => fs.readFile(path),
+    writeFile: (path, bytes) => (before(), fs.writeFile(path, bytes)),
+    syncDirectory: (path) => (before(), fs.syncDirectory(path)),
+    diskUsage: (path) => fs.diskUsage(path),
+    lockedBy: (path) => fs.lockedBy(path),
+  };
+}
