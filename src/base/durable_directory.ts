@@ -3,14 +3,15 @@
 import type { FileSystem } from "../runtime/runtime.ts";
 import { IoError } from "./errors.ts";
 
-/** Makes the directory and its parents, each entry durable. Throws {@link IoError}. */
+/**
+ * Makes the directory and its parents, each entry durable, also where a process that was killed made them before.
+ * Throws {@link IoError}.
+ */
 export function makeDurableDirectory(fs: FileSystem, path: string): void {
-  const made: string[] = [];
-  for (let at = path; at !== parentOf(at) && fs.stat(at) === null; at = parentOf(at)) made.push(at);
   fs.makeDirectory(path);
-  for (const directory of made) {
+  for (let at = path; at !== parentOf(at); at = parentOf(at)) {
     try {
-      fs.syncDirectory(parentOf(directory));
+      fs.syncDirectory(parentOf(at));
     } catch (error) {
       // Who may add to a directory may still not be allowed to open it; the entry then waits for the system's own sync.
       if (!(error instanceof IoError) || error.kind !== "permission") throw error;

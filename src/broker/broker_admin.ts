@@ -140,19 +140,20 @@ export class BrokerAdmin implements AdminPort {
     if (roles.role === "SLAVE") {
       return notStored(PutMessageStatus.SERVICE_NOT_AVAILABLE, `Role is SLAVE, put to the master (it follows ${roles.masterAddress})`);
     }
-    if (topics.selectTopicConfig(request.topic) === null) {
+    let topic = topics.selectTopicConfig(request.topic);
+    if (topic === null) {
       if (!config.autoCreateTopicEnable) {
         return notStored(PutMessageStatus.SERVICE_NOT_AVAILABLE, `Topic "${request.topic}" does not exist and autoCreateTopicEnable is false`);
       }
       try {
-        await topics.ensureTopic(request.topic, Math.min(4, config.defaultTopicQueueNums));
+        topic = await topics.ensureTopic(request.topic, Math.min(4, config.defaultTopicQueueNums));
       } catch (error) {
         if (error instanceof RemotingError) return notStored(PutMessageStatus.MESSAGE_ILLEGAL, error.message);
         if (!(error instanceof IoError)) throw error;
         return notStored(PutMessageStatus.SERVICE_NOT_AVAILABLE, `Topic "${request.topic}" can't be saved: ${error.message}`);
       }
     }
-    const { writeQueueNums } = topics.selectTopicConfig(request.topic)!;
+    const { writeQueueNums } = topic;
     const queueId = request.queueId ?? this.#nextQueue++ % Math.max(writeQueueNums, 1);
     if (queueId >= writeQueueNums) {
       return notStored(PutMessageStatus.MESSAGE_ILLEGAL, `queueId is ${queueId}, wanted 0 to ${writeQueueNums - 1}`);
@@ -229,6 +230,7 @@ export class BrokerAdmin implements AdminPort {
 
   updateConfig(patch: Partial<Config>): void {
     applyConfigPatch(this.#parts.config, patch);
+    if (Object.keys(patch).length > 0) this.#parts.masterDriver.onOptionsChanged();
     this.changed();
   }
 

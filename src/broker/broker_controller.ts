@@ -8,6 +8,7 @@ import { startAdminServer } from "../admin/admin_server.ts";
 import { adminAccess } from "../config/admin_access.ts";
 import type { Config } from "../config/schema.ts";
 import { HAService } from "../ha/ha_service.ts";
+import { parseRemotingAddress } from "../remoting/remoting_address.ts";
 import { RemotingClient } from "../remoting/remoting_client.ts";
 import type { HttpServer, NetAddress, Runtime } from "../runtime/runtime.ts";
 import { MessageStore } from "../store/message_store.ts";
@@ -136,7 +137,13 @@ class BrokerController implements BrokerNode {
     const managers = loadManagers({ fs, clock, logger, directory });
 
     // Replication, both sides.
-    const ha = service.current = new HAService({ log: store, options: config, role: role.brokerRole, logger });
+    const ha = service.current = new HAService({
+      log: store,
+      options: config,
+      role: role.brokerRole,
+      logger,
+      onChange: () => this.#admin?.changed(),
+    });
     const masterDriver = new HAMasterDriver({ net, clock, log: store, service: ha, logger, onFatal });
     const remotingClient = new RemotingClient({ net, clock });
     this.#undo.push(() => remotingClient.close());
@@ -176,8 +183,11 @@ class BrokerController implements BrokerNode {
       client: clientDriver,
       setStoreRole: (next) => store.setRole(next),
       setReplicationRole: (next) => masterDriver.setRole(next),
+      isOwnAddress: (address) => this.#isOwnAddress(address, this.#identity(roles).haServerAddr),
       unfence: () => puts.setFenced(false),
       onChanged: () => {
+        // What GET /config and the line about the bound ports call the effective role.
+        Object.assign(config, { brokerRole: roles.role, brokerId: roles.brokerId });
         const isSlave = roles.role === "SLAVE";
         const { masterAddress } = roles;
         slaveSynchronize.setMasterAddr(isSlave && masterAddress !== null ? learned.remotingOf(masterAddress) : null);
@@ -252,15 +262,18 @@ class BrokerController implements BrokerNode {
     return this.#stopping;
   }
 
+  /** Every step is taken whatever became of those before it: a port or the store's lock must not stay behind. */
   async #stopAll(): Promise<void> {
+    const bugs: unknown[] = [];
     for (const undo of this.#undo.reverse()) {
       try {
         await undo();
       } catch (error) {
         this.#logger.error(`Stopping failed: ${errorMessage(error)}`);
-        if (!(error instanceof IoError)) throw error;
+        if (!(error instanceof IoError)) bugs.push(error);
       }
     }
+    if (bugs.length > 0) throw bugs[0];
   }
 
   /** Flags, unless a role was switched at run time; that one is said. */
@@ -273,14 +286,28 @@ class BrokerController implements BrokerNode {
     }
     const saved = file.load();
     if (saved === null) return given;
-    if (saved.brokerRole !== brokerRole) {
+    const role: SavedRole = { ...saved, masterAddress: saved.masterAddress ?? haMasterAddress };
+    const inForce = roleText(role);
+    if (inForce !== roleText(given)) {
       this.#logger.warn(
-        `Starting as ${saved.brokerRole}, to which this node was switched at run time, not as ${brokerRole}; ` +
-          "--force-role goes by the flag",
+        `Starting as ${inForce}, to which this node was switched at run time, not as ${roleText(given)}; ` +
+          "--force-role goes by the flags",
         { saved: file.path },
       );
     }
-    return { ...saved, masterAddress: saved.masterAddress ?? haMasterAddress };
+    return role;
+  }
+
+  /** Whether an HA address is where this node itself listens. */
+  #isOwnAddress(haAddress: string, haServerAddr: string): boolean {
+    const parsed = parseRemotingAddress(haAddress);
+    if (parsed === null || this.#addresses === null) return false;
+    const { brokerIP1, bindAddress } = this.#config;
+    const { hostname, port } = parsed;
+    if (haAddress === haServerAddr || haAddress === this.#addresses.ha) return true;
+    const isHere = hostname === "localhost" || hostname === "::1" || hostname.startsWith("127.") ||
+      [brokerIP1, bindAddress, this.#runtime.process.localAddress].includes(hostname);
+    return isHere && port === portOf(this.#addresses.ha);
   }
 
   #identity(roles: RoleController): { brokerId: number; brokerAddr: string; haServerAddr: string } {
@@ -309,6 +336,12 @@ class BrokerController implements BrokerNode {
       },
       adoptMaster: ({ masterHaAddress, masterAddress }) => {
         if (roles.role !== "SLAVE") return `This broker is a ${roles.role}, only a SLAVE adopts a master`;
+        if (parseRemotingAddress(masterHaAddress) === null) {
+          return `masterHaAddress is "${masterHaAddress.slice(0, 80)}", wanted HOST:PORT`;
+        }
+        if (this.#isOwnAddress(masterHaAddress, this.#identity(roles).haServerAddr)) {
+          return `masterHaAddress ${masterHaAddress} is this broker's own HA address`;
+        }
         if (masterAddress !== null) learned.set(masterHaAddress, masterAddress);
         roles.adoptMasterAddress(masterHaAddress);
         return null;
@@ -373,6 +406,11 @@ function loadManagers(options: ConfigManagerOptions): ConfigManagers {
   };
   for (const manager of Object.values(managers)) manager.load();
   return managers;
+}
+
+/** What of a role shows in the flags; a master's address is nobody's business. */
+function roleText({ brokerRole, brokerId, masterAddress }: SavedRole): string {
+  return brokerRole === "SLAVE" ? `SLAVE ${brokerId} of master ${masterAddress}` : brokerRole;
 }
 
 function text(address: NetAddress): string {

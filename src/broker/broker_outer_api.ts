@@ -2,7 +2,7 @@
 // from their answers where a slave's master is; what to do with that is the controller's.
 
 import { crc32 } from "node:zlib";
-import { startLoop, WakeUp } from "../base/async.ts";
+import { type Deferred, deferred, startLoop, WakeUp } from "../base/async.ts";
 import { utf8 } from "../base/bytes.ts";
 import { RemotingError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
@@ -98,6 +98,7 @@ export class BrokerOuterAPI {
   readonly #client: RemotingClient;
   #namesrvs: Namesrv[] = [];
   #running = false;
+  #stopped: Deferred<false> = deferred<false>();
 
   constructor(options: BrokerOuterAPIOptions) {
     this.#options = options;
@@ -112,6 +113,7 @@ export class BrokerOuterAPI {
   start(): void {
     if (this.#running) return;
     this.#running = true;
+    this.#stopped = deferred<false>();
     const addresses = splitAddressList(this.#options.config.namesrvAddr ?? "");
     this.#namesrvs = addresses.map((address) => ({
       address,
@@ -150,6 +152,8 @@ export class BrokerOuterAPI {
       }
     }));
     this.#client.close();
+    // Not even a connect under way is waited for: an unreachable NameServer takes seconds to fail it.
+    this.#stopped.resolve(false);
     this.registerBrokerAll();
     await Promise.all(this.#namesrvs.map((one) => one.loop));
   }
@@ -164,7 +168,7 @@ export class BrokerOuterAPI {
     let firstDone = false;
     let retryMs = RETRY_MS;
     while (this.#running) {
-      const ok = await this.#register(namesrv);
+      const ok = await Promise.race([this.#register(namesrv), this.#stopped.promise]);
       if (!this.#running) return;
       const period = Math.max(10_000, Math.min(60_000, this.#options.config.registerNameServerPeriod));
       const waitMs = ok ? (firstDone ? period : SECOND_REGISTRATION_MS) : retryMs;

@@ -5,6 +5,7 @@
 import { type Deferred, deferred } from "../base/async.ts";
 import { IoError, ProtocolError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
+import { BodyRun } from "../ha/body_run.ts";
 import type { FlowMonitor } from "../ha/flow_monitor.ts";
 import { REPORT_HEADER_SIZE, writeReport } from "../ha/frames.ts";
 import type { HAClient, HAClientOptions, HAVerdict } from "../ha/ha_client.ts";
@@ -86,6 +87,7 @@ export class HAClientSession {
   readonly #address: string;
   readonly #probe: number | null;
   readonly #decoder = new TransferDecoder();
+  readonly #run = new BodyRun();
   readonly #reportBytes = new Uint8Array(REPORT_HEADER_SIZE);
   /** Resolves when the session is over; what is waited for inside it is raced with this. */
   readonly #ended: Deferred<HAVerdict> = deferred<HAVerdict>();
@@ -206,14 +208,12 @@ export class HAClientSession {
     const decoder = this.#decoder;
     const client = this.#shared.client;
     for (let part = decoder.next(); part !== null; part = decoder.next()) {
-      let verdict: HAVerdict | null;
+      let verdict: HAVerdict | null = null;
       if (part === "header") {
-        if (decoder.bodySize === 0) this.#shared.counters.heartbeats++;
-        else this.#shared.counters.frames++;
-        verdict = client.header(decoder.physicOffset, decoder.bodySize);
+        verdict = this.#header(decoder.physicOffset, decoder.bodySize);
       } else {
         const share = client.checkShare(decoder.chunk.length);
-        if (share === 0) verdict = this.#append(decoder.chunkOffset, decoder.chunk);
+        if (share === 0) this.#run.add(decoder.chunkOffset, decoder.chunk);
         else {
           const found = compareWithLog(this.#shared.parts.log, decoder.chunkOffset, decoder.chunk.subarray(0, share));
           if (typeof found !== "number") {
@@ -222,17 +222,33 @@ export class HAClientSession {
           verdict = this.#compared(share, found);
         }
       }
-      if (verdict !== null) return verdict;
+      // What came before the reason to end is part of the log.
+      if (verdict !== null) return this.#appendRun() ?? verdict;
     }
-    return null;
+    return this.#appendRun();
+  }
+
+  #header(physicOffset: number, bodySize: number): HAVerdict | null {
+    if (bodySize === 0) this.#shared.counters.heartbeats++;
+    else this.#shared.counters.frames++;
+    // Only a frame that plainly goes on is judged while the bytes before it are not in the log yet.
+    const goesOn = bodySize > 0 && physicOffset === this.#run.end;
+    return (goesOn ? null : this.#appendRun()) ?? this.#shared.client.header(physicOffset, bodySize);
   }
 
   #compared(share: number, differsAt: number): HAVerdict | null {
     if (this.#over) return INTERRUPTED;
     const { chunk, chunkOffset } = this.#decoder;
     const verdict = this.#shared.client.compared(share, differsAt);
-    if (verdict !== null || share === chunk.length) return verdict;
-    return this.#append(chunkOffset + share, chunk.subarray(share));
+    if (verdict === null && share < chunk.length) this.#run.add(chunkOffset + share, chunk.subarray(share));
+    return verdict;
+  }
+
+  #appendRun(): HAVerdict | null {
+    const { offset, bytes } = this.#run;
+    if (bytes.length === 0) return null;
+    this.#run.clear();
+    return this.#append(offset, bytes);
   }
 
   #append(offset: number, bytes: Uint8Array): HAVerdict | null {

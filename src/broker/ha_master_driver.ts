@@ -109,6 +109,12 @@ export class HAMasterDriver {
     this.#armFromService();
   }
 
+  /** The service's options have other values now: they count at once, not from the next timer on. */
+  onOptionsChanged(): void {
+    this.service.onOptionsChanged();
+    this.#armFromService();
+  }
+
   /** Closes every connection: call it before the log is cut or replaced (`--resync`), so that none reads across it. */
   dropConnections(reason: string): void {
     this.service.dropConnections(reason, this.#now());
@@ -222,7 +228,8 @@ export class HAMasterDriver {
     sizeAsked: number,
     line: Line,
   ): Promise<number> {
-    const frame = (sizeAsked > 0 ? this.#takeAhead(line, offset) : null) ?? this.#readFrame(connection, offset, sizeAsked);
+    const frame = (sizeAsked > 0 ? this.#takeAhead(line, offset) : null) ??
+      this.#readFrame(connection, offset, sizeAsked);
     const { buffer } = frame;
     let reusable = false;
     try {

@@ -18,6 +18,8 @@ const TIMEOUT_MS = 3000;
 export class MasterInfoClient {
   readonly #client: RemotingClient;
   readonly #logger: Logger;
+  /** Whom the last question about the range did not reach, so that it is said once. */
+  #unanswered: string | null = null;
 
   constructor(options: { client: RemotingClient; logger: Logger }) {
     this.#client = options.client;
@@ -30,9 +32,14 @@ export class MasterInfoClient {
       const table = await this.brokerRuntimeInfo(address);
       const minOffset = offsetOf(table, "commitLogMinOffset");
       const maxOffset = offsetOf(table, "commitLogMaxOffset");
+      if (this.#unanswered === address) this.#logger.info("The master's remoting port answers again", { address });
+      if (this.#unanswered === address) this.#unanswered = null;
       return { minOffset, maxOffset };
     } catch (error) {
-      this.#logger.debug("Can't learn the log range of a broker", { address, error: invokeErrorText(error) });
+      const fields = { address, error: invokeErrorText(error) };
+      if (this.#unanswered === address) this.#logger.debug("Still can't learn the master's log range", fields);
+      else this.#logger.warn("Can't learn the master's log range from its remoting port; the lag is unknown", fields);
+      this.#unanswered = address;
       return null;
     }
   }

@@ -2,8 +2,10 @@
 // connections ended. A broker runs two of them over one table of processors, the main port and the VIP port (main - 2).
 
 import { errorMessage, RemotingError } from "../base/errors.ts";
+import { LineLimiter } from "../base/line_limiter.ts";
 import type { Logger } from "../base/logger.ts";
 import { startLoop } from "../base/async.ts";
+import { FRAME_SIZE_MAX } from "../remoting/frame_decoder.ts";
 import { notSupported } from "../remoting/remoting_client.ts";
 import type { RemotingCommand } from "../remoting/remoting_command.ts";
 import { type RemotingCloseReason, RemotingConnection } from "../remoting/remoting_connection.ts";
@@ -41,12 +43,17 @@ export interface RemotingServerOptions {
   readonly serverChannelMaxIdleMs?: number;
   /** Connections held at once; the next ones are closed and counted. 16,384. */
   readonly connectionsMax?: number;
+  /** Bytes of unfinished requests and unread answers over all connections; beyond it the greatest holder is closed. */
+  readonly heldBytesMax?: number;
   /** Called when accepting fails for good (never by {@link RemotingServer.stop}); default: a line of log. */
   readonly onError?: (error: unknown) => void;
 }
 
 /** Ended connections by reason; `refused` are those beyond the limit. */
 export type RemotingCloseCounts = Readonly<Record<RemotingCloseReason | "refused", number>>;
+
+/** {@link RemotingServerOptions.heldBytesMax} unless given: eight of the largest frames. */
+const HELD_BYTES_MAX = 8 * FRAME_SIZE_MAX;
 
 /** Mirrors Apache's `NettyRemotingServer`. */
 export class RemotingServer {
@@ -63,6 +70,8 @@ export class RemotingServer {
     refused: 0,
   };
   #requestCount = 0;
+  #heldBytes = 0;
+  readonly #lines = new LineLimiter();
   #listener: Listener | null = null;
   #accepting: Promise<void> = Promise.resolve();
 
@@ -92,6 +101,11 @@ export class RemotingServer {
   /** Open connections. */
   get connectionCount(): number {
     return this.#connections.size;
+  }
+
+  /** Bytes held for peers: of unfinished requests and of unread answers. */
+  get heldBytes(): number {
+    return this.#heldBytes;
   }
 
   /** Requests taken since the start. */
@@ -124,20 +138,31 @@ export class RemotingServer {
       clock: this.#options.clock,
       idleTimeoutMs: this.#options.serverChannelMaxIdleMs ?? 120_000,
       onRequest: (request, from) => this.#process(request, from),
+      onHeldBytes: (change) => this.#onHeldBytes(change),
       onClose: (reason, detail) => {
         this.#connections.delete(connection);
         this.#closes[reason]++;
-        if (reason === "garbage" || reason === "overflow") {
-          this.#options.logger.warn("Closed a remoting connection", {
-            remote: connection.remoteAddress,
-            reason,
-            detail,
-          });
-        }
+        if (reason === "garbage" || reason === "overflow") this.#sayClosed(connection.remoteAddress, reason, detail);
       },
     });
     this.#connections.add(connection);
     void connection.run();
+  }
+
+  #sayClosed(remote: string, reason: RemotingCloseReason, detail: string): void {
+    const host = remote.slice(0, remote.lastIndexOf(":"));
+    const repeated = this.#lines.admit(`${reason} ${host}`, this.#options.clock.monotonic());
+    if (repeated !== null) this.#options.logger.warn("Closed a remoting connection", { remote, reason, detail, repeated });
+  }
+
+  /** A thousand peers with a frame each that never ends must not take the memory of those that mean it. */
+  #onHeldBytes(change: number): void {
+    this.#heldBytes += change;
+    const limit = this.#options.heldBytesMax ?? HELD_BYTES_MAX;
+    if (change < 0 || this.#heldBytes <= limit) return;
+    let greatest: RemotingConnection | null = null;
+    for (const each of this.#connections) if (each.heldBytes > (greatest?.heldBytes ?? 0)) greatest = each;
+    greatest?.close("overflow", `${greatest.heldBytes} bytes of ${this.#heldBytes} held, wanted at most ${limit} for all`);
   }
 
   #process(

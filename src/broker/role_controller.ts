@@ -1,6 +1,7 @@
 // What this node is, and how it becomes something else at run time: slave to master and back, another master to follow.
 // One change at a time, each step either done or refused with its reason; no byte of the log is touched by any of them.
 
+import { deferred } from "../base/async.ts";
 import { errorMessage } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { BrokerRole } from "../config/schema.ts";
@@ -29,6 +30,8 @@ export interface RoleParts {
   readonly setStoreRole: (role: "master" | "slave") => Promise<void>;
   /** Replication's side: which puts wait for what. */
   readonly setReplicationRole: (role: BrokerRole) => void;
+  /** Whether an HA `host:port` is this node's own: who follows itself agrees with everything and gets nothing. */
+  readonly isOwnAddress: (haAddress: string) => boolean;
   /** Puts are taken again after a change, whatever held them off. */
   readonly unfence: () => void;
   /** Slaves copy their master's tables, masters do not. */
@@ -50,6 +53,9 @@ export class RoleController {
   /** Whether the log's end was seen to be its master's, and nothing since says otherwise. */
   #endVerified = false;
   #changing: Promise<unknown> = Promise.resolve();
+  /** Resolves when the node stops. */
+  readonly #stopping = deferred<"stopping">();
+  #isStopping = false;
 
   constructor(
     parts: RoleParts,
@@ -89,8 +95,10 @@ export class RoleController {
     onChanged();
   }
 
-  /** Waits for a change in progress and ends the slave's side. */
+  /** Ends the slave's side, and a change in progress at its next step: a promotion may wait for dispatch for long. */
   async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#stopping.resolve("stopping");
     await this.#changing.catch(() => undefined);
     await this.#parts.client.stop();
   }
@@ -104,6 +112,7 @@ export class RoleController {
   updateMasterAddress(address: string | null): Promise<RoleOutcome> {
     return this.#oneAtATime(async () => {
       if (this.#role !== "SLAVE") return refused(`Role is ${this.#role}, only a SLAVE follows a master`);
+      if (address !== null && this.#parts.isOwnAddress(address)) return refused(ownAddressReason(address));
       this.#addressIsGiven = true;
       this.#follow(address);
       this.#save();
@@ -114,6 +123,8 @@ export class RoleController {
   /** A NameServer, or a peer by request 906, names the master. Not saved; an operator's own choice stays. */
   learnMasterAddress(address: string, source: string): void {
     if (this.#role !== "SLAVE" || this.#addressIsGiven || address === this.#masterAddress) return;
+    // A NameServer goes on naming a master that was demoted until it hears of it.
+    if (this.#parts.isOwnAddress(address)) return;
     this.#parts.logger.info("Learned the master's HA address", { masterAddress: address, source });
     this.#follow(address);
   }
@@ -138,7 +149,8 @@ export class RoleController {
       // Once this resolves nothing is appended by replication any more, so the log's end stands still.
       await client.stop();
       try {
-        await setStoreRole("master");
+        const stopped = await Promise.race([setStoreRole("master"), this.#stopping.promise]);
+        if (stopped === "stopping") return refused("The node stops, still a SLAVE");
       } catch (error) {
         client.start();
         return refused(`Promotion failed, still a SLAVE: ${errorMessage(error)}`);
@@ -159,6 +171,7 @@ export class RoleController {
     if (brokerId < 1) return refused(`brokerId is ${brokerId}, wanted 1 or more for a SLAVE`);
     const address = change.masterAddress ?? this.#masterAddress;
     if (address === null) return refused("A SLAVE needs masterAddress: none is given, configured or learned");
+    if (this.#parts.isOwnAddress(address)) return refused(ownAddressReason(address));
     if (before !== "SLAVE") {
       await setStoreRole("slave");
       setReplicationRole("SLAVE");
@@ -209,7 +222,8 @@ export class RoleController {
   /** The change is in force already; a disk that refuses the note is worth an error line, not a half-done switch. */
   #save(): void {
     try {
-      const masterAddress = this.#role === "SLAVE" ? this.#masterAddress : null;
+      // One that was learned is learned again: saved, it would pass for given and outlive every change.
+      const masterAddress = this.#role === "SLAVE" && this.#addressIsGiven ? this.#masterAddress : null;
       this.#parts.file.save({ brokerRole: this.#role, brokerId: this.#brokerId, masterAddress });
     } catch (error) {
       this.#parts.logger.error(
@@ -219,10 +233,16 @@ export class RoleController {
   }
 
   #oneAtATime(change: () => Promise<RoleOutcome>): Promise<RoleOutcome> {
-    const next = this.#changing.catch(() => undefined).then(change);
+    const next = this.#changing.catch(() => undefined).then(() =>
+      this.#isStopping ? refused(`The node stops, still a ${this.#role}`) : change()
+    );
     this.#changing = next;
     return next;
   }
+}
+
+function ownAddressReason(address: string): string {
+  return `masterAddress ${address} is this node's own HA address, wanted another node's`;
 }
 
 function refused(reason: string): RoleOutcome {

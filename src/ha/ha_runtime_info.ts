@@ -1,6 +1,7 @@
 // What replication shows of itself: the answer of GET_BROKER_HA_STATUS (907), the figures of /ha, and the reasons it
 // refuses for, counted. Shapes and counters only; HAService and the HA client fill them.
 
+import { LineLimiter } from "../base/line_limiter.ts";
 import type { HAConnectionState } from "./ha_connection_state.ts";
 
 /** Why the master closed, or would not serve, an HA connection. A label of the refusal counter. */
@@ -82,15 +83,10 @@ export const NO_HA_CLIENT: HAClientRuntimeInfo = {
   masterFlushOffset: 0,
 };
 
-/** At most one line per host and reason in so long, ms. */
-const LINE_INTERVAL_MS = 60_000;
-/** Hosts and reasons remembered for that. */
-const LINES_REMEMBERED_MAX = 256;
-
 /** Counts refusals by reason, and keeps a peer that repeats one from filling the log output. */
 export class RefusalCounter {
   readonly #counts = new Map<HARefusalReason, number>(HA_REFUSAL_REASONS.map((reason) => [reason, 0]));
-  readonly #lines = new Map<string, { saidAt: number; repeated: number }>();
+  readonly #lines = new LineLimiter();
 
   /** Refusals so far, every reason included. */
   get counts(): ReadonlyMap<HARefusalReason, number> {
@@ -103,15 +99,6 @@ export class RefusalCounter {
    */
   count(host: string, reason: HARefusalReason, now: number): number | null {
     this.#counts.set(reason, this.#counts.get(reason)! + 1);
-    const key = `${reason} ${host}`;
-    const line = this.#lines.get(key);
-    if (line !== undefined && now - line.saidAt < LINE_INTERVAL_MS) {
-      line.repeated++;
-      return null;
-    }
-    this.#lines.delete(key);
-    if (this.#lines.size >= LINES_REMEMBERED_MAX) this.#lines.delete(this.#lines.keys().next().value!);
-    this.#lines.set(key, { saidAt: now, repeated: 0 });
-    return line?.repeated ?? 0;
+    return this.#lines.admit(`${reason} ${host}`, now);
   }
 }

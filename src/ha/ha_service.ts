@@ -65,6 +65,7 @@ export class HAService implements HAConnectionObserver {
   readonly #log: ReplicaLog;
   readonly #options: HAServiceOptions;
   readonly #logger: Logger;
+  readonly #onChange: () => void;
   readonly #connectionsMax: number;
   readonly #groupTransferService = new GroupTransferService();
   /** In the order they came. */
@@ -84,12 +85,15 @@ export class HAService implements HAConnectionObserver {
     options: HAServiceOptions;
     role: BrokerRole;
     logger: Logger;
+    /** A slave came, left, or is served differently. */
+    onChange?: () => void;
     connectionsMax?: number;
   }) {
     this.#log = parts.log;
     this.#options = parts.options;
     this.#role = parts.role;
     this.#logger = parts.logger;
+    this.#onChange = parts.onChange ?? (() => {});
     this.#connectionsMax = parts.connectionsMax ?? HA_CONNECTIONS_MAX;
   }
 
@@ -168,14 +172,24 @@ export class HAService implements HAConnectionObserver {
   /** The node's role has changed. Connections stay: a slave serves slaves too. */
   setRole(role: BrokerRole, now: number): void {
     this.#now = now;
-    if (role === "SYNC_MASTER" && this.#role !== role && this.#options.inSyncReplicas <= 1) {
-      this.#logger.warn(
-        `Role is SYNC_MASTER and inSyncReplicas is ${this.#options.inSyncReplicas}: puts wait for no slave, wanted 2 or more`,
-      );
-    }
+    const before = this.#role;
     this.#role = role;
+    if (role !== before) this.#warnOfNoWait();
     if (role === "SLAVE") this.#groupTransferService.failAll();
     if (this.#nextDiffAt !== null) this.#nextDiffAt = now + DIFF_FIRST_MS;
+  }
+
+  /** `options` have other values now. */
+  onOptionsChanged(): void {
+    this.#warnOfNoWait();
+  }
+
+  /** Apache's default makes a SYNC_MASTER asynchronous without a word. */
+  #warnOfNoWait(): void {
+    if (this.#role !== "SYNC_MASTER" || this.#options.inSyncReplicas > 1) return;
+    this.#logger.warn(
+      `Role is SYNC_MASTER and inSyncReplicas is ${this.#options.inSyncReplicas}: puts wait for no slave, wanted 2 or more`,
+    );
   }
 
   /** A peer has connected. Null: refused, close it. */
@@ -354,6 +368,8 @@ export class HAService implements HAConnectionObserver {
       entry.port.wake();
     }
     this.notifications.onStateChanged(entry.host, state, this.#now);
+    // One that never asked for anything is a guest: its coming and going is nobody's news.
+    if (connection.slaveRequestOffset >= 0) this.#onChange();
   }
 
   /** {@link HAConnectionObserver}: called by the connections. */

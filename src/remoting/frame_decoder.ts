@@ -10,6 +10,12 @@ import { type RemotingCommand, SerializeType } from "./remoting_command.ts";
 /** Largest frame, its four length bytes included: the default of Apache's `com.rocketmq.remoting.frameMaxLength`. */
 export const FRAME_SIZE_MAX = 16_777_216;
 
+/**
+ * Largest header, bytes. Apache sets no such bound; its largest headers carry a message's properties, 32 KiB. Decoding
+ * one of 16 MiB would hold up everything else for a second.
+ */
+export const HEADER_SIZE_MAX = 1024 * 1024;
+
 const EMPTY = new Uint8Array(0);
 
 /** Mirrors Apache's `NettyDecoder`. */
@@ -79,19 +85,25 @@ export class FrameDecoder {
     if (type !== SerializeType.JSON && type !== SerializeType.ROCKETMQ) {
       throw new ProtocolError(`Remoting header type is ${type}, wanted 0 or 1`);
     }
-    if ((word & 0xff_ffff) > size - 8) {
-      throw new ProtocolError(`Remoting header length is ${word & 0xff_ffff}, the frame leaves ${size - 8}`);
+    const headerSize = word & 0xff_ffff;
+    if (headerSize > size - 8) {
+      throw new ProtocolError(`Remoting header length is ${headerSize}, the frame leaves ${size - 8}`);
+    }
+    if (headerSize > HEADER_SIZE_MAX) {
+      throw new ProtocolError(`Remoting header length is ${headerSize}, wanted at most ${HEADER_SIZE_MAX}`);
     }
   }
 
   #keepRest(): void {
-    if (this.#owned) return;
     const rest = this.#end - this.#start;
     if (rest === 0) {
+      // Also our own buffer: after one large frame an idle connection would hold its memory for good.
       this.#bytes = EMPTY;
       this.#start = this.#end = 0;
+      this.#owned = false;
       return;
     }
+    if (this.#owned) return;
     this.#bytes = copy(this.#bytes.subarray(this.#start, this.#end));
     this.#start = 0;
     this.#end = rest;

@@ -34,6 +34,8 @@ export interface RemotingConnectionOptions {
   readonly onRequest: RequestHandler;
   /** Called once. `detail` is a sentence for the log. */
   readonly onClose: (reason: RemotingCloseReason, detail: string) => void;
+  /** Told of each change of {@link RemotingConnection.heldBytes}. It may close connections, this one too. */
+  readonly onHeldBytes?: (change: number) => void;
   /** Closed after this long with neither a byte read nor a write done. Apache: 120,000. */
   readonly idleTimeoutMs: number;
 }
@@ -70,6 +72,10 @@ export class RemotingConnection {
   #inFlight = 0;
   /** Set while the read loop waits for room. */
   #room: Deferred<void> | null = null;
+  /** Bytes held of a request that is not whole yet. */
+  #inboundBytes = 0;
+  /** {@link heldBytes} as told last. */
+  #heldBytesTold = 0;
   #lastActivityMs: number;
   #idleTimer: Timer;
   #closed = false;
@@ -91,6 +97,11 @@ export class RemotingConnection {
     return this.#outboundBytes;
   }
 
+  /** Memory this connection holds for its peer: of an unfinished request and of unread answers, bytes. */
+  get heldBytes(): number {
+    return this.#closed ? 0 : this.#inboundBytes + this.#outboundBytes;
+  }
+
   /** Reads until the connection ends; never rejects. Its owner runs it once. */
   async run(): Promise<void> {
     try {
@@ -105,6 +116,9 @@ export class RemotingConnection {
           while (this.#isFull() && !this.#closed) await this.#waitForRoom();
           if (this.#closed) return;
         }
+        this.#inboundBytes = decoder.pendingBytes;
+        this.#tellHeldBytes();
+        if (this.#closed) return;
       }
     } catch (error) {
       this.close(error instanceof ProtocolError ? "garbage" : "error", errorMessage(error));
@@ -159,6 +173,7 @@ export class RemotingConnection {
     this.#outbound = [];
     this.#outboundBytes = 0;
     this.#room?.resolve();
+    this.#tellHeldBytes();
     for (const opaque of [...this.#pending.keys()]) this.#settle(opaque)?.reject(this.#closedError());
     this.#options.onClose(reason, detail);
   }
@@ -209,6 +224,7 @@ export class RemotingConnection {
     }
     this.#outbound.push(frame);
     this.#outboundBytes += frame.length;
+    this.#tellHeldBytes();
     if (!this.#writing) void this.#writeAll();
   }
 
@@ -221,6 +237,7 @@ export class RemotingConnection {
         await this.#connection.write(bytes);
         if (this.#closed) return;
         this.#outboundBytes -= bytes.length;
+        this.#tellHeldBytes();
         this.#touch();
         this.#notifyRoom();
       }
@@ -254,6 +271,13 @@ export class RemotingConnection {
     if (this.#room === null || this.#isFull()) return;
     this.#room.resolve();
     this.#room = null;
+  }
+
+  #tellHeldBytes(): void {
+    const held = this.heldBytes;
+    const change = held - this.#heldBytesTold;
+    this.#heldBytesTold = held;
+    if (change !== 0) this.#options.onHeldBytes?.(change);
   }
 
   #touch(): void {

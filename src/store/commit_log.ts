@@ -4,7 +4,7 @@
 
 import { writeInt32 } from "../base/bytes.ts";
 import { makeDurableDirectory } from "../base/durable_directory.ts";
-import { assert, IoError } from "../base/errors.ts";
+import { assert, errorMessage, IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { ReplicaAppendResult } from "../ha/replica_log.ts";
 import type { Clock } from "../runtime/runtime.ts";
@@ -15,7 +15,7 @@ import { findLastRecord, scanLog } from "./log_scan.ts";
 import { asidePath, copyRange } from "./log_aside.ts";
 import type { MappedFile } from "./mapped_file.ts";
 import { MappedFileQueue } from "./mapped_file_queue.ts";
-import { BLANK_MAGIC_CODE, createMessageId, END_FILE_MIN_BLANK_LENGTH, RecordField } from "./message_codec.ts";
+import { BLANK_MAGIC_CODE, createMessageId, END_FILE_MIN_BLANK_LENGTH, RecordField, storeTimestampAt } from "./message_codec.ts";
 import {
   isRefusal,
   type MessageEncoderOptions,
@@ -47,7 +47,7 @@ export interface CommitLogParts {
   readonly pool: HandlePool;
   readonly clock: Clock;
   readonly checkpoint: StoreCheckpoint;
-  /** Called once when a flush failed: the process must end, what is on the disk is unknown. */
+  /** Called when a flush or a cut failed: the process must end, what is on the disk is unknown. */
   readonly onFatal: (error: unknown) => void;
   readonly logger?: Logger;
 }
@@ -63,6 +63,9 @@ export interface QueueOffsetAssigner {
 /** Bytes at the end of the log that the page cache still holds: read without leaving the event loop. */
 const HOT_READ_SIZE = 64 * 1024 * 1024;
 
+/** A record's bytes up to and with its store timestamp, at most. */
+const RECORD_FRONT_SIZE = 96;
+
 /** Mirrors Apache's `CommitLog`; implements the log's part of `ReplicaLog`. */
 export class CommitLog implements FlushTarget, ReplicaSink {
   readonly mappedFileQueue: MappedFileQueue;
@@ -71,6 +74,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   readonly #pool: HandlePool;
   readonly #clock: Clock;
   readonly #checkpoint: StoreCheckpoint;
+  readonly #onFatal: (error: unknown) => void;
   readonly #logger: Logger;
   readonly #intake: ReplicaIntake;
   readonly #listeners = new Set<() => void>();
@@ -81,8 +85,8 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   /** Bytes below were on the disk when the log was opened: maybe not in the page cache. */
   #writtenFrom = 0;
   #cuts = 0;
-  /** Whether only zeros stand behind the end: not after a write that failed halfway. */
-  #tailIsClean = true;
+  /** Where a write failed, whole or in part, and what it left could not be cleared yet; null: zeros behind the end. */
+  #uncleared: { readonly file: MappedFile; readonly position: number; readonly size: number } | null = null;
   #scratch: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
   constructor(options: CommitLogOptions, parts: CommitLogParts) {
@@ -97,6 +101,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
       mappedFileSize: options.mappedFileSizeCommitLog,
       logger: this.#logger,
     });
+    this.#onFatal = parts.onFatal;
     this.flushService = new FlushService(this, options, parts.clock, parts.onFatal);
     this.#intake = new ReplicaIntake(this.#intakeValidator(), this);
   }
@@ -148,7 +153,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     return this.#lastRecordOffset >= this.minOffset ? this.#lastRecordOffset : -1;
   }
 
-  /** Store timestamp of the record at {@link lastRecordOffset}, Unix ms; 0 when it was not written in this life. */
+  /** Store timestamp of the record at {@link lastRecordOffset}, Unix ms; 0 for an empty log. */
   get lastStoreTimestamp(): number {
     return this.#lastStoreTimestamp;
   }
@@ -216,7 +221,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     const blank = new Uint8Array(END_FILE_MIN_BLANK_LENGTH);
     writeInt32(blank, RecordField.TOTAL_SIZE, rest);
     writeInt32(blank, RecordField.MAGIC, BLANK_MAGIC_CODE);
-    this.#writeOrDirty(() => file.writeAt(blank, file.wrotePosition));
+    this.#write(file, blank.length, () => file.writeAt(blank, file.wrotePosition));
     file.wrotePosition = file.fileSize;
     this.#appended();
     return this.mappedFileQueue.getLastMappedFile();
@@ -244,7 +249,8 @@ export class CommitLog implements FlushTarget, ReplicaSink {
       at += prepared.size;
     }
     try {
-      this.#writeOrDirty(() => file.append(bytes));
+      this.#checkpoint.beforeRecord(wroteOffset, storeTimestamp, this.#lastStoreTimestamp);
+      this.#write(file, size, () => file.append(bytes));
     } catch (error) {
       return this.#appendFailed(error);
     }
@@ -273,14 +279,32 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     return { status, remark };
   }
 
-  /** A write that fails may leave part of its bytes behind the log's end. */
-  #writeOrDirty(write: () => void): void {
+  /**
+   * Writes `size` bytes at the file's write position. What a write that failed left is cleared at once, and before
+   * anything else is written: a put that was refused, or the rest of its batch behind a shorter one, must not come to
+   * life with the next crash.
+   */
+  #write(file: MappedFile, size: number, write: () => void): void {
+    this.#clearFailedWrite();
+    const position = file.wrotePosition;
     try {
       write();
     } catch (error) {
-      this.#tailIsClean = false;
+      this.#uncleared = { file, position, size };
+      try {
+        this.#clearFailedWrite();
+      } catch (clearError) {
+        this.#logger.warn(`Clearing what a failed write left is put off: ${errorMessage(clearError)}`);
+      }
       throw error;
     }
+  }
+
+  #clearFailedWrite(): void {
+    if (this.#uncleared === null) return;
+    const { file, position, size } = this.#uncleared;
+    file.zeroFrom(position, position + size);
+    this.#uncleared = null;
   }
 
   #scratchOf(size: number): Uint8Array {
@@ -312,6 +336,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
         return { type: "rejected", reason: "badPhysicalOffset", offset: physicOffset, detail };
       }
       this.mappedFileQueue.destroy();
+      this.#uncleared = null;
       this.#emptyStart = physicOffset;
     }
     const before = this.maxOffset;
@@ -325,7 +350,10 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   /** Whole records from {@link ReplicaIntake}. */
   writeRecords(bytes: Uint8Array, lastRecordOffset: number, storeTimestamp: number): void {
     const file = this.mappedFileQueue.getLastMappedFile(this.#emptyStart);
-    this.#writeOrDirty(() => file.append(bytes));
+    if (lastRecordOffset >= 0) {
+      this.#checkpoint.beforeRecord(lastRecordOffset, storeTimestamp, this.#lastStoreTimestamp);
+    }
+    this.#write(file, bytes.length, () => file.append(bytes));
     if (lastRecordOffset >= 0) {
       this.#lastRecordOffset = lastRecordOffset;
       this.#lastStoreTimestamp = storeTimestamp;
@@ -390,9 +418,11 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   /** Makes everything written before the call durable. For {@link FlushService}; use that. */
   async flush(): Promise<void> {
     const storeTimestamp = this.#lastStoreTimestamp;
+    const recordOffset = this.#lastRecordOffset;
     const before = this.flushedOffset;
     await this.mappedFileQueue.flush();
-    if (storeTimestamp > 0) this.#checkpoint.physicMsgTimestamp = storeTimestamp;
+    const isTrusted = recordOffset >= this.#checkpoint.trustedFrom;
+    if (storeTimestamp > 0 && isTrusted) this.#checkpoint.physicMsgTimestamp = storeTimestamp;
     if (this.flushedOffset > before) this.#notify();
   }
 
@@ -413,21 +443,30 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     await this.flushService.stop();
     this.mappedFileQueue.flushBlocking();
     if (this.#lastStoreTimestamp > 0) this.#checkpoint.physicMsgTimestamp = this.#lastStoreTimestamp;
-    if (this.#tailIsClean) CleanEnd.write(this.#pool.fs, this.#options.storePathRootDir, this.maxOffset);
+    if (this.#uncleared === null) CleanEnd.write(this.#pool.fs, this.#options.storePathRootDir, this.maxOffset);
   }
 
   /**
    * Recovery's last step: the log ends at `end`, and its last record starts at `lastRecordOffset`. Later files go, and
    * what stands behind the end is zeroed and synced: stale records there would come back to life after the next crash.
-   * Returns how many bytes had to be cleared. Throws {@link IoError}.
+   * Only after a clean exit the note of {@link CleanEnd} can save looking there. Returns how many bytes had to be cleared. Throws {@link IoError}.
    */
-  setRecoveredEnd(end: number, lastRecordOffset: number): number {
-    const knownClean = CleanEnd.take(this.#pool.fs, this.#options.storePathRootDir) === end;
+  setRecoveredEnd(end: number, lastRecordOffset: number, cleanExit = true): number {
+    const knownClean = CleanEnd.take(this.#pool.fs, this.#options.storePathRootDir) === end && cleanExit;
     const cleared = this.#cut(end, lastRecordOffset, knownClean);
     this.mappedFileQueue.flushedWhere = this.maxOffset;
     this.#writtenFrom = this.maxOffset;
+    this.#lastStoreTimestamp = this.#storeTimestampOf(lastRecordOffset);
     if (this.mappedFileQueue.lastFile?.isFull === true) this.#makeNextFile();
     return cleared;
+  }
+
+  #storeTimestampOf(recordOffset: number): number {
+    const file = recordOffset < 0 ? null : this.mappedFileQueue.findMappedFileByOffset(recordOffset);
+    if (file === null) return 0;
+    const front = new Uint8Array(RECORD_FRONT_SIZE);
+    file.readAt(front, recordOffset - file.fileFromOffset);
+    return storeTimestampAt(front, 0);
   }
 
   #cut(offset: number, lastRecordOffset: number, knownClean: boolean): number {
@@ -435,6 +474,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     this.discardPartial();
     this.mappedFileQueue.truncateDirtyFiles(offset);
     this.#lastRecordOffset = lastRecordOffset;
+    this.#uncleared = null;
     const file = this.mappedFileQueue.lastFile;
     let cleared = 0;
     if (file !== null && !knownClean) {
@@ -458,7 +498,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     const path = asidePath(this.#pool.fs, this.mappedFileQueue.directories[0]!, fromOffset, end, this.#clock.now());
     await copyRange(this.#pool.fs, this, fromOffset, end, path);
     assert(this.maxOffset === end, "Log grew while its tail was set aside");
-    this.#cut(fromOffset, lastRecordOffset, false);
+    this.#wholly(() => void this.#cut(fromOffset, lastRecordOffset, false));
     return path;
   }
 
@@ -469,9 +509,19 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     const path = asidePath(this.#pool.fs, directory, minOffset, maxOffset, this.#clock.now());
     this.#cuts++;
     this.discardPartial();
-    this.mappedFileQueue.moveAllTo(path);
+    this.#wholly(() => this.mappedFileQueue.moveAllTo(path));
     this.#lastRecordOffset = -1;
     return Promise.resolve(path);
+  }
+
+  /** A cut that fails halfway leaves a log that is neither the old nor the new one: only recovery can tell what it is. */
+  #wholly(change: () => void): void {
+    try {
+      change();
+    } catch (error) {
+      this.#onFatal(error);
+      throw error;
+    }
   }
 }
 

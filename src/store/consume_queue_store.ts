@@ -50,6 +50,8 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   readonly #refusedTopics = new Set<string>();
   /** Store timestamp of the newest record with a unit in a file. */
   #storeTimestamp = 0;
+  /** Start of that record. */
+  #storeTimestampAt = 0;
   #timer: Timer | null = null;
   #flushing: Promise<void> | null = null;
   #thoroughAt = 0;
@@ -80,6 +82,8 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
         const queue = this.#add(topic, Number(name));
         queue.load(lastExitOk);
         queue.recover(lastExitOk, flushedTo);
+        // A killed process leaves units to the kernel: the checkpoint must not move before they are on the disk.
+        if (!lastExitOk && queue.dirtyBytes > 0) this.#dirty.add(queue);
       }
     }
   }
@@ -132,6 +136,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     queue.putMessagePositionInfo(pos, size, tagsCode, queueOffset);
     this.#withPending.add(queue);
     this.#storeTimestamp = storeTimestamp;
+    this.#storeTimestampAt = pos;
   }
 
   #refuse(topic: string, queueId: number, pos: number): void {
@@ -247,11 +252,18 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
 
   /** The checkpoint moves only to what is on the disk in every queue (Apache's may be ahead). */
   async #flushAll(): Promise<void> {
+    const { checkpoint } = this.#parts;
     const storeTimestamp = this.#storeTimestamp;
+    const storeTimestampAt = this.#storeTimestampAt;
+    // Units that could not be written yet: neither they nor their queue's directory can be vouched for.
+    const isComplete = this.#withPending.size === 0;
     for (const queue of [...this.#dirty]) await this.#flushOne(queue);
+    if (!isComplete || this.#withPending.size > 0) return;
     this.#syncDirectories();
-    if (storeTimestamp > 0) this.#parts.checkpoint.logicsMsgTimestamp = storeTimestamp;
-    await this.#parts.checkpoint.flush();
+    if (storeTimestamp > 0 && storeTimestampAt >= checkpoint.trustedFrom) {
+      checkpoint.logicsMsgTimestamp = storeTimestamp;
+    }
+    await checkpoint.flush();
   }
 
   async #flushOne(queue: ConsumeQueue): Promise<void> {

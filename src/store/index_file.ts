@@ -234,8 +234,9 @@ export class IndexFile {
     if (count === 0) return;
     this.#open().writeAt(this.#pending!.subarray(0, count * ENTRY_SIZE), this.#entryPosition(this.#pendingFrom));
     this.#pendingFrom = this.indexCount;
-    // Entries on the file make it one that load after an unclean exit has to drop: the header says so.
-    this.#writeHeader();
+    // Entries on the file make it one that load after an unclean exit has to drop: the header says so. That of a full
+    // file waits for its slots, see seal.
+    if (!this.isFull) this.#writeHeader();
   }
 
   #writeSlots(): void {
@@ -265,10 +266,18 @@ export class IndexFile {
     this.#headerDirty = false;
   }
 
-  /** Writes back and syncs; blocks. Gives back the memory puts need: call it when the file is full or at shutdown. */
+  /**
+   * Writes back and syncs; blocks. Gives back the memory puts need: call it when the file is full or at shutdown. The
+   * header comes last: a file that says it is full holds all its entries and slots, whatever a loss of power took.
+   */
   seal(): void {
-    this.writeBack();
+    this.#writeEntries();
+    this.#writeSlots();
     this.#open().syncBlocking();
+    if (this.#headerDirty) {
+      this.#writeHeader();
+      this.#open().syncBlocking();
+    }
     this.#slots = this.#dirtySlotPages = null;
     this.#pending = null;
   }
@@ -298,7 +307,10 @@ export class IndexFile {
     }
     this.#pendingFrom = this.indexCount;
     this.#headerDirty = true;
-    this.writeBack();
+    // Whoever finds it half cut must see that it is not full.
+    this.#writeHeader();
+    this.#open().syncBlocking();
+    this.#writeSlots();
   }
 
   /** Closes the file without writing anything back. Idempotent. */

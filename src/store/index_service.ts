@@ -40,6 +40,8 @@ export class IndexService {
   readonly #options: IndexOptions;
   readonly #checkpoint: IndexCheckpoint;
   readonly #files: IndexFile[] = [];
+  /** Whether files were made or removed whose names are not durable yet. */
+  #directoryIsDirty = false;
   /** Hash of `topic#` by topic: the part all keys of a topic share. */
   readonly #topicHashes = new Map<string, number>();
 
@@ -73,7 +75,7 @@ export class IndexService {
         this.#logger.info("Removing an index file that was not closed; it is built again from the log", {
           file: file.path,
         });
-        file.destroy();
+        this.#remove(file);
         continue;
       }
       this.#files.push(file);
@@ -137,12 +139,24 @@ export class IndexService {
   #createFile(previous: IndexFile | null): IndexFile {
     if (previous !== null) {
       previous.seal();
+      this.#syncDirectory();
       this.#checkpoint.indexMsgTimestamp = previous.endTimestamp;
       this.#checkpoint.flushBlocking();
     }
     const file = IndexFile.create(this.#fs, `${this.#directory}/${this.#nextName(previous)}`, this.#options, previous);
+    this.#directoryIsDirty = true;
     this.#files.push(file);
     return file;
+  }
+
+  #remove(file: IndexFile): void {
+    file.destroy();
+    this.#directoryIsDirty = true;
+  }
+
+  #syncDirectory(): void {
+    if (this.#directoryIsDirty) this.#fs.syncDirectory(this.#directory);
+    this.#directoryIsDirty = false;
   }
 
   /** Local time as 17 digits, always after the previous file's name: load sorts by name. */
@@ -177,26 +191,41 @@ export class IndexService {
   deleteExpiredFile(minOffset: number): number {
     let count = 0;
     while (this.#files.length > 1 && this.#files[0]!.endPhyOffset < minOffset) {
-      this.#files.shift()!.destroy();
+      this.#remove(this.#files.shift()!);
       count++;
     }
     return count;
   }
 
-  /** Takes back the entries of messages at or beyond `phyOffset`: the log was cut there. */
+  /** Takes back the entries of messages at or beyond `phyOffset`, durably: the log was cut there. */
   truncate(phyOffset: number): void {
-    while (this.#files.length > 0 && this.#files.at(-1)!.beginPhyOffset >= phyOffset) this.#files.pop()!.destroy();
+    const firstCut = this.#files.findIndex((file) => file.endPhyOffset >= phyOffset);
+    if (firstCut < 0) return;
+    this.#distrustFrom(firstCut);
+    while (this.#files.length > 0 && this.#files.at(-1)!.beginPhyOffset >= phyOffset) this.#remove(this.#files.pop()!);
     this.#files.at(-1)?.truncate(phyOffset);
+    this.#syncDirectory();
   }
 
-  /** Removes everything: the log was moved aside. */
+  /** Removes everything, durably: the log was moved aside. */
   destroy(): void {
-    for (const file of this.#files.splice(0)) file.destroy();
+    this.#distrustFrom(0);
+    for (const file of this.#files.splice(0)) this.#remove(file);
+    this.#syncDirectory();
+  }
+
+  /** The checkpoint must not vouch for files whose cut a crash may undo. */
+  #distrustFrom(index: number): void {
+    const endTimestamp = this.#files[index - 1]?.endTimestamp ?? 0;
+    if (this.#checkpoint.indexMsgTimestamp <= endTimestamp) return;
+    this.#checkpoint.indexMsgTimestamp = endTimestamp;
+    this.#checkpoint.flushBlocking();
   }
 
   /** Brings everything to the disk (blocks) and closes the files. */
   shutdown(): void {
     this.#files.at(-1)?.seal();
+    this.#syncDirectory();
     this.close();
   }
 

@@ -7,8 +7,11 @@ import { type RecordValidator, RecordVerdict } from "./record_validator.ts";
 
 const WINDOW_SIZE = 4 * 1024 * 1024;
 
-/** Gets each whole record: `bytes[at, at + size)` is valid until it returns. */
-export type RecordVisitor = (bytes: Uint8Array, at: number, size: number, offset: number) => void;
+/**
+ * Gets each whole record: `bytes[at, at + size)` is valid until it returns. A text says why it is no whole record after
+ * all, and ends the walk before it.
+ */
+export type RecordVisitor = (bytes: Uint8Array, at: number, size: number, offset: number) => string | void;
 
 /** Where a walk ended. */
 export interface ScanResult {
@@ -64,10 +67,7 @@ class LogScan implements ScanResult {
       const count = file.readAt(this.#window.subarray(0, wanted), windowAt - file.fileFromOffset);
       const verdict = this.#walkWindow(windowAt, count);
       if (verdict === RecordVerdict.BLANK) return true;
-      if (verdict === RecordVerdict.REJECT) {
-        this.stopDetail = this.#validator.detail;
-        return false;
-      }
+      if (verdict === RecordVerdict.REJECT) return false;
       if (this.end > windowAt) continue;
       if (count === limit - windowAt) {
         this.stopDetail = `${count} bytes are left, too few for a record`;
@@ -84,11 +84,13 @@ class LogScan implements ScanResult {
       const at = this.end - windowAt;
       const verdict = this.#validator.check(this.#window, at, count, this.end);
       if (verdict === RecordVerdict.OK) {
+        const refusal = this.#visit(this.#window, at, this.#validator.size, this.end);
+        if (typeof refusal === "string") return this.#stop(refusal);
         this.lastRecordOffset = this.end;
-        this.#visit(this.#window, at, this.#validator.size, this.end);
         this.end += this.#validator.size;
         continue;
       }
+      if (verdict === RecordVerdict.REJECT) return this.#stop(this.#validator.detail);
       // A filler counts by its header: its rest may be longer than the window, and holds nothing.
       if (verdict === RecordVerdict.PARTIAL && this.#validator.isBlank) {
         this.end += this.#validator.size;
@@ -97,6 +99,11 @@ class LogScan implements ScanResult {
       if (verdict === RecordVerdict.BLANK) this.end += this.#validator.size;
       return verdict;
     }
+  }
+
+  #stop(detail: string): RecordVerdict {
+    this.stopDetail = detail;
+    return RecordVerdict.REJECT;
   }
 }
 

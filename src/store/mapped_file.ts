@@ -27,6 +27,8 @@ export class MappedFile {
   readonly fileSize: number;
   /** End of what was written; `fileSize` when full. Moved by {@link append} and by the queue's owner on recovery. */
   wrotePosition: number;
+  /** Whether a loss of power can't make the file shorter any more. */
+  sizeIsDurable = true;
   readonly #pool: HandlePool;
 
   /** An existing file; counts as full until recovery finds its end, as in Apache. */
@@ -51,12 +53,14 @@ export class MappedFile {
     handle.close();
     const file = new MappedFile(pool, path, fileFromOffset, fileSize);
     file.wrotePosition = 0;
+    file.sizeIsDurable = false;
     return file;
   }
 
   /** Brings a file that is too short to its size; the new bytes are zero. Throws {@link IoError}. */
   complete(): void {
     this.#pool.get(this.path).truncate(this.fileSize);
+    this.sizeIsDurable = false;
   }
 
   get isFull(): boolean {
@@ -87,13 +91,15 @@ export class MappedFile {
   }
 
   /** Makes what was written durable. Throws {@link IoError}. */
-  sync(): Promise<void> {
-    return this.#pool.use(this.path, (handle) => handle.sync());
+  async sync(): Promise<void> {
+    await this.#pool.use(this.path, (handle) => handle.sync());
+    this.sizeIsDurable = true;
   }
 
   /** {@link sync}, blocking. */
   syncBlocking(): void {
     this.#pool.get(this.path).syncBlocking();
+    this.sizeIsDurable = true;
   }
 
   /** Last modification, Unix ms; 0 when the file is gone. */
@@ -102,15 +108,15 @@ export class MappedFile {
   }
 
   /**
-   * Makes every byte from `position` to the end of the file zero. Reads first and writes only where something stands,
-   * so the file stays sparse, and a second call writes nothing. Returns how many bytes were in chunks that had to be
-   * cleared. Blocks; not durable until a sync.
+   * Makes every byte from `position` to `end` zero. Reads first and writes only where something stands, so the file
+   * stays sparse, and a second call writes nothing. Returns how many bytes were in chunks that had to be cleared.
+   * Blocks; not durable until a sync.
    */
-  zeroFrom(position: number): number {
-    const chunk = new Uint8Array(CHUNK_SIZE);
+  zeroFrom(position: number, end = this.fileSize): number {
+    const chunk = new Uint8Array(Math.min(CHUNK_SIZE, end - position));
     let cleared = 0;
-    while (position < this.fileSize) {
-      const part = chunk.subarray(0, Math.min(CHUNK_SIZE, this.fileSize - position));
+    while (position < end) {
+      const part = chunk.subarray(0, Math.min(chunk.length, end - position));
       this.readAt(part, position);
       if (!isZero(part)) {
         part.fill(0);

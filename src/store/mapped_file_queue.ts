@@ -90,6 +90,7 @@ export class MappedFileQueue {
         continue;
       }
       const file = new MappedFile(this.#pool, path, offset, this.mappedFileSize);
+      file.sizeIsDurable = lastExitOk;
       if (size < this.mappedFileSize && !lastExitOk) this.#shortFiles.push({ file, size });
       else if (size !== this.mappedFileSize) throw this.#wrongSize(path, size);
       const before = this.#files.at(-1);
@@ -172,9 +173,9 @@ export class MappedFileQueue {
     const dirty: MappedFile[] = [];
     for (let i = this.#files.length - 1; i >= 0; i--) {
       const file = this.#files[i]!;
-      if (file.wrotePosition === 0) continue;
-      if (file.fileFromOffset + file.wrotePosition <= this.flushedWhere) break;
-      dirty.unshift(file);
+      const isFlushed = file.wrotePosition === 0 || file.fileFromOffset + file.wrotePosition <= this.flushedWhere;
+      if (!isFlushed || !file.sizeIsDurable) dirty.unshift(file);
+      else if (file.wrotePosition > 0) break;
     }
     return dirty;
   }

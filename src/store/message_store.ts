@@ -65,6 +65,8 @@ export interface StoreStatistics {
 }
 
 const DISPATCH_WAIT_MS = 5000;
+/** How much later a slave's messages can be read by queue, ms at most, so that dispatch does not hold up its acks. */
+const SLAVE_DISPATCH_REST_MS = 5;
 
 /** Mirrors Apache's `DefaultMessageStore`. It starts as a slave's: {@link setRole} makes it take puts. */
 export class MessageStore implements ReplicaLog {
@@ -126,7 +128,8 @@ export class MessageStore implements ReplicaLog {
     const delayLevels = new DelayLevels(options.messageDelayLevel);
     const dispatcher = this.#dispatcher = new RecordDispatcher(consumeQueues, index, { delayLevels, logger });
     const onDispatched = () => this.#onDispatched();
-    this.#reput = new ReputMessageService({ log, dispatcher, clock, logger, onDispatched, onFatal });
+    const restMs = () => this.#role === "slave" ? SLAVE_DISPATCH_REST_MS : 0;
+    this.#reput = new ReputMessageService({ log, dispatcher, clock, logger, onDispatched, restMs, onFatal });
     this.#reader = new MessageReader({ log, consumeQueues, index, logger });
     this.#cleanCommitLog = new CleanCommitLogService(log, options, { fs, clock, logger, retainOffset });
     this.#clean = new CleanService({
@@ -547,7 +550,7 @@ export class MessageStore implements ReplicaLog {
   setTailAside(fromOffset: number): Promise<string> {
     return this.#cut(async () => {
       const path = await this.#log.setTailAside(fromOffset);
-      await this.#cutDerived(fromOffset);
+      await this.#wholly(() => this.#cutDerived(fromOffset));
       return path;
     });
   }
@@ -555,9 +558,19 @@ export class MessageStore implements ReplicaLog {
   setLogAside(): Promise<string> {
     return this.#cut(async () => {
       const path = await this.#log.setLogAside();
-      await this.#forgetDerived();
+      await this.#wholly(() => this.#forgetDerived());
       return path;
     });
+  }
+
+  /** Queues that could not follow a cut point at other records than their own: the next start mends them. */
+  async #wholly(change: () => Promise<void>): Promise<void> {
+    try {
+      await change();
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
   }
 
   /** Dispatch and flushing rest while the log is cut. */
@@ -585,7 +598,7 @@ export class MessageStore implements ReplicaLog {
 
   /** What comes after a cut may be older than what the checkpoint vouches for: a crash must not believe it. */
   #distrustCheckpoint(): void {
-    this.#checkpoint.physicMsgTimestamp = this.#checkpoint.logicsMsgTimestamp = 0;
-    this.#checkpoint.flushBlocking();
+    this.#checkpoint.trustedFrom = 0;
+    this.#checkpoint.distrust();
   }
 }

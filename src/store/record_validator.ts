@@ -12,6 +12,7 @@ import {
   MESSAGE_MAGIC_CODE_V2,
   RecordField,
 } from "./message_codec.ts";
+import { isZero } from "./mapped_file.ts";
 import { CRC32_RESERVED_SIZE, CRC_PROPERTY_START, RECORD_OVERHEAD_MAX } from "./message_encoder.ts";
 import { PROPERTY_SEPARATOR } from "./message_properties.ts";
 
@@ -198,6 +199,29 @@ export class RecordValidator {
 
 /** IPv4 hosts, no body, no topic, no properties. */
 const RECORD_SIZE_MIN = 91;
+
+/** What a disk writes whole or not at all, bytes. */
+const SECTOR_SIZE = 512;
+
+/**
+ * Whether the good record of `size` bytes at `at`, which starts at `position` of its file, lacks sectors behind its
+ * body, where no CRC looks: what a loss of power did not let reach the disk reads as zeros there. Text has none.
+ */
+export function isTorn(bytes: Uint8Array, at: number, size: number, position: number): boolean {
+  const bodyLengthAt = at + bodyLengthPosition(readInt32(bytes, at + RecordField.SYS_FLAG));
+  const topicLengthAt = bodyLengthAt + 4 + readInt32(bytes, bodyLengthAt);
+  const isV2 = readInt32(bytes, at + RecordField.MAGIC) === MESSAGE_MAGIC_CODE_V2;
+  const topicAt = topicLengthAt + (isV2 ? 2 : 1);
+  const propertiesAt = topicAt + (isV2 ? readInt16(bytes, topicLengthAt) : bytes[topicLengthAt]!) + 2;
+  const end = at + size;
+  if (propertiesAt === end) return propertiesAt - 2 > topicAt && bytes[propertiesAt - 3] === 0;
+  if (bytes[end - 1] === 0) return true;
+  const toSector = (SECTOR_SIZE - (position + propertiesAt - at) % SECTOR_SIZE) % SECTOR_SIZE;
+  for (let sector = propertiesAt + toSector; sector + SECTOR_SIZE <= end; sector += SECTOR_SIZE) {
+    if (isZero(bytes.subarray(sector, sector + SECTOR_SIZE))) return true;
+  }
+  return false;
+}
 
 /**
  * Whether the 20 bytes at `at` are the property `__CRC32#`, or were before one of its fixed bytes was damaged: a

@@ -6,7 +6,7 @@ import type { CommitLog } from "./commit_log.ts";
 import { findLastRecord, scanLog } from "./log_scan.ts";
 import type { MappedFile } from "./mapped_file.ts";
 import { storeTimestampAt } from "./message_codec.ts";
-import { RecordVerdict } from "./record_validator.ts";
+import { isTorn, RecordVerdict } from "./record_validator.ts";
 import type { StoreCheckpoint } from "./store_checkpoint.ts";
 
 /** What the start of the walk depends on. */
@@ -45,7 +45,8 @@ export interface RecoveryResult {
 /**
  * Finds the end, hands records to dispatch, cuts the log there. Mirrors `recoverNormally` and `recoverAbnormally`, with
  * these differences: what is behind the end is zeroed, the physical offset of a record counts, the record that starts
- * exactly where the consume queues end is dispatched, and a filler that ends the last file is kept.
+ * exactly where the consume queues end is dispatched, a filler that ends the last file is kept, and a record that was
+ * not on the disk yet when the power went is none if its end is missing.
  */
 export function recoverCommitLog(
   log: CommitLog,
@@ -62,13 +63,17 @@ export function recoverCommitLog(
   log.mappedFileQueue.completeFiles(startOffset);
   const dispatchFrom = options.cleanExit ? options.maxPhyOffsetOfConsumeQueue : -1;
   const validator = log.ownValidator(options.checkCRCOnRecover);
-  const scan = scanLog(log.mappedFileQueue, startOffset, Infinity, validator, (bytes, at, _size, offset) => {
+  const scan = scanLog(log.mappedFileQueue, startOffset, Infinity, validator, (bytes, at, size, offset) => {
+    const mayBeTorn = !options.cleanExit && storeTimestampAt(bytes, at) > checkpoint.physicMsgTimestamp;
+    if (mayBeTorn && isTorn(bytes, at, size, offset % log.mappedFileSize)) {
+      return "the end of a record is missing, a loss of power took it";
+    }
     if (offset >= dispatchFrom) options.dispatch(bytes, at);
   });
   const filesEnd = files.at(-1)!.fileFromOffset + log.mappedFileSize;
   let lastRecordOffset = scan.lastRecordOffset;
   if (lastRecordOffset < 0) lastRecordOffset = findLastRecord(log.mappedFileQueue, scan.end, log.ownValidator(false));
-  const clearedBytes = log.setRecoveredEnd(scan.end, lastRecordOffset);
+  const clearedBytes = log.setRecoveredEnd(scan.end, lastRecordOffset, options.cleanExit);
   if (lastRecordOffset >= 0) checkpoint.confirmPhyOffset = lastRecordOffset;
   if (clearedBytes > 0) {
     logger.warn(`Commit log ends at ${scan.end}: ${scan.stopDetail}; cleared what stood behind it`, {

@@ -45,6 +45,11 @@ export interface ReputParts {
   readonly logger: Logger;
   /** Called after each slice: its messages can be read now. */
   readonly onDispatched: () => void;
+  /**
+   * How long dispatch rests between two turns while it keeps up and nobody waits for it, ms; absent: not at all. On a
+   * slave every turn is one that the next ack may have to wait for, so few large turns beat many small ones.
+   */
+  readonly restMs?: () => number;
   /** Called for an error that is not the disk's: a bug of ours. */
   readonly onFatal: (error: unknown) => void;
 }
@@ -63,6 +68,8 @@ export class ReputMessageService {
   #timer: Timer | null = null;
   #turn: Promise<void> | null = null;
   #retries = 0;
+  /** When the last turn ended, monotonic ms. */
+  #turnEndedAt = -Infinity;
   /** The log's end at the last turn. */
   #seenOffset = 0;
   #buffer = new Uint8Array(0);
@@ -92,6 +99,23 @@ export class ReputMessageService {
   /** The log grew. Cheap: dispatch comes in a later turn of the event loop. */
   wakeup(): void {
     if (this.#timer !== null || this.#turn !== null || !this.#hasWork()) return;
+    this.#schedule(this.#restLeft());
+  }
+
+  #restLeft(): number {
+    const restMs = this.#parts.restMs?.() ?? 0;
+    if (restMs === 0 || this.#isAwaited || this.behindBytes >= SLICE_SIZE) return 0;
+    return Math.max(0, this.#turnEndedAt + restMs - this.#parts.clock.monotonic());
+  }
+
+  get #isAwaited(): boolean {
+    return this.#waiters.length > 0 || this.#complete !== null;
+  }
+
+  /** Somebody waits from now on: a rest ends. */
+  #endRest(): void {
+    if (this.#timer === null || this.#retries > 0) return;
+    this.#timer.cancel();
     this.#schedule(0);
   }
 
@@ -100,6 +124,7 @@ export class ReputMessageService {
       this.#timer = null;
       this.#turn = this.#doTurn().catch((error) => this.#fail(error)).then(() => {
         this.#turn = null;
+        this.#turnEndedAt = this.#parts.clock.monotonic();
         this.#afterTurn();
       });
     });
@@ -113,7 +138,7 @@ export class ReputMessageService {
   #afterTurn(): void {
     if (this.isComplete) this.#settleComplete();
     if (this.#retries > 0 && this.#state === "running") this.#schedule(RETRY_MS);
-    else if (this.#hasWork()) this.#schedule(0);
+    else if (this.#hasWork()) this.#schedule(this.#restLeft());
     else if (this.#buffer.length > SLICE_SIZE) this.#buffer = new Uint8Array(0);
   }
 
@@ -154,6 +179,7 @@ export class ReputMessageService {
     if (this.#state === "stopped") return Promise.resolve(false);
     const { promise, resolve } = deferred<boolean>();
     this.#waiters.push({ offset, resolve });
+    this.#endRest();
     return promise;
   }
 
@@ -161,6 +187,7 @@ export class ReputMessageService {
   waitComplete(): Promise<boolean> {
     if (this.isComplete || this.#state === "stopped") return Promise.resolve(this.isComplete);
     this.#complete ??= deferred<boolean>();
+    this.#endRest();
     return this.#complete.promise;
   }
 

@@ -7,6 +7,8 @@ import type { FileHandle, FileSystem } from "../runtime/runtime.ts";
 const CHECKPOINT_SIZE = 4096;
 /** How much recovery distrusts the timestamps, ms. */
 const MARGIN_MS = 3000;
+/** A step back of less than this is covered by {@link MARGIN_MS}. */
+const STEP_BACK_MAX_MS = 1000;
 
 /** Mirrors Apache's `StoreCheckpoint`. All timestamps are Unix ms, all offsets bytes of the commit log. */
 export class StoreCheckpoint {
@@ -19,6 +21,8 @@ export class StoreCheckpoint {
   masterFlushedOffset = 0;
   /** Start of the last whole record that recovery saw. */
   confirmPhyOffset = 0;
+  /** Records that start below this don't move the first two fields: time was set back since. Not in the file. */
+  trustedFrom = 0;
   readonly #fs: FileSystem;
   readonly #path: string;
   /** What the file is known to hold. */
@@ -47,6 +51,25 @@ export class StoreCheckpoint {
   /** As {@link minTimestamp}, for the index as well. */
   get minTimestampIndex(): number {
     return Math.min(this.minTimestamp, this.indexMsgTimestamp);
+  }
+
+  /**
+   * To be called before a record is written at `offset`, with its store timestamp and that of the record before it. Where
+   * time steps back (a clock was set, a slave with another clock was promoted) the file would vouch for records that came
+   * later, and recovery would leave out their queue entries: it vouches for nothing then, durably, until later flushes.
+   * Throws {@link IoError}. Apache has no such care.
+   */
+  beforeRecord(offset: number, storeTimestamp: number, storeTimestampBefore: number): void {
+    const newest = Math.max(this.physicMsgTimestamp, this.logicsMsgTimestamp, storeTimestampBefore);
+    if (storeTimestamp + STEP_BACK_MAX_MS >= newest) return;
+    this.trustedFrom = offset;
+    this.distrust();
+  }
+
+  /** Takes back what the file says of log and queues, durably. Throws {@link IoError}. */
+  distrust(): void {
+    this.physicMsgTimestamp = this.logicsMsgTimestamp = 0;
+    this.flushBlocking();
   }
 
   /** Writes the fields and makes them durable; does nothing when they did not change. Throws {@link IoError}. */

@@ -295,6 +295,58 @@ describe("HAClientDriver, connections", () => {
     }
   });
 
+  it("follows another master whatever was just found out about the one before, whenever the order comes", async () => {
+    seed(5000);
+    for (let turns = 0; turns < 24; turns++) {
+      const other = await ScriptedMaster.listen(runtime.net);
+      master.close();
+      master = await ScriptedMaster.listen(runtime.net);
+      try {
+        driver = makeDriver({ resync: turns % 2 === 1 });
+        driver.updateMasterAddress(master.address);
+        driver.start();
+        const first = await acceptRequest(log.lastRecordOffset);
+        // The next attempt asks first, as this one ends before the comparison, and learns of a shorter master.
+        askMaster = () => {
+          askMaster = () => Promise.resolve(null);
+          void (async () => {
+            for (let i = 0; i < turns; i++) await Promise.resolve();
+            driver.updateMasterAddress(other.address);
+          })();
+          return Promise.resolve({ minOffset: 0, maxOffset: 136 });
+        };
+        first.connection.close();
+        const second = await other.accept();
+        assert.equal(await second.nextReport(), log.lastRecordOffset, `after ${turns} turns`);
+        assert.notEqual(driver.status.state, "diverged");
+        await driver.stop();
+      } finally {
+        askMaster = () => Promise.resolve(null);
+        other.close();
+      }
+    }
+    assert.deepEqual(log.setAside, [], "nothing is cut for a master that is no longer followed");
+  });
+
+  it("survives a storm of addresses, and ends at the last one", async () => {
+    range = { minOffset: 0, maxOffset: 0 };
+    const other = await ScriptedMaster.listen(runtime.net);
+    try {
+      start();
+      for (let i = 0; i < 300; i++) {
+        driver.updateMasterAddress([master.address, other.address, null, "nonsense"][i % 4]!);
+        if (i % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      driver.updateMasterAddress(master.address);
+      let slave = await master.accept();
+      // Those before the last order were given up; the last one stays.
+      while (await slave.nextReport() === null || driver.status.connectionState !== "HANDSHAKE") slave = await master.accept();
+      assert.equal(driver.status.masterAddress, master.address);
+    } finally {
+      other.close();
+    }
+  });
+
   it("stops, appends nothing afterwards, and starts again", async () => {
     range = { minOffset: 0, maxOffset: 0 };
     start();

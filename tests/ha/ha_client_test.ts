@@ -385,6 +385,21 @@ describe("HAClient, time", () => {
     assert.ok(typeof verdict === "object" && verdict.type === "close");
   });
 
+  it("takes a connection for no sign of life", () => {
+    const { master, slave } = twins(2000, 1000);
+    slave.connect();
+    assert.equal(slave.client.lastReadAt, 0, "never heard");
+    slave.frame(master, slave.client.request, master.maxOffset);
+    slave.client.received(slave.now);
+    const heardAt = slave.now;
+    slave.client.closed("reset");
+    slave.now += 30_000;
+    slave.connect();
+    assert.equal(slave.client.lastReadAt, heardAt);
+    assert.equal(slave.client.tick(slave.now), null, "but the silence counts from the connection on");
+    assert.ok(slave.client.nextDeadline() > slave.now);
+  });
+
   it("closes when the master takes no report for haHousekeepingInterval", () => {
     const { slave } = twins(2000, 1000);
     slave.client.plan(null, null);
@@ -438,6 +453,26 @@ describe("HAClient, time", () => {
     slave.frame(master, slave.client.request, master.maxOffset);
     slave.client.closed("reset");
     assert.equal(slave.client.reconnectDelay(0), 500);
+  });
+
+  it("waits longer, too, while it can compare but not write", () => {
+    const { master, slave } = twins(2000, 1000);
+    const delays: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      slave.connect();
+      slave.frame(master, slave.client.request, slave.log.maxOffset);
+      assert.equal(slave.client.state, "following");
+      slave.client.closed("own log can't be written");
+      delays.push(slave.client.reconnectDelay(0));
+    }
+    assert.deepEqual(delays, [500, 1000, 2000, 4000]);
+  });
+
+  it("looks from its last record when the file of the probe has expired", () => {
+    const { slave } = twins(2000, 1000);
+    slave.log.minOffset = 136;
+    slave.client.plan(null, 0);
+    assert.equal(slave.client.request, slave.log.lastRecordOffset);
   });
 
   it("names its states as Apache does", () => {

@@ -176,6 +176,7 @@ describe("FrameDecoder", () => {
       "00000010" + "0000000d",
       "00000010" + "00ffffff",
       "00000010" + "ff000000",
+      "00f00000" + "00100001",
     ];
     for (const bytes of hostile) {
       const decoder = new FrameDecoder();

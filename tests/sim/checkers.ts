@@ -59,6 +59,11 @@ export class StepChecker implements ClusterListener {
     this.#of(node).isSuspect = true;
   }
 
+  /** Whether {@link suspect} was called for it. */
+  isSuspect(node: SimNode): boolean {
+    return this.#of(node).isSuspect;
+  }
+
   onUp(node: SimNode): void {
     const memory = this.#of(node);
     const status = node.status();
@@ -150,7 +155,7 @@ export class StepChecker implements ClusterListener {
   }
 
   /** No slave has acknowledged more than it had appended (with haAckAfterFlush: flushed). */
-  #checkAcks(master: SimNode, { slaves }: NodeStatus): void {
+  #checkAcks(master: SimNode, { slaves, minOffset }: NodeStatus): void {
     for (const { addr, slaveAckOffset } of slaves) {
       const slave = this.#cluster.nodeAt(addr);
       if (slave === null) continue;
@@ -164,8 +169,8 @@ export class StepChecker implements ClusterListener {
         seen.appended = Math.max(seen.appended, appendedHigh);
         seen.flushed = Math.max(seen.flushed, flushedHigh);
       }
-      // An empty slave asks for byte 1 when it wants the log from its start.
-      const limit = Math.max(1, slave.options.haAckAfterFlush === true ? seen.flushed : seen.appended);
+      // An empty slave asks for the log's start (byte 1 when that is 0); a request counts as an ack.
+      const limit = Math.max(1, minOffset, slave.options.haAckAfterFlush === true ? seen.flushed : seen.appended);
       if (slaveAckOffset > limit) {
         fail(`${slave.name} acknowledged ${slaveAckOffset} to ${master.name}, it holds ${limit}`);
       }

@@ -23,11 +23,14 @@ function die(scene: FaultScene, prng: Prng, later: (delayMs: number, undo: () =>
   const { cluster, operator } = scene;
   const node = prng.pick(cluster.nodes);
   if (node.isDown) return;
-  if (how === "crash") node.crash();
+  // After a failed sync the kernel takes for clean what the disk never got: a loss of power then costs any byte, which no
+  // program can help. Such a machine only gets its programs killed.
+  const keepsPower = scene.checker.isSuspect(node);
+  if (how === "crash" && !keepsPower) node.crash();
   else node.kill();
   const downMs = prng.between(10, 4_000);
   // After the program's end its machine may lose power too, with what only the kernel knew.
-  if (how === "kill" && prng.chance(250_000)) {
+  if (how === "kill" && !keepsPower && prng.chance(250_000)) {
     later(prng.nextInt(10), () => {
       if (!node.isDown) return;
       scene.checker.onPowerLoss(node);

@@ -6,10 +6,10 @@ import { describe, it } from "node:test";
 import { type SeedResult, runSeed } from "./seed_run.ts";
 
 const { TWINLOG_SIM_SEED, TWINLOG_SIM_SEEDS, TWINLOG_SIM_FROM } = process.env;
-const COUNT = Number(TWINLOG_SIM_SEEDS ?? 30);
+const COUNT = Number(TWINLOG_SIM_SEEDS ?? 100);
 const FROM = Number(TWINLOG_SIM_FROM ?? 1);
 /** Seeds per test, so that a report names a short range. */
-const GROUP = 5;
+const GROUP = 10;
 
 describe("whole nodes, random faults", () => {
   if (TWINLOG_SIM_SEED !== undefined) {

@@ -1,0 +1,467 @@
+// Whole nodes on simulated machines: what puts are told in every state of their slaves, role changes, saved roles, and
+// stopping while something hangs. Time is the world's, so nothing here waits.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { PutOutcome } from "../../src/admin/admin_port.ts";
+import { type BrokerNode, startBroker } from "../../src/broker/broker_controller.ts";
+import { createConfig } from "../../src/config/load.ts";
+import type { Config } from "../../src/config/schema.ts";
+import { type SimulatedHost, SimulatedWorld } from "../../src/runtime/simulated/mod.ts";
+import { MemoryLogger } from "../support/ha_options.ts";
+
+const BODY = new Uint8Array(500).fill(7);
+
+/** One machine and the node on it. */
+class Node {
+  readonly logger = new MemoryLogger();
+  readonly fatal: unknown[] = [];
+  readonly host: SimulatedHost;
+  readonly #world: SimulatedWorld;
+  readonly #options: Partial<Config>;
+  broker!: BrokerNode;
+
+  constructor(world: SimulatedWorld, name: string, options: Partial<Config>) {
+    this.#world = world;
+    this.host = world.host(name);
+    this.#options = options;
+  }
+
+  get ha(): string {
+    return `${this.host.address}:10912`;
+  }
+
+  async start(changes: Partial<Config> = {}): Promise<void> {
+    if (!this.host.isRunning) this.host.restart();
+    const { runtime } = this.host;
+    const values: Partial<Config> = {
+      brokerName: "b",
+      listenPort: 10911,
+      storePathRootDir: "/store",
+      adminAddress: null,
+      mappedFileSizeCommitLog: 64 * 1024,
+      maxHashSlotNum: 50,
+      maxIndexNum: 200,
+      ...this.#options,
+      ...changes,
+    };
+    const { config } = createConfig(values, runtime.process);
+    const onFatal = (error: unknown) => void this.fatal.push(error);
+    this.broker = await this.#world.drive(startBroker({ config, runtime, logger: this.logger, onFatal }));
+  }
+
+  get admin() {
+    return this.broker.admin;
+  }
+
+  get status() {
+    return this.broker.admin.status();
+  }
+
+  /** Starts a put; the world has to be driven. */
+  put(properties: Record<string, string> = {}): Promise<PutOutcome> {
+    return this.admin.put({ topic: "T", queueId: 0, body: BODY, properties: new Map(Object.entries(properties)), flag: 0 });
+  }
+
+  async putStatus(properties: Record<string, string> = {}): Promise<string> {
+    return (await this.#world.drive(this.put(properties))).status;
+  }
+
+  patch(values: Partial<Config>): void {
+    this.admin.updateConfig(values);
+  }
+
+  async stop(): Promise<void> {
+    await this.#world.drive(this.broker.stop());
+  }
+
+  said(pattern: RegExp): number {
+    return this.logger.lines.filter((line) => pattern.test(line.message)).length;
+  }
+}
+
+interface Group {
+  readonly world: SimulatedWorld;
+  readonly master: Node;
+  readonly slaves: readonly Node[];
+  /** A slave that follows and has everything. */
+  caughtUp(slave: Node): boolean;
+}
+
+/** A master and slaves that follow it; stopped after the test. */
+async function group(
+  options: { slaves: number; master?: Partial<Config>; slave?: Partial<Config>; seed?: number },
+  test: (group: Group) => Promise<void>,
+): Promise<void> {
+  const world = new SimulatedWorld(options.seed ?? 1);
+  const master = new Node(world, "master", { brokerRole: "SYNC_MASTER", ...options.master });
+  const slaves = Array.from(
+    { length: options.slaves },
+    (_, at) => new Node(world, `slave${at}`, { brokerRole: "SLAVE", brokerId: at + 1, haMasterAddress: master.ha, ...options.slave }),
+  );
+  const caughtUp = (slave: Node) =>
+    slave.status.master?.verified === true && slave.status.maxOffset === master.status.maxOffset &&
+    master.status.inSyncSlaveNums >= slaves.length;
+  await master.start();
+  for (const slave of slaves) {
+    await slave.start();
+    await world.run(() => caughtUp(slave) || master.status.inSyncSlaveNums > 0, 30_000);
+  }
+  await world.run(() => slaves.every(caughtUp), 30_000);
+  await test({ world, master, slaves, caughtUp });
+  for (const node of [...slaves, master]) await node.stop();
+  for (const node of [...slaves, master]) assert.deepEqual(node.fatal, []);
+}
+
+describe("a SYNC_MASTER's put", () => {
+  it("is told SLAVE_NOT_AVAILABLE at once without a slave, and kept", async () => {
+    await group({ slaves: 0 }, async ({ world, master }) => {
+      const before = master.status.maxOffset;
+      const startedAt = world.nowMs;
+      assert.equal(await master.putStatus(), "SLAVE_NOT_AVAILABLE");
+      assert.ok(world.nowMs - startedAt < 100);
+      assert.ok(master.status.maxOffset > before);
+      assert.equal(await master.putStatus({ WAIT: "false" }), "PUT_OK");
+      assert.equal(await master.putStatus({ WAIT: "TRUE" }), "SLAVE_NOT_AVAILABLE");
+    });
+  });
+
+  it("goes by inSyncReplicas, minInSyncReplicas and enableAutoInSyncReplicas as they are now", async () => {
+    await group({ slaves: 1 }, async ({ master }) => {
+      assert.equal(await master.putStatus(), "PUT_OK");
+      master.patch({ inSyncReplicas: 3 });
+      assert.equal(await master.putStatus(), "SLAVE_NOT_AVAILABLE");
+      master.patch({ enableAutoInSyncReplicas: true });
+      assert.equal(await master.putStatus(), "PUT_OK");
+      master.patch({ minInSyncReplicas: 3 });
+      const before = master.status.maxOffset;
+      assert.equal(await master.putStatus(), "IN_SYNC_REPLICAS_NOT_ENOUGH");
+      assert.equal(master.status.maxOffset, before, "nothing is written");
+      assert.equal(await master.putStatus({ WAIT: "false" }), "PUT_OK");
+      master.patch({ inSyncReplicas: 1, minInSyncReplicas: 1, enableAutoInSyncReplicas: false });
+      assert.equal(await master.putStatus(), "PUT_OK");
+      assert.equal(master.said(/inSyncReplicas is 1/), 1, "waiting for nobody is said");
+    });
+  });
+
+  it("waits for two slaves where three copies are promised", async () => {
+    await group({ slaves: 2, master: { inSyncReplicas: 3 } }, async ({ world, master, slaves }) => {
+      assert.equal(await master.putStatus(), "PUT_OK");
+      world.network.partition("master", slaves[0]!.host.name);
+      const startedAt = world.nowMs;
+      assert.equal(await master.putStatus(), "FLUSH_SLAVE_TIMEOUT");
+      assert.ok(world.nowMs - startedAt >= 3000 && world.nowMs - startedAt < 3200);
+      world.network.heal();
+    });
+  });
+
+  it("is told FLUSH_SLAVE_TIMEOUT while a silent slave counts, SLAVE_NOT_AVAILABLE once it is closed on", async () => {
+    await group({ slaves: 1 }, async ({ world, master, slaves, caughtUp }) => {
+      world.network.partition("master", slaves[0]!.host.name);
+      assert.equal(await master.putStatus(), "FLUSH_SLAVE_TIMEOUT");
+      await world.advance(21_000);
+      assert.equal(await master.putStatus(), "SLAVE_NOT_AVAILABLE");
+      world.network.heal();
+      await world.run(() => caughtUp(slaves[0]!), 60_000);
+      assert.equal(await master.putStatus(), "PUT_OK");
+    });
+  });
+
+  it("is told SLAVE_NOT_AVAILABLE when the slave lags haMaxGapNotInSync", async () => {
+    await group({ slaves: 1, master: { haMaxGapNotInSync: 5000 } }, async ({ world, master, slaves }) => {
+      world.network.partition("master", slaves[0]!.host.name);
+      for (let i = 0; i < 12; i++) assert.equal(await master.putStatus({ WAIT: "false" }), "PUT_OK");
+      assert.equal(await master.putStatus(), "SLAVE_NOT_AVAILABLE");
+      assert.equal(master.status.slaves[0]!.inSync, false);
+      world.network.heal();
+    });
+  });
+
+  it("keeps its promise when the slave leaves and comes back within slaveTimeout", async () => {
+    await group({ slaves: 1 }, async ({ world, master, slaves }) => {
+      const slave = slaves[0]!;
+      world.network.partition("master", slave.host.name);
+      const put = master.put();
+      await world.advance(100);
+      world.network.heal();
+      slave.host.kill();
+      await slave.start();
+      assert.equal((await world.drive(put)).status, "PUT_OK");
+      assert.equal(slave.status.maxOffset, master.status.maxOffset);
+    });
+  });
+
+  it("is told FLUSH_SLAVE_TIMEOUT when the master is demoted meanwhile", async () => {
+    await group({ slaves: 1 }, async ({ world, master, slaves }) => {
+      const slave = slaves[0]!;
+      world.network.partition("master", slave.host.name);
+      const put = master.put();
+      await world.advance(100);
+      const switched = await world.drive(master.admin.switchRole({ role: "SLAVE", masterAddress: slave.ha }));
+      assert.deepEqual(switched, { type: "done" });
+      assert.equal((await world.drive(put)).status, "FLUSH_SLAVE_TIMEOUT");
+      assert.equal(await master.putStatus(), "SERVICE_NOT_AVAILABLE");
+      world.network.heal();
+    });
+  });
+
+  it("stays waiting when a SYNC_MASTER becomes an ASYNC_MASTER, and new ones do not", async () => {
+    await group({ slaves: 1 }, async ({ world, master, slaves }) => {
+      world.network.partition("master", slaves[0]!.host.name);
+      const put = master.put();
+      await world.advance(100);
+      await world.drive(master.admin.switchRole({ role: "ASYNC_MASTER" }));
+      assert.equal(await master.putStatus(), "PUT_OK");
+      assert.equal((await world.drive(put)).status, "FLUSH_SLAVE_TIMEOUT");
+      world.network.heal();
+    });
+  });
+
+  it("is bounded in number: a storm beside a stopped slave ends in time-outs, not in memory", async () => {
+    await group({ slaves: 1 }, async ({ world, master, slaves }) => {
+      world.network.partition("master", slaves[0]!.host.name);
+      const puts = Array.from({ length: 2000 }, () => master.put());
+      const outcomes = await world.drive(Promise.all(puts));
+      assert.ok(outcomes.every(({ status }) => status === "FLUSH_SLAVE_TIMEOUT" || status === "SLAVE_NOT_AVAILABLE"));
+      world.network.heal();
+      await world.run(() => slaves[0]!.status.maxOffset === master.status.maxOffset, 60_000);
+    });
+  });
+});
+
+describe("flushing beside replication", () => {
+  it("haTransferAfterFlush: an idle ASYNC_FLUSH master flushes for its slaves at once", async () => {
+    const master: Partial<Config> = { haTransferAfterFlush: true, flushDiskType: "ASYNC_FLUSH" };
+    await group({ slaves: 2, master }, async ({ world, master, slaves }) => {
+      for (let i = 0; i < 5; i++) {
+        const startedAt = world.nowMs;
+        assert.equal(await master.putStatus(), "PUT_OK");
+        assert.ok(world.nowMs - startedAt < 200, `${world.nowMs - startedAt} ms`);
+        assert.equal(master.status.flushedOffset, master.status.maxOffset);
+        await world.advance(700);
+      }
+      await world.drive(master.admin.switchRole({ role: "ASYNC_MASTER" }));
+      await master.putStatus();
+      await world.run(() => slaves.every((slave) => slave.status.maxOffset === master.status.maxOffset), 200);
+    });
+  });
+
+  it("haTransferAfterFlush: a slave that comes to unflushed bytes gets them at once", async () => {
+    const world = new SimulatedWorld(3);
+    const master = new Node(world, "master", { haTransferAfterFlush: true, flushDiskType: "ASYNC_FLUSH" });
+    const slave = new Node(world, "slave", { brokerRole: "SLAVE", haMasterAddress: master.ha });
+    await master.start();
+    await master.putStatus();
+    assert.ok(master.status.flushedOffset < master.status.maxOffset);
+    await slave.start();
+    await world.run(() => slave.status.maxOffset === master.status.maxOffset, 1000);
+    await slave.stop();
+    await master.stop();
+  });
+
+  for (const flushDiskType of ["ASYNC_FLUSH", "SYNC_FLUSH"] as const) {
+    it(`haAckAfterFlush: the slave's disk (${flushDiskType}) is asked for each ack, promptly`, async () => {
+      await group({ slaves: 1, slave: { haAckAfterFlush: true, flushDiskType } }, async ({ world, master, slaves }) => {
+        for (let i = 0; i < 5; i++) {
+          const startedAt = world.nowMs;
+          assert.equal(await master.putStatus(), "PUT_OK");
+          assert.ok(world.nowMs - startedAt < 200, `${world.nowMs - startedAt} ms`);
+          assert.ok(slaves[0]!.status.flushedOffset >= master.status.maxOffset, "acknowledged means on the slave's disk");
+          await world.advance(700);
+        }
+      });
+    });
+  }
+});
+
+describe("a node's role", () => {
+  it("is promoted only when its master is silent, its end verified; then takes puts at once", async () => {
+    await group({ slaves: 1 }, async ({ world, master, slaves }) => {
+      const slave = slaves[0]!;
+      await master.putStatus();
+      const early = await world.drive(slave.admin.switchRole({ role: "ASYNC_MASTER" }));
+      assert.match(early.type === "refused" ? early.reason : "", /was heard/);
+      master.host.kill();
+      await world.advance(10_500);
+      assert.deepEqual(await world.drive(slave.admin.switchRole({ role: "ASYNC_MASTER" })), { type: "done" });
+      assert.equal(await slave.putStatus(), "PUT_OK");
+      assert.equal(slave.admin.config().brokerRole, "ASYNC_MASTER");
+      await master.start();
+    });
+  });
+
+  it("is promoted beside a master that hangs: a connection alone is no sign of life", async () => {
+    await group({ slaves: 1 }, async ({ world, master, slaves }) => {
+      const slave = slaves[0]!;
+      master.host.pause();
+      // Long enough for the slave to close on it and connect to the listening, hanging process again.
+      for (let i = 0; i < 12; i++) {
+        await world.advance(5000);
+        if (i < 2) continue;
+        const objection = slave.status.master!.lastReadTimestamp;
+        assert.ok(slave.host.runtime.clock.now() - objection > 10_000, "nothing was heard");
+      }
+      assert.deepEqual(await world.drive(slave.admin.switchRole({ role: "ASYNC_MASTER" })), { type: "done" });
+      master.host.resume();
+    });
+  });
+
+  it("never follows itself", async () => {
+    await group({ slaves: 1 }, async ({ world, slaves }) => {
+      const slave = slaves[0]!;
+      for (const address of [slave.ha, "127.0.0.1:10912", "localhost:10912"]) {
+        const outcome = await world.drive(slave.admin.updateMasterAddress(address));
+        assert.match(outcome.type === "refused" ? outcome.reason : "", /own HA address/);
+      }
+      const outcome = await world.drive(slave.admin.switchRole({ role: "SLAVE", masterAddress: slave.ha }));
+      assert.equal(outcome.type, "refused");
+    });
+  });
+
+  it("goes through switches asked for at once one after another, each answered", async () => {
+    await group({ slaves: 1 }, async ({ world, master, slaves }) => {
+      const slave = slaves[0]!;
+      const { admin } = slave;
+      const outcomes = await world.drive(Promise.all([
+        admin.switchRole({ role: "SYNC_MASTER", force: true }),
+        admin.switchRole({ role: "SLAVE", masterAddress: master.ha }),
+        admin.switchRole({ role: "ASYNC_MASTER", force: true }),
+        admin.updateMasterAddress(master.ha),
+        admin.switchRole({ role: "SLAVE", brokerId: 7, masterAddress: master.ha }),
+      ]));
+      assert.deepEqual(outcomes.map((outcome) => outcome.type), ["done", "done", "done", "refused", "done"]);
+      assert.equal(slave.status.brokerId, 7);
+      await world.run(() => slave.status.master?.verified === true, 30_000);
+    });
+  });
+
+  it("is saved, said when it differs from the flags, and overridden by force", async () => {
+    const world = new SimulatedWorld(5);
+    const master = new Node(world, "master", { brokerRole: "ASYNC_MASTER" });
+    const other = new Node(world, "other", { brokerRole: "ASYNC_MASTER" });
+    const node = new Node(world, "node", { brokerRole: "SLAVE", brokerId: 3, haMasterAddress: master.ha });
+    await master.start();
+    await other.start();
+    await node.start();
+    await world.drive(node.admin.updateMasterAddress(other.ha));
+    await node.stop();
+    await node.start();
+    assert.equal(node.status.master?.masterAddr, other.ha, "the address given at run time wins");
+    assert.equal(node.said(/^Starting as SLAVE 3 of master/), 1, "and that is said");
+    await world.drive(node.admin.switchRole({ role: "SYNC_MASTER", force: true }));
+    node.host.kill();
+    await node.start();
+    assert.equal(node.status.brokerRole, "SYNC_MASTER");
+    assert.equal(node.status.brokerId, 0);
+    assert.equal(node.admin.config().brokerRole, "SYNC_MASTER", "the effective role");
+    assert.equal(node.said(/^Starting as SYNC_MASTER/), 1);
+    await node.stop();
+    await node.start({ forceRole: true });
+    assert.equal(node.status.brokerRole, "SLAVE");
+    assert.equal(node.status.master?.masterAddr, master.ha);
+    for (const each of [node, other, master]) await each.stop();
+  });
+
+  it("does not wait for a promotion that hangs when the node stops", async () => {
+    await group({ slaves: 1 }, async ({ world, master, slaves }) => {
+      const slave = slaves[0]!;
+      const outcome = slave.admin.switchRole({ role: "ASYNC_MASTER", force: true });
+      const startedAt = world.nowMs;
+      await slave.stop();
+      assert.ok(["done", "refused"].includes((await outcome).type));
+      assert.ok(world.nowMs - startedAt < 5000);
+      assert.equal(master.status.brokerRole, "SYNC_MASTER");
+    });
+  });
+});
+
+describe("a slave of a slave", () => {
+  /** Three in a row; `resync` for the one in the middle. */
+  async function chain(resync: boolean, test: (nodes: { world: SimulatedWorld; top: Node; middle: Node; end: Node }) => Promise<void>) {
+    const world = new SimulatedWorld(8);
+    const top = new Node(world, "top", { brokerRole: "ASYNC_MASTER" });
+    const middle = new Node(world, "middle", { brokerRole: "SLAVE", haMasterAddress: top.ha, resync });
+    const end = new Node(world, "end", { brokerRole: "SLAVE", brokerId: 2, haMasterAddress: middle.ha });
+    await top.start();
+    for (let i = 0; i < 300; i++) await top.putStatus();
+    await middle.start();
+    await end.start();
+    await world.run(() => [middle, end].every((node) => node.status.maxOffset === top.status.maxOffset), 60_000);
+    await test({ world, top, middle, end });
+    for (const node of [end, middle, top]) await node.stop();
+    for (const node of [end, middle, top]) assert.deepEqual(node.fatal, []);
+  }
+
+  it("gets what its master gets, and goes on when that one is promoted", async () => {
+    await chain(false, async ({ world, top, middle, end }) => {
+      await top.putStatus();
+      await world.run(() => end.status.maxOffset === top.status.maxOffset, 200);
+      assert.equal(end.status.master?.verified, true);
+      assert.equal(middle.status.slaves.length, 1);
+      assert.equal(middle.status.inSyncSlaveNums, 1);
+      top.host.kill();
+      await world.advance(10_500);
+      await world.drive(middle.admin.switchRole({ role: "SYNC_MASTER" }));
+      assert.equal(await middle.putStatus(), "PUT_OK", "its slave was never dropped");
+      assert.equal(end.status.maxOffset, middle.status.maxOffset);
+      await top.start({ forceRole: true, brokerRole: "SLAVE", haMasterAddress: middle.ha });
+      await world.run(() => top.status.maxOffset === middle.status.maxOffset && top.status.master?.verified === true, 30_000);
+    });
+  });
+
+  it("stops loudly when its master cuts its own log, and keeps its bytes", async () => {
+    await chain(true, async ({ world, top, middle, end }) => {
+      const common = top.status.maxOffset;
+      // The middle one goes its own way for a while, and the end one follows it there.
+      await world.drive(middle.admin.switchRole({ role: "ASYNC_MASTER", force: true }));
+      for (let i = 0; i < 5; i++) await middle.putStatus();
+      await world.run(() => end.status.maxOffset === middle.status.maxOffset, 1000);
+      const parted = end.status.maxOffset;
+      for (let i = 0; i < 20; i++) await top.putStatus();
+      await world.drive(middle.admin.switchRole({ role: "SLAVE", masterAddress: top.ha }));
+      await world.run(() => middle.status.maxOffset === top.status.maxOffset && middle.status.master?.verified === true, 60_000);
+      assert.equal(middle.said(/^Resynchronized/), 1);
+      await world.run(() => end.status.master?.state === "SUSPEND", 60_000);
+      assert.equal(end.status.maxOffset, parted);
+      assert.match(end.status.master!.reason!, /differs|ends at/);
+      assert.match(end.admin.notReadyReason()!, /Not following a master/);
+      assert.ok(common < parted);
+      const divergences = end.admin.metricFigures().find((figure) => figure.labels.event === "divergences");
+      assert.equal(divergences?.value, 1);
+      assert.equal(end.said(/^Stopped following master/), 1);
+    });
+  });
+});
+
+describe("stopping", () => {
+  it("takes less than 5 s with a NameServer that can't be reached, a hanging one and a waiting put", async () => {
+    const world = new SimulatedWorld(6);
+    const hanging = world.host("hanging");
+    const listener = await world.drive(hanging.runtime.net.listen({ hostname: "0.0.0.0", port: 9876 }));
+    const gone = world.host("gone");
+    const master = new Node(world, "master", {
+      brokerRole: "SYNC_MASTER",
+      slaveTimeout: 60_000,
+      namesrvAddr: `${gone.address}:9876;${hanging.address}:9876`,
+    });
+    const slave = new Node(world, "slave", { brokerRole: "SLAVE", haMasterAddress: master.ha });
+    world.network.partition("master", "gone");
+    await master.start();
+    const firstStopAt = world.nowMs;
+    await master.stop();
+    assert.ok(world.nowMs - firstStopAt < 1000, `${world.nowMs - firstStopAt} ms while it still connects`);
+    await master.start();
+    await slave.start();
+    await world.run(() => master.status.inSyncSlaveNums === 1, 30_000);
+    world.network.partition("master", "slave");
+    await world.advance(2500);
+    const put = master.put();
+    await world.advance(100);
+    const startedAt = world.nowMs;
+    await master.stop();
+    assert.ok(world.nowMs - startedAt < 2500, `${world.nowMs - startedAt} ms`);
+    assert.equal((await world.drive(put)).status, "FLUSH_SLAVE_TIMEOUT");
+    await slave.stop();
+    listener.close();
+  });
+});
