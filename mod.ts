@@ -3,15 +3,11 @@
 // second entry, `twinlog/testing`: src/runtime/simulated/mod.ts.
 
 // A node.
-export {
-  type BrokerAddresses,
-  type BrokerNode,
-  type BrokerOptions,
-  startBroker,
-} from "./src/broker/broker_controller.ts";
+export { type BrokerNode, type BrokerOptions, startBroker } from "./src/broker/broker_controller.ts";
 export type {
   AdminOutcome,
   AdminPort,
+  BrokerAddresses,
   KeyReadRequest,
   MasterStatus,
   MetricFigure,

@@ -58,7 +58,6 @@ async function startTwinlog(
     ...["--mapped-file-size-commit-log", String(mappedFileSize)],
     // Nobody there: the address comes later, so that idle memory is measured without a connection.
     ...(role === "slave" ? ["--master", "127.0.0.1:1"] : []),
-    ...(process.env.TWINLOG_BENCH_ARGS?.split(" ") ?? []),
   ];
   const log = fs.openSync(path.join(directory, `twinlog-${runtime}-${role}.log`), "a");
   const startedAt = performance.now();

@@ -44,6 +44,14 @@ export interface MasterStatus {
   readonly lastWriteTimestamp: number;
 }
 
+/** What a node has bound, as `host:port`; `null` for what is not. */
+export interface BrokerAddresses {
+  readonly remoting: string;
+  readonly vip: string | null;
+  readonly ha: string;
+  readonly admin: string | null;
+}
+
 /** What `GET /ha`, `/events` and the page show. */
 export interface NodeStatus {
   readonly brokerClusterName: string;
@@ -54,13 +62,7 @@ export interface NodeStatus {
   /** Such as `deno 2.9.6`. */
   readonly runtime: string;
   readonly startTimestamp: number;
-  /** What is bound, as `host:port`; `null` for what is not. */
-  readonly addresses: {
-    readonly remoting: string;
-    readonly vip: string | null;
-    readonly ha: string;
-    readonly admin: string | null;
-  };
+  readonly addresses: BrokerAddresses;
   /** The HA address others are told: `brokerIP2:port`. What a demoted master follows after `switchover`. */
   readonly haServerAddr: string;
   /** Whether a put would be tried now. */

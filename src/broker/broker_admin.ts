@@ -5,6 +5,7 @@ import { IoError, RemotingError } from "../base/errors.ts";
 import type {
   AdminOutcome,
   AdminPort,
+  BrokerAddresses,
   KeyReadRequest,
   MasterStatus,
   MetricFigure,
@@ -23,8 +24,8 @@ import { HAConnectionState } from "../ha/ha_connection_state.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { MessageStore } from "../store/message_store.ts";
 import { PutMessageStatus, type RecordHost, type StoredMessage } from "../store/types.ts";
-import type { BrokerAddresses } from "./broker_controller.ts";
 import { brokerFigures } from "./broker_figures.ts";
+import type { NamesrvState } from "./broker_outer_api.ts";
 import type { HAClientDriver } from "./ha_client_driver.ts";
 import type { HAMasterDriver } from "./ha_master_driver.ts";
 import type { PutMessageService } from "./put_message_service.ts";
@@ -44,6 +45,7 @@ export interface BrokerAdminParts {
   readonly puts: PutMessageService;
   readonly topics: TopicConfigManager;
   readonly remotingServers: readonly RemotingServer[];
+  readonly namesrvStates: () => readonly NamesrvState[];
   readonly addresses: () => BrokerAddresses;
   /** The HA address others are told. */
   readonly haServerAddr: () => string;

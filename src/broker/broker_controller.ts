@@ -1,7 +1,7 @@
 // One broker node: builds the parts, starts and stops them in Apache's order, and connects them. The rules live in the
 // parts; what is here is who tells whom. Embedding programs and the command line both start a node through startBroker.
 
-import type { AdminPort } from "../admin/admin_port.ts";
+import type { AdminPort, BrokerAddresses } from "../admin/admin_port.ts";
 import { errorMessage, IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import { startAdminServer } from "../admin/admin_server.ts";
@@ -31,14 +31,6 @@ import { type ConfigManagers, SlaveSynchronize } from "./slave_synchronize.ts";
 import { SubscriptionGroupManager } from "./subscription_group_manager.ts";
 import { TopicConfigManager } from "./topic_config_manager.ts";
 import { VERSION } from "./version.ts";
-
-/** What a node has bound, as `host:port`. */
-export interface BrokerAddresses {
-  readonly remoting: string;
-  readonly vip: string | null;
-  readonly ha: string;
-  readonly admin: string | null;
-}
 
 /** A running node. */
 export interface BrokerNode {
@@ -198,7 +190,17 @@ class BrokerController implements BrokerNode {
 
     // Remoting: the processors, registration with the NameServers.
     const remotingServers: RemotingServer[] = [];
-    const figures: FigureParts = { config, runtime, store, masterDriver, clientDriver, roles, puts, remotingServers };
+    const figures: FigureParts = {
+      config,
+      runtime,
+      store,
+      masterDriver,
+      clientDriver,
+      roles,
+      puts,
+      remotingServers,
+      namesrvStates: () => outerApi.namesrvStates(),
+    };
     const processors = createProcessorTable({
       runtimeInfo: { runtimeInfo: () => brokerRuntimeInfo(figures, bootTimestamp) },
       ha: this.#haPort({ store, masterDriver, clientDriver, roles, learned, bootMaxOffset: store.maxOffset }),

@@ -5,6 +5,7 @@ import type { MetricFigure } from "../admin/admin_port.ts";
 import type { Config } from "../config/schema.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { MessageStore } from "../store/message_store.ts";
+import type { NamesrvState } from "./broker_outer_api.ts";
 import type { HAClientDriver } from "./ha_client_driver.ts";
 import type { HAMasterDriver } from "./ha_master_driver.ts";
 import type { BrokerRuntimeInfo } from "./processors/ports.ts";
@@ -22,11 +23,12 @@ export interface FigureParts {
   readonly roles: RoleController;
   readonly puts: PutMessageService;
   readonly remotingServers: readonly RemotingServer[];
+  readonly namesrvStates: () => readonly NamesrvState[];
 }
 
 /** Samples for `/metrics` beside those of the status. */
 export function brokerFigures(parts: FigureParts): MetricFigure[] {
-  const { runtime, config, store, masterDriver, clientDriver, puts, remotingServers } = parts;
+  const { runtime, config, store, masterDriver, clientDriver, roles, puts, remotingServers } = parts;
   const node = { cluster: config.brokerClusterName, node_type: "broker", node_id: config.brokerName };
   const figures: MetricFigure[] = [];
   const add = (
@@ -51,9 +53,18 @@ export function brokerFigures(parts: FigureParts): MetricFigure[] {
   for (const [event, count] of Object.entries(clientDriver.status.counters)) {
     add("counter", "twinlog_ha_client_events_total", "What happened on the slave's side", count, { event });
   }
+  for (const [event, count] of Object.entries(roles.counters)) {
+    add("counter", "twinlog_role_events_total", "Role switches, refused ones, and new master addresses", count, { event });
+  }
+  for (const { address, registered } of parts.namesrvStates()) {
+    add("gauge", "twinlog_namesrv_registered", "1 while the last registration succeeded", Number(registered === true), {
+      namesrv: address,
+    });
+  }
   remotingServers.forEach((server, at) => {
     const port = at === 0 ? "main" : "vip";
     add("counter", "twinlog_remoting_requests_total", "Remoting requests taken", server.requestCount, { port });
+    add("gauge", "twinlog_remoting_held_bytes", "Bytes of unfinished requests and unread answers", server.heldBytes, { port });
     add("gauge", "twinlog_remoting_connections", "Open remoting connections", server.connectionCount, { port });
     for (const [reason, count] of Object.entries(server.closeCounts)) {
       add("counter", "twinlog_remoting_closed_total", "Remoting connections ended, by reason", count, { port, reason });

@@ -42,8 +42,16 @@ export interface RoleParts {
 const MASTER_ALIVE_MS = 10_000;
 const DONE: RoleOutcome = { type: "done" };
 
+/** Changes since the start. */
+export interface RoleCounters {
+  switches: number;
+  refusals: number;
+  masterAddresses: number;
+}
+
 /** Apache changes the role of a default-HA broker by a restart only. */
 export class RoleController {
+  readonly counters: RoleCounters = { switches: 0, refusals: 0, masterAddresses: 0 };
   readonly #parts: RoleParts;
   #role: BrokerRole;
   #brokerId: number;
@@ -114,6 +122,7 @@ export class RoleController {
       if (this.#role !== "SLAVE") return refused(`Role is ${this.#role}, only a SLAVE follows a master`);
       if (address !== null && this.#parts.isOwnAddress(address)) return refused(ownAddressReason(address));
       this.#addressIsGiven = true;
+      this.#parts.logger.info(address === null ? "Told to follow no master" : `Told to follow master ${address}`);
       this.#follow(address);
       this.#save();
       return DONE;
@@ -208,12 +217,14 @@ export class RoleController {
   }
 
   #follow(address: string | null): void {
+    if (address !== this.#masterAddress) this.counters.masterAddresses++;
     this.#masterAddress = address;
     this.#parts.client.updateMasterAddress(address);
     this.#parts.onChanged();
   }
 
   #finish(): void {
+    this.counters.switches++;
     this.#parts.unfence();
     this.#save();
     this.#parts.onChanged();
@@ -232,10 +243,19 @@ export class RoleController {
     }
   }
 
+  /** Who asked is told; whoever reads the log output shall know as well. */
+  #say(outcome: RoleOutcome): RoleOutcome {
+    if (outcome.type === "refused") {
+      this.counters.refusals++;
+      this.#parts.logger.warn(`Role change refused: ${outcome.reason}`);
+    }
+    return outcome;
+  }
+
   #oneAtATime(change: () => Promise<RoleOutcome>): Promise<RoleOutcome> {
     const next = this.#changing.catch(() => undefined).then(() =>
       this.#isStopping ? refused(`The node stops, still a ${this.#role}`) : change()
-    );
+    ).then((outcome) => this.#say(outcome));
     this.#changing = next;
     return next;
   }

@@ -1,5 +1,6 @@
 // The verb serve: configuration -> node -> the line that says where it listens -> clean stop on a signal.
 
+import type { BrokerAddresses } from "../admin/admin_port.ts";
 import { errorMessage } from "../base/errors.ts";
 import { ConfigError } from "../base/errors.ts";
 import { createLogger } from "../base/logger.ts";
@@ -70,16 +71,8 @@ export function configLogger(runtime: Runtime, config: Pick<Config, "json" | "lo
   return { debug: from("debug"), info: from("info"), warn: from("warn"), error: from("error") };
 }
 
-/** Where a node listens, as `host:port`. */
-export interface BoundAddresses {
-  readonly remoting: string;
-  readonly vip: string | null;
-  readonly ha: string;
-  readonly admin: string | null;
-}
-
 /** The one line on stdout once everything listens: for people, or one JSON object under `--json`. */
-export function readyLine(runtime: Runtime, config: Config, addresses: BoundAddresses): string {
+export function readyLine(runtime: Runtime, config: Config, addresses: BrokerAddresses): string {
   const { brokerRole, brokerName, brokerId, storePathRootDir } = config;
   const on = `${runtime.name} ${runtime.version}`;
   const bound = { remoting: addresses.remoting, vip: addresses.vip, ha: addresses.ha, admin: addresses.admin };

@@ -7,7 +7,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { compareStores, verifyStore } from "../store/store_verify.ts";
 import type { VerifyResult } from "../store/store_verify.ts";
 import { formatBytes } from "./format.ts";
-import { compareWithMaster } from "./verify_against_master.ts";
+import { compareWithMaster, type Comparison } from "./verify_against_master.ts";
 
 /** What `verify` was given beside the store. */
 export interface VerifyVerbOptions {
@@ -16,17 +16,6 @@ export interface VerifyVerbOptions {
   /** The commit log's directory when it is not in the store. */
   readonly commitLog: string | null;
   readonly json: boolean;
-}
-
-/** A comparison's outcome, whatever it was with. Offsets are bytes of the log, `to` is not included. */
-export interface Comparison {
-  readonly ok: boolean;
-  readonly from: number;
-  readonly to: number;
-  /** -1 when nothing differs. */
-  readonly firstDifference: number;
-  /** More to know, as one sentence each. */
-  readonly notes: readonly string[];
 }
 
 /** 0 when all is right, 1 with the first bad offset otherwise. Throws {@link ConfigError} for what is no store. */

@@ -11,7 +11,17 @@ import { TransferDecoder } from "../ha/transfer_decoder.ts";
 import { RemotingClient } from "../remoting/remoting_client.ts";
 import type { Connection, Runtime, Timer } from "../runtime/runtime.ts";
 import { StoredLog } from "../store/stored_log.ts";
-import type { Comparison } from "./verify.ts";
+
+/** A comparison's outcome, whatever it was with. Offsets are bytes of the log, `to` is not included. */
+export interface Comparison {
+  readonly ok: boolean;
+  readonly from: number;
+  readonly to: number;
+  /** -1 when nothing differs. */
+  readonly firstDifference: number;
+  /** More to know, as one sentence each. */
+  readonly notes: readonly string[];
+}
 
 /** The log at rest. */
 export interface LogAtRest {

@@ -29,6 +29,8 @@ export class GroupTransferService {
   readonly #queues = new Map<number, GroupCommitRequest[]>();
   #waiting = 0;
   #earliestDeadline: number | null = null;
+  /** Whether within each queue deadlines only grow, as they do while `slaveTimeout` stays: the late are a prefix then. */
+  #inDeadlineOrder = true;
 
   constructor(requestsMax: number = GROUP_COMMIT_REQUESTS_MAX) {
     this.#requestsMax = requestsMax;
@@ -47,6 +49,8 @@ export class GroupTransferService {
     // Producers come nearly in offset order, so its place is at or near the end.
     let at = queue.length;
     while (at > 0 && queue[at - 1]!.nextOffset > request.nextOffset) at--;
+    const before = queue[at - 1];
+    if (at < queue.length || (before !== undefined && before.deadline > request.deadline)) this.#inDeadlineOrder = false;
     if (at === queue.length) queue.push(request);
     else queue.splice(at, 0, request);
     this.#waiting++;
@@ -72,13 +76,15 @@ export class GroupTransferService {
   onTick(now: number): void {
     if (this.#waiting === 0 || now < this.#earliestDeadline!) return;
     for (const [ackNums, queue] of this.#queues) {
-      const late = queue.filter((request) => request.deadline <= now);
-      if (late.length === 0) continue;
-      this.#finish(ackNums, queue.filter((request) => request.deadline > now), late, "FLUSH_SLAVE_TIMEOUT");
+      const [late, left] = this.#inDeadlineOrder ? splitAtFirstInTime(queue, now) : partition(queue, now);
+      if (late.length > 0) this.#finish(ackNums, left, late, "FLUSH_SLAVE_TIMEOUT");
     }
     this.#earliestDeadline = null;
     for (const queue of this.#queues.values()) {
-      for (const { deadline } of queue) this.#earliestDeadline = Math.min(this.#earliestDeadline ?? deadline, deadline);
+      // In order the first is the earliest; else all have to be asked.
+      for (const { deadline } of this.#inDeadlineOrder ? queue.slice(0, 1) : queue) {
+        this.#earliestDeadline = Math.min(this.#earliestDeadline ?? deadline, deadline);
+      }
     }
   }
 
@@ -92,6 +98,7 @@ export class GroupTransferService {
     if (left.length === 0) this.#queues.delete(ackNums);
     else this.#queues.set(ackNums, left);
     this.#waiting -= done.length;
+    if (this.#waiting === 0) this.#inDeadlineOrder = true;
     for (const request of done) request.complete(status);
   }
 }
@@ -99,4 +106,16 @@ export class GroupTransferService {
 /** The offset that `ackNums` replicas hold, the master counted as one that holds everything; -1 with too few slaves. */
 export function ackedBy(acksDescending: readonly number[], ackNums: number): number {
   return ackNums <= 1 ? Number.MAX_SAFE_INTEGER : acksDescending[ackNums - 2] ?? -1;
+}
+
+type Split = [late: GroupCommitRequest[], left: GroupCommitRequest[]];
+
+function splitAtFirstInTime(queue: readonly GroupCommitRequest[], now: number): Split {
+  let count = 0;
+  while (count < queue.length && queue[count]!.deadline <= now) count++;
+  return [queue.slice(0, count), queue.slice(count)];
+}
+
+function partition(queue: readonly GroupCommitRequest[], now: number): Split {
+  return [queue.filter(({ deadline }) => deadline <= now), queue.filter(({ deadline }) => deadline > now)];
 }

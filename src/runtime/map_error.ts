@@ -29,6 +29,7 @@ const CODE_OF_NAME: Readonly<Record<string, string>> = {
   TimedOut: "ETIMEDOUT",
   AddrInUse: "EADDRINUSE",
   NotFound: "ENOENT",
+  AlreadyExists: "EEXIST",
   PermissionDenied: "EACCES",
   NotCapable: "EACCES",
 };

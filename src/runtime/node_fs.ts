@@ -194,6 +194,18 @@ export class NodeFileSystem implements FileSystem {
     attempt(`Write "${path}"`, () => fs.writeFileSync(path, bytes));
   }
 
+  createExclusive(path: string, bytes: Uint8Array): boolean {
+    return attempt(`Make "${path}"`, () => {
+      const temporary = `${path}.${process.pid}.new`;
+      fs.writeFileSync(temporary, bytes);
+      try {
+        return linkOrCreate(temporary, path, bytes);
+      } finally {
+        fs.rmSync(temporary, { force: true });
+      }
+    });
+  }
+
   syncDirectory(path: string): void {
     attempt(`Sync directory "${path}"`, () => {
       const fd = fs.openSync(path, fs.constants.O_RDONLY);
@@ -219,6 +231,26 @@ export class NodeFileSystem implements FileSystem {
     });
   }
 }
+
+// Gives the file its name if that is free. File systems without links get a file that is empty for a moment.
+function linkOrCreate(temporary: string, path: string, bytes: Uint8Array): boolean {
+  try {
+    fs.linkSync(temporary, path);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "EEXIST") return false;
+    if (!NO_LINKS.has(errorCode(error) ?? "")) throw error;
+  }
+  try {
+    fs.writeFileSync(path, bytes, { flag: "wx" });
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "EEXIST") return false;
+    throw error;
+  }
+}
+
+const NO_LINKS = new Set(["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EMLINK"]);
 
 // Pids with a POSIX lock on an inode, from lines such as `1: POSIX  ADVISORY  WRITE 812 fe:00:1311 0 EOF`. A process
 // that waits for a lock has `->` after the number and holds nothing. Only Linux has the file.

@@ -17,7 +17,7 @@ export interface Connection {
   readonly remoteAddress: NetAddress;
   /**
    * The next bytes (at least one), or `null` at the end of the stream. One read at a time. The returned view is lent:
-   * it stays valid until the next `read` call. Unread bytes are left in the kernel beyond a bounded buffer (at most
+   * it stays valid, and may be written to, until the next `read` call. Unread bytes are left in the kernel beyond a bounded buffer (at most
    * 1 MiB held by the adapter), so a reader that stops reading stops the peer. Throws {@link IoError} `reset`,
    * `closed` (we closed it) or `other`.
    */
@@ -113,6 +113,11 @@ export interface FileSystem {
   readFile(path: string): Uint8Array | null;
   /** Creates or replaces; not durable until {@link FileHandle.sync} or {@link syncDirectory}. For small files. */
   writeFile(path: string, bytes: Uint8Array): void;
+  /**
+   * Makes a file with this content, unless something is there: of several callers, in any process, exactly one gets
+   * true, and nobody ever sees the file without its content. Not durable. For small files.
+   */
+  createExclusive(path: string, bytes: Uint8Array): boolean;
   /** Makes creations, renames and removals inside this directory durable. */
   syncDirectory(path: string): void;
   diskUsage(path: string): DiskUsage;

@@ -46,17 +46,27 @@ export class CleanCommitLogService {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #retainOffset: () => number | null;
+  readonly #dispatchedOffset: () => number;
   #diskFull = false;
   #manualRounds = 0;
   #running = false;
   #stopped = false;
   #heldBackLogged = false;
 
-  /** `retainOffset` tells the lowest offset a live slave still needs; null when there is none. */
+  /**
+   * `retainOffset` tells the lowest offset a live slave still needs; null when there is none. `dispatchedOffset` tells how
+   * far consume queues are: their next unit must not find its record gone.
+   */
   constructor(
     log: CommitLog,
     options: CleanCommitLogOptions,
-    parts: { fs: FileSystem; clock: Clock; logger?: Logger; retainOffset: () => number | null },
+    parts: {
+      fs: FileSystem;
+      clock: Clock;
+      logger?: Logger;
+      retainOffset: () => number | null;
+      dispatchedOffset?: () => number;
+    },
   ) {
     this.#log = log;
     this.#options = options;
@@ -64,6 +74,7 @@ export class CleanCommitLogService {
     this.#clock = parts.clock;
     this.#logger = parts.logger ?? SILENT_LOGGER;
     this.#retainOffset = parts.retainOffset;
+    this.#dispatchedOffset = parts.dispatchedOffset ?? (() => Infinity);
   }
 
   /** Whether puts must be refused because the disk is above `diskSpaceWarningLevelRatio`, as of the last round. */
@@ -152,13 +163,16 @@ export class CleanCommitLogService {
       const file = queue.files[0]!;
       if (file.modifiedMs() > round.expireBefore) break;
       const end = file.fileFromOffset + file.fileSize;
-      // What is not on the disk yet, and what is not dispatched, is in the newest files: they are never this old.
+      // What is not dispatched yet is hardly ever this old, but a disk may fill faster than that.
+      if (end > this.#dispatchedOffset()) break;
       if (end > round.retainFrom) {
         this.#logHeldBack(file.path, round.retainFrom);
         break;
       }
       this.#heldBackLogged = false;
       queue.deleteFirstFile();
+      // Consume queues follow: a file that came back after a loss of power would lack its units.
+      queue.syncDirectories();
       deleted++;
       this.#logger.info(`Deleted expired commit log file "${file.path}"`, { minOffset: this.#log.minOffset });
       await sleep(this.#clock, this.#options.deleteCommitLogFilesInterval);

@@ -74,10 +74,12 @@ export class ConsumeQueue {
   recover(lastExitOk: boolean, flushedTo = Infinity): void {
     if (this.#queue.files.length === 0) return;
     if (lastExitOk) {
+      this.#queue.completeFiles(0);
       this.#setEnd(this.#searchEnd());
       this.#queue.flushedWhere = this.#wrote;
     } else {
       const scanFrom = this.#scanStart(flushedTo);
+      this.#queue.dropShortFront(scanFrom);
       this.#queue.completeFiles(scanFrom);
       this.#cut(this.#scanEnd(scanFrom));
       this.#queue.flushedWhere = this.#queue.minOffset;
@@ -154,11 +156,13 @@ export class ConsumeQueue {
 
   /**
    * Adds the unit of queue offset `queueOffset`. A record below `maxPhysicOffset`, or a queue offset below the end,
-   * has its unit already: nothing happens. One beyond the end is reported and still added at the end, as Apache does.
+   * has its unit already: nothing happens. One beyond the end is reported and still added at the end, as Apache does;
+   * but where all units are of expired records, what lies between has expired, too, and the queue begins anew.
    */
   putMessagePositionInfo(pos: number, size: number, tagsCode: number, queueOffset: number): void {
     if (pos + size <= this.maxPhysicOffset) return;
-    if (this.#isEmpty && queueOffset !== this.nextOffsetInQueue) this.#startAt(queueOffset);
+    const isEmpty = this.#isEmpty || (this.#hasOnlyExpired && queueOffset > this.nextOffsetInQueue);
+    if (isEmpty && queueOffset !== this.nextOffsetInQueue) this.#startAt(queueOffset);
     const next = this.nextOffsetInQueue;
     if (queueOffset < next && queueOffset !== 0) return;
     if (queueOffset !== next) {
@@ -178,6 +182,10 @@ export class ConsumeQueue {
 
   get #isEmpty(): boolean {
     return this.#wrote === this.#queue.minOffset && this.#pendingSize === 0;
+  }
+
+  get #hasOnlyExpired(): boolean {
+    return this.#minLogicOffset === this.#wrote && this.#pendingSize === 0;
   }
 
   #growPending(): void {

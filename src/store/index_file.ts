@@ -266,6 +266,15 @@ export class IndexFile {
     this.#headerDirty = false;
   }
 
+  /** A sync that failed is not to be tried again: the next one may say that all is well. Throws {@link StoreError}. */
+  #sync(): void {
+    try {
+      this.#open().syncBlocking();
+    } catch (error) {
+      throw new StoreError(`Sync of index file "${this.path}" failed; what is on the disk is unknown`, { cause: error });
+    }
+  }
+
   /**
    * Writes back and syncs; blocks. Gives back the memory puts need: call it when the file is full or at shutdown. The
    * header comes last: a file that says it is full holds all its entries and slots, whatever a loss of power took.
@@ -273,10 +282,10 @@ export class IndexFile {
   seal(): void {
     this.#writeEntries();
     this.#writeSlots();
-    this.#open().syncBlocking();
+    this.#sync();
     if (this.#headerDirty) {
       this.#writeHeader();
-      this.#open().syncBlocking();
+      this.#sync();
     }
     this.#slots = this.#dirtySlotPages = null;
     this.#pending = null;
@@ -309,7 +318,7 @@ export class IndexFile {
     this.#headerDirty = true;
     // Whoever finds it half cut must see that it is not full.
     this.#writeHeader();
-    this.#open().syncBlocking();
+    this.#sync();
     this.#writeSlots();
   }
 

@@ -2,6 +2,7 @@
 // it can be trusted after a crash. Driven by ReputMessageService (puts) and MessageStore (life cycle, queries). The
 // index is derived from the log and can always be built again from it.
 
+import { StoreError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { Clock, FileSystem } from "../runtime/runtime.ts";
 import { absoluteHash, IndexFile, type IndexFileShape, indexKeyHash, javaHashCodeOfUtf8 } from "./index_file.ts";
@@ -67,11 +68,14 @@ export class IndexService {
    */
   load(lastExitOk: boolean): { readonly incomplete: boolean } {
     this.#fs.makeDirectory(this.#directory);
+    let isTrusted = true;
     for (const name of this.#fs.list(this.#directory)) {
       if (!/^\d{17}$/.test(name)) continue;
       const file = IndexFile.open(this.#fs, `${this.#directory}/${name}`, this.#options);
-      // Apache looks at the time alone; a clock that was set back would make it keep a file whose slots are missing.
-      if (!lastExitOk && (file.endTimestamp > this.#checkpoint.indexMsgTimestamp || !file.isFull)) {
+      // Apache looks at the time alone. A clock that was set back would make it keep a file whose slots are missing, or
+      // one behind a file that went: the index is a piece of the log without holes.
+      isTrusted &&= lastExitOk || (file.endTimestamp <= this.#checkpoint.indexMsgTimestamp && file.isFull);
+      if (!isTrusted) {
         this.#logger.info("Removing an index file that was not closed; it is built again from the log", {
           file: file.path,
         });
@@ -139,14 +143,23 @@ export class IndexService {
   #createFile(previous: IndexFile | null): IndexFile {
     if (previous !== null) {
       previous.seal();
-      this.#syncDirectory();
-      this.#checkpoint.indexMsgTimestamp = previous.endTimestamp;
-      this.#checkpoint.flushBlocking();
+      this.#vouchFor(previous);
     }
     const file = IndexFile.create(this.#fs, `${this.#directory}/${this.#nextName(previous)}`, this.#options, previous);
     this.#directoryIsDirty = true;
     this.#files.push(file);
     return file;
+  }
+
+  /** Syncs that fail here end the store: see {@link IndexFile.seal}. */
+  #vouchFor(file: IndexFile): void {
+    try {
+      this.#syncDirectory();
+      this.#checkpoint.indexMsgTimestamp = file.endTimestamp;
+      this.#checkpoint.flushBlocking();
+    } catch (error) {
+      throw new StoreError(`Sync of the checkpoint failed; what is on the disk is unknown`, { cause: error });
+    }
   }
 
   #remove(file: IndexFile): void {

@@ -62,7 +62,7 @@ export class MappedFileQueue {
 
   /**
    * Reads the directories. All files count as full until recovery moves their write positions. A last file of length
-   * 0, left by a crash while it was made, is removed; after an unclean exit ones that are too short are kept for
+   * 0 behind others, left by a crash while it was made, is removed; after an unclean exit ones that are too short are kept for
    * {@link completeFiles}. Throws {@link StoreError} for a file of another length or a gap.
    */
   load(lastExitOk = true): void {
@@ -84,14 +84,15 @@ export class MappedFileQueue {
     this.#shortFiles = [];
     for (const [index, { path, offset }] of found.entries()) {
       const size = this.#pool.fs.stat(path)?.size ?? 0;
-      if (size === 0 && index === found.length - 1) {
+      // The only one stays: its name is all that tells where the queue goes on.
+      if (size === 0 && index === found.length - 1 && index > 0) {
         this.#pool.fs.remove(path);
         this.#logger.warn(`Removed "${path}": it is empty, left by a crash while it was made`);
         continue;
       }
       const file = new MappedFile(this.#pool, path, offset, this.mappedFileSize);
       file.sizeIsDurable = lastExitOk;
-      if (size < this.mappedFileSize && !lastExitOk) this.#shortFiles.push({ file, size });
+      if (size === 0 || (size < this.mappedFileSize && !lastExitOk)) this.#shortFiles.push({ file, size });
       else if (size !== this.mappedFileSize) throw this.#wrongSize(path, size);
       const before = this.#files.at(-1);
       if (before !== undefined && before.fileFromOffset + this.mappedFileSize !== offset) {
@@ -114,6 +115,18 @@ export class MappedFileQueue {
       file.complete();
       this.#logger.warn(`Completed "${file.path}": it had ${size} bytes, left by a crash while it was new`);
     }
+  }
+
+  /**
+   * Removes the files up to the last one below `offset` that is too short: files that expired before they were ever on
+   * the disk come back like that when a loss of power undoes their removal.
+   */
+  dropShortFront(offset: number): void {
+    const last = this.#shortFiles.findLast(({ file }) => file.fileFromOffset < offset);
+    if (last === undefined) return;
+    this.#logger.warn(`Removing "${last.file.path}" and what is before it: it has ${last.size} bytes, left by a crash`);
+    while (this.#files.length > 1 && this.#files[0]!.fileFromOffset <= last.file.fileFromOffset) this.deleteFirstFile();
+    this.#shortFiles = this.#shortFiles.filter(({ file }) => file.fileFromOffset > last.file.fileFromOffset);
   }
 
   #wrongSize(path: string, size: number): StoreError {
@@ -157,7 +170,7 @@ export class MappedFileQueue {
       // A file may be cut or expire meanwhile.
       if (this.#files.includes(file)) await file.sync();
     }
-    this.#syncDirectories();
+    this.syncDirectories();
     if (cuts === this.#cuts && target > this.flushedWhere) this.flushedWhere = target;
     return this.flushedWhere;
   }
@@ -165,7 +178,7 @@ export class MappedFileQueue {
   /** {@link flush}, blocking: for recovery and shutdown. */
   flushBlocking(): void {
     for (const file of this.#dirtyFiles()) file.syncBlocking();
-    this.#syncDirectories();
+    this.syncDirectories();
     this.flushedWhere = this.maxOffset;
   }
 
@@ -180,7 +193,8 @@ export class MappedFileQueue {
     return dirty;
   }
 
-  #syncDirectories(): void {
+  /** Makes creations and removals of files durable. Blocks. Throws {@link IoError}. */
+  syncDirectories(): void {
     for (const directory of this.#unsyncedDirectories) this.#pool.fs.syncDirectory(directory);
     this.#unsyncedDirectories.clear();
   }
@@ -226,7 +240,7 @@ export class MappedFileQueue {
       this.#files.pop();
     }
     this.#unsyncedDirectories.add(directory);
-    this.#syncDirectories();
+    this.syncDirectories();
     this.flushedWhere = 0;
   }
 

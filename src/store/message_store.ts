@@ -131,7 +131,13 @@ export class MessageStore implements ReplicaLog {
     const restMs = () => this.#role === "slave" ? SLAVE_DISPATCH_REST_MS : 0;
     this.#reput = new ReputMessageService({ log, dispatcher, clock, logger, onDispatched, restMs, onFatal });
     this.#reader = new MessageReader({ log, consumeQueues, index, logger });
-    this.#cleanCommitLog = new CleanCommitLogService(log, options, { fs, clock, logger, retainOffset });
+    this.#cleanCommitLog = new CleanCommitLogService(log, options, {
+      fs,
+      clock,
+      logger,
+      retainOffset,
+      dispatchedOffset: () => this.#reput.reputFromOffset,
+    });
     this.#clean = new CleanService({
       clock,
       logger,
@@ -175,6 +181,7 @@ export class MessageStore implements ReplicaLog {
     const rules = { cleanExit, checkCRCOnRecover, messageIndexEnable, messageIndexSafe };
     const flushedTo = cleanExit ? Infinity : startAfterCrash(this.#log, this.#checkpoint, rules);
     this.#consumeQueues.load(cleanExit, flushedTo);
+    if (!cleanExit) this.#consumeQueues.correctMinOffset(this.#log.minOffset);
     const indexIsIncomplete = this.#index?.load(cleanExit).incomplete ?? false;
     const startedAt = this.#clock.monotonic();
     const { end, isEmpty, startOffset } = recoverCommitLog(this.#log, this.#checkpoint, {
@@ -283,6 +290,7 @@ export class MessageStore implements ReplicaLog {
     });
     // Nobody may wait for a disk that is not written any more.
     this.#log.flushService.stop().catch(() => {});
+    this.#reput.stop().catch(() => {});
     this.#reportFatal(error);
   }
 

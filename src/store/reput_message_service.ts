@@ -20,8 +20,8 @@ const TURN_MS = 1;
 const TURN_SLICES_MAX = 4;
 /** A log that grew by so much since the last turn is being filled by a master: dispatch then takes one slice a turn... */
 const FAST_GROWTH = 512 * 1024;
-/** ...until it is so far behind. */
-const BEHIND_MAX = 256 * 1024 * 1024;
+/** ...until it is so far behind: half a second's work, and little enough to be still in the page cache. */
+const BEHIND_MAX = 1024 * 1024 * 1024;
 const RECORD_SIZE_MIN = 91;
 const RETRY_MS = 1000;
 /** Apache gives up on a consume queue after this many tries. */
@@ -46,8 +46,9 @@ export interface ReputParts {
   /** Called after each slice: its messages can be read now. */
   readonly onDispatched: () => void;
   /**
-   * How long dispatch rests between two turns while it keeps up and nobody waits for it, ms; absent: not at all. On a
-   * slave every turn is one that the next ack may have to wait for, so few large turns beat many small ones.
+   * How long dispatch rests between two turns while it keeps up, or lets a flood pass, and nobody waits for it, ms;
+   * absent: not at all. On a slave every turn is one that the next ack may have to wait for, so few large turns beat
+   * many small ones.
    */
   readonly restMs?: () => number;
   /** Called for an error that is not the disk's: a bug of ours. */
@@ -72,6 +73,8 @@ export class ReputMessageService {
   #turnEndedAt = -Infinity;
   /** The log's end at the last turn. */
   #seenOffset = 0;
+  /** Whether what fills the log comes first for now. */
+  #yields = false;
   #buffer = new Uint8Array(0);
   #complete: Deferred<boolean> | null = null;
   #waiters: { readonly offset: number; resolve(done: boolean): void }[] = [];
@@ -104,7 +107,7 @@ export class ReputMessageService {
 
   #restLeft(): number {
     const restMs = this.#parts.restMs?.() ?? 0;
-    if (restMs === 0 || this.#isAwaited || this.behindBytes >= SLICE_SIZE) return 0;
+    if (restMs === 0 || this.#isAwaited || (this.behindBytes >= SLICE_SIZE && !this.#yields)) return 0;
     return Math.max(0, this.#turnEndedAt + restMs - this.#parts.clock.monotonic());
   }
 
@@ -153,6 +156,10 @@ export class ReputMessageService {
   /** {@link pause} for good: those who wait are told no. */
   async stop(): Promise<void> {
     await this.pause();
+    this.#stopped();
+  }
+
+  #stopped(): void {
     this.#state = "stopped";
     for (const waiter of this.#waiters.splice(0)) waiter.resolve(false);
     this.#settleComplete();
@@ -218,11 +225,12 @@ export class ReputMessageService {
     const { confirmOffset } = this.#parts.log;
     const growth = confirmOffset - this.#seenOffset;
     this.#seenOffset = confirmOffset;
-    return growth >= FAST_GROWTH && this.behindBytes < BEHIND_MAX ? 1 : TURN_SLICES_MAX;
+    this.#yields = growth >= FAST_GROWTH && this.behindBytes < BEHIND_MAX;
+    return this.#yields ? 1 : TURN_SLICES_MAX;
   }
 
   #fail(error: unknown): void {
-    this.#state = "stopped";
+    this.#stopped();
     this.#parts.onFatal(error);
   }
 

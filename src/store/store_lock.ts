@@ -1,5 +1,8 @@
 // One process per store, and whether the last one left in order. Owns the files `lock` and `abort`, which Apache has
 // too, and `twinlog.owner`, which is ours: JavaScript can't take the file lock that Java takes, only see it.
+//
+// Who finds the owner dead does not touch its file but claims the next generation, `twinlog.owner.1` and so on: names are
+// made exclusively, so of several that start at once one gets it, and nobody can remove a claim that is not dead.
 
 import { utf8 } from "../base/bytes.ts";
 import { makeDurableDirectory } from "../base/durable_directory.ts";
@@ -25,21 +28,30 @@ export class StoreLock {
   static acquire(fs: FileSystem, process: Process, storeDirectory: string): StoreLock {
     makeDurableDirectory(fs, storeDirectory);
     const lockPath = `${storeDirectory}/lock`;
-    const ownerPath = `${storeDirectory}/twinlog.owner`;
     const holder = fs.lockedBy(lockPath);
     if (holder !== null) {
       throw new StoreError(`Store "${storeDirectory}" is in use: process ${holder} holds a lock on "${lockPath}"`);
     }
-    const livePid = liveOwner(fs, process, ownerPath);
-    if (livePid !== null) {
-      throw new StoreError(`Store "${storeDirectory}" is in use by process ${livePid}, as "${ownerPath}" says`);
-    }
     if (fs.stat(lockPath)?.size !== 4) fs.writeFile(lockPath, utf8.encode("lock"));
     const owner = JSON.stringify({ pid: process.pid, startToken: process.startToken(process.pid) });
-    const lock = new StoreLock(fs, ownerPath, owner);
-    fs.writeFile(`${ownerPath}.new`, utf8.encode(owner));
-    fs.rename(`${ownerPath}.new`, ownerPath);
-    return lock;
+    for (;;) {
+      const claims = listClaims(fs, process, storeDirectory);
+      refuseLive(storeDirectory, claims);
+      const generation = Math.max(-1, ...claims.map((claim) => claim.generation)) + 1;
+      const path = `${storeDirectory}/${OWNER_FILE}${generation === 0 ? "" : `.${generation}`}`;
+      // Somebody else was quicker: the next round refuses, or goes past it if it died.
+      if (!fs.createExclusive(path, utf8.encode(owner))) continue;
+      const lock = new StoreLock(fs, path, owner);
+      try {
+        // Somebody who looked long ago may have claimed a name that has become free since.
+        refuseLive(storeDirectory, listClaims(fs, process, storeDirectory).filter((claim) => claim.path !== path));
+      } catch (error) {
+        lock.release();
+        throw error;
+      }
+      for (const claim of claims) fs.remove(claim.path);
+      return lock;
+    }
   }
 
   /** Gives the store up. Idempotent. */
@@ -47,6 +59,32 @@ export class StoreLock {
     const bytes = this.#fs.readFile(this.#ownerPath);
     if (bytes !== null && utf8.decode(bytes) === this.#owner) this.#fs.remove(this.#ownerPath);
   }
+}
+
+const OWNER_FILE = "twinlog.owner";
+
+interface Claim {
+  readonly path: string;
+  readonly generation: number;
+  /** The process that made it, null when it is gone. */
+  readonly livePid: number | null;
+}
+
+function listClaims(fs: FileSystem, process: Process, storeDirectory: string): Claim[] {
+  const claims: Claim[] = [];
+  for (const name of fs.list(storeDirectory)) {
+    const match = /^twinlog\.owner(?:\.(\d{1,15}))?$/.exec(name);
+    if (match === null) continue;
+    const path = `${storeDirectory}/${name}`;
+    claims.push({ path, generation: Number(match[1] ?? 0), livePid: liveOwner(fs, process, path) });
+  }
+  return claims;
+}
+
+function refuseLive(storeDirectory: string, claims: readonly Claim[]): void {
+  const live = claims.find((claim) => claim.livePid !== null);
+  if (live === undefined) return;
+  throw new StoreError(`Store "${storeDirectory}" is in use by process ${live.livePid}, as "${live.path}" says`);
 }
 
 /** The pid in the owner file if that very process lives, else null: a pid alone may have been given to another. */

@@ -274,6 +274,60 @@ describe("flushing beside replication", () => {
   }
 });
 
+describe("what a node tells of itself", () => {
+  it("tells listeners of every slave that comes, leaves or can't be served, not of guests", async () => {
+    await group({ slaves: 1 }, async ({ world, master, slaves }) => {
+      let changes = 0;
+      const unsubscribe = master.admin.onStateChange(() => changes++);
+      const guest = await world.drive(
+        slaves[0]!.host.runtime.net.connect({ hostname: master.host.address, port: 10912, timeoutMs: 1000 }),
+      );
+      guest.close();
+      await world.advance(100);
+      assert.equal(changes, 0);
+      slaves[0]!.host.kill();
+      await world.advance(100);
+      assert.equal(changes, 1, "it left");
+      await slaves[0]!.start();
+      await world.run(() => master.status.inSyncSlaveNums === 1, 30_000);
+      assert.equal(changes, 2, "it is back");
+      unsubscribe();
+    });
+  });
+
+  it("counts role switches, refused ones, and what became of its NameServers", async () => {
+    await group({ slaves: 0, master: { namesrvAddr: "10.9.9.9:9876" } }, async ({ world, master }) => {
+      await world.drive(master.admin.switchRole({ role: "ASYNC_MASTER" }));
+      await world.drive(master.admin.updateMasterAddress("a:1"));
+      const value = (name: string, event?: string) =>
+        master.admin.metricFigures().find((one) => one.name === name && (event === undefined || one.labels.event === event))?.value;
+      assert.equal(value("twinlog_role_events_total", "switches"), 1);
+      assert.equal(value("twinlog_role_events_total", "refusals"), 1);
+      assert.equal(value("twinlog_namesrv_registered"), 0);
+      assert.equal(master.said(/^Role change refused/), 1);
+    });
+  });
+
+  it("knows its lag by asking the master, null when it can't be learned, and says so once", async () => {
+    await group({ slaves: 1 }, async ({ world, master, slaves }) => {
+      const slave = slaves[0]!;
+      await world.advance(6000);
+      assert.equal(slave.status.master?.diff, 0);
+      assert.equal(slave.status.master?.masterMaxOffset, master.status.maxOffset);
+      await slave.stop();
+      // Its HA address is right, but nothing listens where its remoting port would be by default.
+      await master.stop();
+      await master.start({ listenPort: 20911, haListenPort: 10912 });
+      await slave.start();
+      await world.run(() => slave.status.master?.verified === true, 30_000);
+      await world.advance(21_000);
+      assert.equal(slave.status.master?.diff, null);
+      assert.equal(slave.said(/^Can't learn the master's log range/), 1);
+      assert.equal(slave.admin.notReadyReason(), null);
+    });
+  });
+});
+
 describe("a node's role", () => {
   it("is promoted only when its master is silent, its end verified; then takes puts at once", async () => {
     await group({ slaves: 1 }, async ({ world, master, slaves }) => {

@@ -202,6 +202,18 @@ export function runFsConformance(name: string, conduct: Conduct, abilities: Abil
       assert.equal(fs.readFile(path)?.length, 0);
     });
 
+    test("makes a file exclusively: the first one's stays", async (env) => {
+      const { fs } = env.runtime;
+      const path = `${env.directory}/exclusive`;
+      assert.equal(fs.createExclusive(path, pattern(10)), true);
+      assert.equal(fs.createExclusive(path, pattern(20)), false);
+      assert.deepEqual(fs.readFile(path), pattern(10));
+      assert.deepEqual(fs.list(env.directory), ["exclusive"]);
+      fs.makeDirectory(`${env.directory}/directory`);
+      assert.equal(fs.createExclusive(`${env.directory}/directory`, pattern(1)), false);
+      throwsWith(() => fs.createExclusive(`${env.directory}/missing/file`, pattern(1)), "notFound");
+    });
+
     test("renames over a file that is there", async (env) => {
       const { fs } = env.runtime;
       const [from, to] = [`${env.directory}/from`, `${env.directory}/to`];

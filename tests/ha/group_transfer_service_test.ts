@@ -67,6 +67,46 @@ describe("GroupTransferService", () => {
     assert.equal(service.waiting, 0);
   });
 
+  it("agrees with looking at every request, in whatever order they and their deadlines come", () => {
+    let state = 7;
+    const random = (bound: number) => (state = (Math.imul(state, 1103515245) + 12345) >>> 0) % bound;
+    for (let round = 0; round < 300; round++) {
+      const { service, done } = harness();
+      const plain: { nextOffset: number; ackNums: number; deadline: number; end: string | null }[] = [];
+      const expected: string[] = [];
+      const acks = [0, 0];
+      const ordered = round % 2 === 0;
+      const settle = (fits: (one: (typeof plain)[number]) => boolean, status: string) => {
+        for (const one of plain) {
+          if (one.end !== null || !fits(one)) continue;
+          one.end = status;
+          expected.push(`${one.nextOffset} ${status}`);
+        }
+      };
+      for (let now = 0; now < 60; now++) {
+        const nextOffset = ordered ? now * 10 + 1 : random(500) * 100 + now;
+        const one = { nextOffset, ackNums: 2 + random(2), deadline: now + (ordered ? 20 : 1 + random(40)), end: null };
+        if (ackedBy(acks, one.ackNums) < nextOffset) {
+          plain.push(one);
+          service.putRequest({ ...one, complete: (status) => done.push(`${nextOffset} ${status}`) });
+        }
+        if (random(4) === 0) {
+          acks[random(2)]! += random(300);
+          acks.sort((a, b) => b - a);
+          service.onAcks(acks);
+          settle((each) => each.nextOffset <= ackedBy(acks, each.ackNums), "PUT_OK");
+        }
+        const open = plain.filter((each) => each.end === null);
+        assert.equal(service.waiting, open.length);
+        const earliest = Math.min(...open.map((each) => each.deadline));
+        assert.ok(open.length === 0 || service.nextDeadline()! <= earliest);
+        service.onTick(now);
+        settle((each) => each.deadline <= now, "FLUSH_SLAVE_TIMEOUT");
+        assert.deepEqual([...done].sort(), [...expected].sort());
+      }
+    }
+  });
+
   it("completes each request once", () => {
     const { service, done, put } = harness();
     put(100);

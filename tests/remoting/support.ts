@@ -30,6 +30,11 @@ export class ManualClock implements Clock {
     return this.#timers.length;
   }
 
+  /** Whether a timer rings exactly `ms` from now. */
+  ringsIn(ms: number): boolean {
+    return this.#timers.some((timer) => timer.at === this.#now + ms);
+  }
+
   /** Lets `ms` pass: timers run in their order. */
   advance(ms: number): void {
     const end = this.#now + ms;

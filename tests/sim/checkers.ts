@@ -4,7 +4,7 @@
 
 import type { NodeStatus } from "../../src/admin/admin_port.ts";
 import { verifyStore } from "../../src/store/store_verify.ts";
-import type { Death, ClusterListener, SimCluster, SimNode } from "./cluster.ts";
+import type { ClusterListener, Death, SimCluster, SimNode } from "./cluster.ts";
 import type { PutRecord, Workload } from "./workload.ts";
 
 /**
@@ -34,13 +34,13 @@ interface NodeMemory {
   /** Up to where, and against whom, its bytes were compared. */
   comparedTo: number;
   comparedWith: string;
-  resyncs: number;
+  isStopped: boolean;
 }
 
 /** Checks every step, and keeps the ledger's holders true. */
 export class StepChecker implements ClusterListener {
   /** Losses that no promise covers, and what else a report should tell. */
-  readonly counters = { lostOnRestart: 0, cuts: 0, comparedBytes: 0, checkedAcks: 0, divergences: 0 };
+  readonly counters = { lostOnRestart: 0, cuts: 0, comparedBytes: 0, checkedAcks: 0, stops: 0 };
   readonly #cluster: SimCluster;
   readonly #workload: Workload;
   readonly #memory = new Map<SimNode, NodeMemory>();
@@ -76,6 +76,7 @@ export class StepChecker implements ClusterListener {
     memory.flushedHigh = status.flushedOffset;
     memory.status = status;
     memory.comparedWith = "";
+    memory.isStopped = false;
   }
 
   onDown(node: SimNode, how: Death, status: NodeStatus | null): void {
@@ -107,7 +108,9 @@ export class StepChecker implements ClusterListener {
       const { status } = this.#of(node);
       if (!node.isUp || status === null) continue;
       this.#checkAcks(node, status);
-      if (status.master !== null) this.#checkPiece(node, status);
+      if (status.master === null) continue;
+      this.#checkPiece(node, status);
+      this.#checkStop(node, status);
     }
   }
 
@@ -124,7 +127,7 @@ export class StepChecker implements ClusterListener {
         isSuspect: false,
         comparedTo: 0,
         comparedWith: "",
-        resyncs: 0,
+        isStopped: false,
       };
       this.#memory.set(node, memory);
     }
@@ -205,6 +208,21 @@ export class StepChecker implements ClusterListener {
     if (difference >= 0) fail(`${slave.name} follows ${masterNode.name} and differs from it at ${difference}`);
     const isAhead = masterNode.options.haTransferAfterFlush === true && end > masterMemory.flushedHigh;
     if (isAhead) fail(`${slave.name} ends at ${end}, beyond what ${masterNode.name} has flushed`);
+  }
+
+  /** A slave that stops following says what is so: the logs differ, its own is longer, or its next byte is gone. */
+  #checkStop(slave: SimNode, status: NodeStatus): void {
+    const memory = this.#of(slave);
+    const isStopped = status.master!.state === "SUSPEND";
+    if (isStopped === memory.isStopped) return;
+    memory.isStopped = isStopped;
+    if (!isStopped) return;
+    this.counters.stops++;
+    const master = status.master!.masterAddr === null ? null : this.#cluster.nodeAt(status.master!.masterAddr);
+    // A master that is a slave itself may have been shorter a moment ago.
+    if (master === null || !master.isUp || master.status().brokerRole === "SLAVE") return;
+    const isHole = status.maxOffset < master.status().minOffset;
+    if (!isHole && !isDiverged(slave, master)) fail(`${slave.name} says "${status.master!.reason}", which is not so`);
   }
 
   /** The node's log ends at `end` now and went further before. */
@@ -341,7 +359,9 @@ export async function checkAtRest(cluster: SimCluster): Promise<void> {
       fail(`${node.name}: verify finds ${field} at ${offset}: ${reason}`);
     }
     if (result.notDispatched > 0) fail(`${node.name}: ${result.notDispatched} records have no consume queue unit`);
-    if (result.maxOffset !== ends.get(node)) fail(`${node.name}: log ends at ${result.maxOffset}, not ${ends.get(node)}`);
+    if (result.maxOffset !== ends.get(node)) {
+      fail(`${node.name}: log ends at ${result.maxOffset}, not ${ends.get(node)}`);
+    }
   }
   await checkNothingPending(cluster);
 }

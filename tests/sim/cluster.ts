@@ -7,7 +7,12 @@ import type { NodeStatus } from "../../src/admin/admin_port.ts";
 import type { LogFields, Logger, LogLevel } from "../../src/base/logger.ts";
 import { createConfig } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
-import { type CrashMode, type SimulatedHost, SimulatedWorld, type WorldOptions } from "../../src/runtime/simulated/mod.ts";
+import {
+  type CrashMode,
+  type SimulatedHost,
+  SimulatedWorld,
+  type WorldOptions,
+} from "../../src/runtime/simulated/mod.ts";
 
 const HA_PORT = 10912;
 const LINES_MAX = 2_000;

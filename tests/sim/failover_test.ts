@@ -104,6 +104,20 @@ describe("failover, whole nodes", () => {
     await scene.ends();
   });
 
+  it("wakes up as the master it was made, though its machine lost power right after", async () => {
+    const scene = await Scene.of(8, ["second"], SYNC);
+    const second = scene.node("second");
+    await scene.fill(3_000);
+    await scene.follows(second);
+    scene.first.kill();
+    await scene.cluster.drive(scene.operator.failOver());
+    second.crash("drop");
+    await scene.cluster.drive(second.start());
+    const wokeUpAs = scene.cluster.lines.filter((line) => line.includes("second WARN Starting as SYNC_MASTER"));
+    assert.equal(wokeUpAs.length, 1, "before any operator did something");
+    await scene.ends();
+  });
+
   it("switches over under load without losing a message", async () => {
     const scene = await Scene.of(6, ["second", "third"], SYNC);
     scene.workload.start(scene.first);

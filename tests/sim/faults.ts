@@ -19,7 +19,12 @@ export interface FaultScene {
 type Fault = (scene: FaultScene, prng: Prng, later: (delayMs: number, undo: () => void) => void) => void;
 
 /** Nodes die and come back; the operator may have promoted another one meanwhile. */
-function die(scene: FaultScene, prng: Prng, later: (delayMs: number, undo: () => void) => void, how: "kill" | "crash"): void {
+function die(
+  scene: FaultScene,
+  prng: Prng,
+  later: (delayMs: number, undo: () => void) => void,
+  how: "kill" | "crash",
+): void {
   const { cluster, operator } = scene;
   const node = prng.pick(cluster.nodes);
   if (node.isDown) return;

@@ -67,7 +67,9 @@ export class Operator implements ClusterListener {
   /** The master is gone, or given up: the slave with the longest log takes over. Does nothing without a slave. */
   async failOver(): Promise<void> {
     if (this.busy) return;
-    const candidates = this.#cluster.nodes.filter((node) => node.isUp && node !== this.master && !this.ignored.has(node));
+    const candidates = this.#cluster.nodes.filter((node) =>
+      node.isUp && node !== this.master && !this.ignored.has(node)
+    );
     const longest = candidates.sort((a, b) => b.status().maxOffset - a.status().maxOffset)[0];
     if (longest === undefined) return;
     this.busy = true;
@@ -110,7 +112,10 @@ export class Operator implements ClusterListener {
       if (isConverged(slave, this.masterOf(slave))) continue;
       await this.#tryAgain(slave);
     }
-    await this.#cluster.run(() => this.#slaves().every((slave) => isConverged(slave, this.masterOf(slave))), CONVERGE_MS);
+    await this.#cluster.run(
+      () => this.#slaves().every((slave) => isConverged(slave, this.masterOf(slave))),
+      CONVERGE_MS,
+    );
     await this.#cluster.run(() => this.#cluster.nodes.every(isDispatched), CONVERGE_MS);
   }
 

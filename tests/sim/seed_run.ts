@@ -9,7 +9,7 @@ import { Nemesis } from "./faults.ts";
 import { Operator } from "./operator.ts";
 import { Workload } from "./workload.ts";
 
-const REPORTED_LINES = Number(process.env.LINES ?? 60);
+const REPORTED_LINES = Number(process.env.TWINLOG_SIM_LINES ?? 60);
 const REPORTED_EVENTS = 25;
 
 /** What a run came to. */
@@ -65,6 +65,7 @@ async function play(cluster: SimCluster, prng: Prng, shared: Partial<Config>): P
     producers: prng.between(1, 3),
     gapMaxMs: prng.pick([10, 60, 200]),
     bodySizeMax: prng.pick([200, 3_000, 8_000]),
+    isEven: prng.chance(300_000),
   });
   const operator = new Operator(cluster, workload, master, shared.brokerRole!);
   const checker = new StepChecker(cluster, workload);

@@ -1,9 +1,9 @@
 // Random runs over whole nodes. TWINLOG_SIM_SEED=N plays one seed and shows what happened, TWINLOG_SIM_SEEDS=N plays more
-// of them; TWINLOG_SIM_FROM says where they begin.
+// of them, TWINLOG_SIM_FROM says where they begin, TWINLOG_SIM_LINES how many log lines a failure shows.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type SeedResult, runSeed } from "./seed_run.ts";
+import { runSeed, type SeedResult } from "./seed_run.ts";
 
 const { TWINLOG_SIM_SEED, TWINLOG_SIM_SEEDS, TWINLOG_SIM_FROM } = process.env;
 const COUNT = Number(TWINLOG_SIM_SEEDS ?? 100);

@@ -9,6 +9,7 @@ import type { SimCluster, SimNode } from "./cluster.ts";
 /** Topics and queues that are put to. */
 const TOPICS = ["TopicA", "TopicB"] as const;
 const QUEUES = 3;
+const EVEN_BODY_SIZE_MAX = 700;
 /** A producer whose node does not take its put waits so long before the next, ms. */
 const PAUSE_MS = 200;
 
@@ -33,6 +34,8 @@ export interface WorkloadOptions {
   readonly producers: number;
   readonly gapMaxMs: number;
   readonly bodySizeMax: number;
+  /** All bodies have one size, so that what one record leaves another one fits. */
+  readonly isEven: boolean;
   /** Share of puts with WAIT=false. */
   readonly noWaitPerMillion: number;
 }
@@ -53,7 +56,14 @@ export class Workload {
   constructor(cluster: SimCluster, options: Partial<WorkloadOptions> = {}) {
     this.#cluster = cluster;
     this.#prng = cluster.world.prng.fork("workload");
-    this.#options = { producers: 2, gapMaxMs: 60, bodySizeMax: 2_000, noWaitPerMillion: 50_000, ...options };
+    this.#options = {
+      producers: 2,
+      gapMaxMs: 60,
+      bodySizeMax: 2_000,
+      isEven: false,
+      noWaitPerMillion: 50_000,
+      ...options,
+    };
   }
 
   /** Puts that are not answered yet and still may be. */
@@ -81,7 +91,7 @@ export class Workload {
   async put(node: SimNode, bodySize: number = this.#drawBodySize()): Promise<PutRecord> {
     const prng = this.#prng;
     const id = this.ledger.length;
-    const text = `${id} `;
+    const text = `${id}`.padStart(6, "0");
     const body = prng.bytes(Math.max(bodySize, text.length));
     body.set(new TextEncoder().encode(text));
     const waits = !prng.chance(this.#options.noWaitPerMillion);
@@ -97,7 +107,7 @@ export class Workload {
       holders: new Set(),
     };
     this.ledger.push(put);
-    const properties = new Map([["KEYS", `k${id} every`], ["UNIQ_KEY", `u${id}`], ["TAGS", `T${id % 3}`]]);
+    const properties = new Map([["KEYS", `k${text} every`], ["UNIQ_KEY", `u${text}`], ["TAGS", `T${id % 3}`]]);
     if (!waits) properties.set("WAIT", "false");
     const { topic, queueId } = put;
     try {
@@ -120,7 +130,8 @@ export class Workload {
   }
 
   #drawBodySize(): number {
-    const { bodySizeMax } = this.#options;
+    const { bodySizeMax, isEven } = this.#options;
+    if (isEven) return Math.min(bodySizeMax, EVEN_BODY_SIZE_MAX);
     // Mostly small ones, now and then one near the limit.
     return this.#prng.nextInt(this.#prng.nextInt(bodySizeMax) + 1) + 1;
   }

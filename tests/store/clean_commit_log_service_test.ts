@@ -170,6 +170,7 @@ function withStat(fs: FileSystem, stat: FileSystem["stat"]): FileSystem {
     rename: (from, to) => fs.rename(from, to),
     readFile: (path) => fs.readFile(path),
     writeFile: (path, bytes) => fs.writeFile(path, bytes),
+    createExclusive: (path, bytes) => fs.createExclusive(path, bytes),
     syncDirectory: (path) => fs.syncDirectory(path),
     diskUsage: (path) => fs.diskUsage(path),
     lockedBy: (path) => fs.lockedBy(path),

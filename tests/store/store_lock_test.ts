@@ -77,6 +77,30 @@ describe("store lock", () => {
     assert.throws(() => StoreLock.acquire(fs, processOf(1), root), StoreError);
   });
 
+  for (const found of ["nothing", "a dead owner", "a dead owner of the second generation"]) {
+    it(`goes to one of two that start at the same instant and find ${found}`, () => {
+      for (let at = 0; at < 40; at++) {
+        fs.remove(root);
+        live = new Map([[1, "boot"], [2, "later"], [3, "x"], [4, "y"]]);
+        if (found !== "nothing") StoreLock.acquire(fs, processOf(3), root);
+        live.delete(3);
+        if (found.endsWith("generation")) StoreLock.acquire(fs, processOf(4), root);
+        live.delete(4);
+        const second: StoreLock[] = [];
+        // The other one does all it does between two steps of the first.
+        const between = stepping(fs, at, () => second.push(StoreLock.acquire(fs, processOf(2), root)));
+        const first: StoreLock[] = [];
+        try {
+          first.push(StoreLock.acquire(between, processOf(1), root));
+        } catch (error) {
+          assert.ok(error instanceof StoreError);
+        }
+        assert.ok(first.length + second.length === 1, `${first.length + second.length} hold it after step ${at}`);
+        assert.deepEqual(fs.list(root).filter((name) => name.startsWith("twinlog")).length, 1);
+      }
+    });
+  }
+
   it("refuses when another process holds Apache's lock", () => {
     const locked: FileSystem = {
       ...fs,
@@ -88,6 +112,22 @@ describe("store lock", () => {
     assert.throws(() => StoreLock.acquire(locked, processOf(1), root), /process 4711 holds a lock/);
   });
 });
+
+/** `fs` that calls `meanwhile` before the step `at` (a refusal there counts for nothing). */
+function stepping(fs: FileSystem, at: number, meanwhile: () => void): FileSystem {
+  return new Proxy(fs, {
+    get: (target, name) => (...parameters: unknown[]) => {
+      if (at-- === 0) {
+        try {
+          meanwhile();
+        } catch (error) {
+          assert.ok(error instanceof StoreError);
+        }
+      }
+      return Reflect.apply(Reflect.get(target, name) as (...all: unknown[]) => unknown, target, parameters);
+    },
+  });
+}
 
 describe("abort file", () => {
   it("tells of an unclean exit", async () => {

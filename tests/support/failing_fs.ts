@@ -47,6 +47,7 @@ export function failingFileSystem(fs: FileSystem, failures: Failures): FileSyste
     rename: (from, to) => fs.rename(from, to),
     readFile: (path) => fs.readFile(path),
     writeFile: (path, bytes) => fs.writeFile(path, bytes),
+    createExclusive: (path, bytes) => fs.createExclusive(path, bytes),
     syncDirectory: (path) => fs.syncDirectory(path),
     diskUsage: (path) => fs.diskUsage(path),
     lockedBy: (path) => fs.lockedBy(path),

@@ -104,6 +104,12 @@ export class SimulatedFileSystem implements FileSystem {
     this.#disk.write(file, path, bytes, 0);
   }
 
+  createExclusive(path: string, bytes: Uint8Array): boolean {
+    if (this.#find(path) !== null) return false;
+    this.writeFile(path, bytes);
+    return true;
+  }
+
   syncDirectory(path: string): void {
     const node = this.#find(path);
     if (node === null) throw failure("notFound", `Sync directory "${path}"`, "ENOENT");
