@@ -93,7 +93,7 @@ const results: Results = {
 };
 const json = path.resolve(ROOT, values.json);
 fs.mkdirSync(path.dirname(json), { recursive: true });
-fs.writeFileSync(json, `${JSON.stringify(results, null, 1)}\n`);
+fs.writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
 console.log(`\n${renderTable(results, false)}\n\n${renderLimits(results)}\n\n${renderMachine(results)}`);
 if (!values["no-docs"]) {
   const text = `${renderMachine(results)}\n\n${renderTable(results, false)}\n\n${renderLimits(results)}`;

@@ -128,11 +128,13 @@ export class ConsumeQueue {
     return end;
   }
 
-  /** Makes `end` the end: what follows in its file becomes zero, on the disk too, and later files go. */
+  /** Makes `end` the end: what follows in its file becomes zero, and later files go, both on the disk too. */
   #cut(end: number): void {
+    const fileCount = this.#queue.files.length;
     this.#setEnd(end);
     const last = this.#queue.lastFile;
     if (last !== null && last.zeroFrom(last.wrotePosition) > 0) last.syncBlocking();
+    if (this.#queue.files.length < fileCount) this.#queue.syncDirectories();
   }
 
   #setEnd(end: number): void {

@@ -68,21 +68,21 @@ export class IndexService {
    */
   load(lastExitOk: boolean): { readonly incomplete: boolean } {
     this.#fs.makeDirectory(this.#directory);
-    let isTrusted = true;
+    const untrusted: IndexFile[] = [];
     for (const name of this.#fs.list(this.#directory)) {
       if (!/^\d{17}$/.test(name)) continue;
       const file = IndexFile.open(this.#fs, `${this.#directory}/${name}`, this.#options);
       // Apache looks at the time alone. A clock that was set back would make it keep a file whose slots are missing, or
       // one behind a file that went: the index is a piece of the log without holes.
-      isTrusted &&= lastExitOk || (file.endTimestamp <= this.#checkpoint.indexMsgTimestamp && file.isFull);
-      if (!isTrusted) {
-        this.#logger.info("Removing an index file that was not closed; it is built again from the log", {
-          file: file.path,
-        });
-        this.#remove(file);
-        continue;
-      }
-      this.#files.push(file);
+      const isTrusted = lastExitOk || (file.endTimestamp <= this.#checkpoint.indexMsgTimestamp && file.isFull);
+      (isTrusted && untrusted.length === 0 ? this.#files : untrusted).push(file);
+    }
+    // The newest first: a loss of power may undo some.
+    for (const file of untrusted.reverse()) {
+      this.#logger.info("Removing an index file that was not closed; it is built again from the log", {
+        file: file.path,
+      });
+      this.#remove(file);
     }
     return { incomplete: !lastExitOk || this.#files.length === 0 };
   }

@@ -64,7 +64,7 @@ export function recoverCommitLog(
   const dispatchFrom = options.cleanExit ? options.maxPhyOffsetOfConsumeQueue : -1;
   const validator = log.ownValidator(options.checkCRCOnRecover);
   const scan = scanLog(log.mappedFileQueue, startOffset, Infinity, validator, (bytes, at, size, offset) => {
-    const mayBeTorn = !options.cleanExit && storeTimestampAt(bytes, at) > checkpoint.physicMsgTimestamp;
+    const mayBeTorn = !options.cleanExit && storeTimestampAt(bytes, at) > checkpoint.minTimestamp;
     if (mayBeTorn && isTorn(bytes, at, size, offset % log.mappedFileSize)) {
       return "the end of a record is missing, a loss of power took it";
     }
