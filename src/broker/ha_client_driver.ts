@@ -34,7 +34,7 @@ export interface HAClientStatus {
   readonly masterAddress: string | null;
   readonly verified: boolean;
   readonly maxOffset: number;
-  /** The master's max and min as its remoting port said last on this connection; null when it can't be learned. */
+  /** The master's max and min as its remoting port said last, or later seen to be; null when it can't be learned. */
   readonly masterMaxOffset: number | null;
   readonly masterMinOffset: number | null;
   /** Bytes the master is ahead, null when unknown. */
@@ -179,6 +179,8 @@ export class HAClientDriver {
     const now = clock.monotonic();
     const wall = (at: number) => at === 0 ? 0 : Math.floor(clock.now() - (now - at));
     const range = this.#masterRange;
+    // What was asked ages; a log that is followed ends at or beyond all we hold.
+    const knownMax = range === null ? null : client.verified ? Math.max(range.maxOffset, log.maxOffset) : range.maxOffset;
     return {
       state: client.state,
       connectionState: client.connectionState,
@@ -186,9 +188,9 @@ export class HAClientDriver {
       masterAddress: this.#masterAddress,
       verified: client.verified,
       maxOffset: log.maxOffset,
-      masterMaxOffset: range?.maxOffset ?? null,
+      masterMaxOffset: knownMax,
       masterMinOffset: range?.minOffset ?? null,
-      lagBytes: range === null ? null : Math.max(range.maxOffset - log.maxOffset, 0),
+      lagBytes: knownMax === null ? null : Math.max(knownMax - log.maxOffset, 0),
       lastReadTimestamp: wall(client.lastReadAt),
       lastWriteTimestamp: wall(client.lastWriteAt),
       transferredByteInSecond: this.#shared.flowMonitor.transferredByteInSecond(now),

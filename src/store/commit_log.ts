@@ -8,7 +8,7 @@ import { assert, errorMessage, IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { ReplicaAppendResult } from "../ha/replica_log.ts";
 import type { Clock } from "../runtime/runtime.ts";
-import { CleanEnd } from "./clean_end.ts";
+import { CleanEnd, type CleanEndNote } from "./clean_end.ts";
 import { FlushDiskType, FlushService, type FlushServiceOptions, type FlushTarget } from "./flush_service.ts";
 import type { HandlePool } from "./handle_pool.ts";
 import { findLastRecord, scanLog } from "./log_scan.ts";
@@ -111,6 +111,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
       mappedFileSize: this.mappedFileSize,
       recordSizeMax: recordSizeMax(this.#options.maxMessageSize),
       checkCRC: true,
+      checkPropCRC: false,
       forceVerifyPropCRC: this.#options.forceVerifyPropCRC,
     });
   }
@@ -121,6 +122,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
       mappedFileSize: this.mappedFileSize,
       recordSizeMax: this.mappedFileSize,
       checkCRC,
+      checkPropCRC: false,
       forceVerifyPropCRC: checkCRC && this.#options.forceVerifyPropCRC,
     });
   }
@@ -443,16 +445,22 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     await this.flushService.stop();
     this.mappedFileQueue.flushBlocking();
     if (this.#lastStoreTimestamp > 0) this.#checkpoint.physicMsgTimestamp = this.#lastStoreTimestamp;
-    if (this.#uncleared === null) CleanEnd.write(this.#pool.fs, this.#options.storePathRootDir, this.maxOffset);
+    if (this.#uncleared !== null) return;
+    const note = { end: this.maxOffset, lastRecordOffset: this.lastRecordOffset };
+    CleanEnd.write(this.#pool.fs, this.#options.storePathRootDir, note);
+  }
+
+  /** The note of our last clean stop, once; see {@link CleanEnd}. */
+  takeCleanEnd(): CleanEndNote | null {
+    return CleanEnd.take(this.#pool.fs, this.#options.storePathRootDir);
   }
 
   /**
    * Recovery's last step: the log ends at `end`, and its last record starts at `lastRecordOffset`. Later files go, and
    * what stands behind the end is zeroed and synced: stale records there would come back to life after the next crash.
-   * Only after a clean exit the note of {@link CleanEnd} can save looking there. Returns how many bytes had to be cleared. Throws {@link IoError}.
+   * `knownClean` tells that nothing stands there. Returns how many bytes had to be cleared. Throws {@link IoError}.
    */
-  setRecoveredEnd(end: number, lastRecordOffset: number, cleanExit = true): number {
-    const knownClean = CleanEnd.take(this.#pool.fs, this.#options.storePathRootDir) === end && cleanExit;
+  setRecoveredEnd(end: number, lastRecordOffset: number, knownClean = false): number {
     const cleared = this.#cut(end, lastRecordOffset, knownClean);
     this.mappedFileQueue.flushedWhere = this.maxOffset;
     this.#writtenFrom = this.maxOffset;

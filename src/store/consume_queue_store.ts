@@ -76,6 +76,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     fs.makeDirectory(directory);
     if (!lastExitOk) this.#unsyncedDirectories.add(directory);
     for (const topic of fs.list(directory)) {
+      if (fs.stat(`${directory}/${topic}`)?.isDirectory !== true) continue;
       if (!lastExitOk) this.#unsyncedDirectories.add(`${directory}/${topic}`);
       for (const name of fs.list(`${directory}/${topic}`)) {
         if (!/^\d{1,10}$/.test(name)) continue;

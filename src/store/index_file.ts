@@ -72,18 +72,23 @@ export class IndexFile {
 
   /**
    * Makes a file that goes on where `previous` ended: Apache presets the new header from it. `previous` is null for
-   * the first.
+   * the first. When it can't be made nothing is left behind.
    */
   static create(fs: FileSystem, path: string, shape: IndexFileShape, previous: IndexFile | null): IndexFile {
     const handle = fs.open(path, "create");
-    handle.truncate(indexFileSize(shape));
     const file = new IndexFile(fs, path, handle, shape);
     if (previous !== null) {
       file.beginPhyOffset = file.endPhyOffset = previous.endPhyOffset;
       file.beginTimestamp = file.endTimestamp = previous.endTimestamp;
     }
     file.#headerDirty = true;
-    file.#writeHeader();
+    try {
+      handle.truncate(indexFileSize(shape));
+      file.#writeHeader();
+    } catch (error) {
+      file.destroy();
+      throw error;
+    }
     return file;
   }
 

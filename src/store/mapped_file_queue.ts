@@ -66,24 +66,23 @@ export class MappedFileQueue {
    * {@link completeFiles}. Throws {@link StoreError} for a file of another length or a gap.
    */
   load(lastExitOk = true): void {
-    const found: { path: string; offset: number }[] = [];
+    const found: { path: string; offset: number; size: number }[] = [];
     for (const directory of this.directories) {
       // Its names may be known to the kernel of a killed process only.
       if (!lastExitOk) this.#unsyncedDirectories.add(directory);
       for (const name of this.#pool.fs.list(directory)) {
         const path = `${directory}/${name}`;
+        const info = this.#pool.fs.stat(path);
+        if (info === null || info.isDirectory) continue;
         const offset = fileNameToOffset(name);
-        if (offset !== null) found.push({ path, offset });
-        else if (this.#pool.fs.stat(path)?.isDirectory === false) {
-          this.#logger.warn(`Ignoring "${path}": its name is not an offset of 20 digits`);
-        }
+        if (offset !== null) found.push({ path, offset, size: info.size });
+        else this.#logger.warn(`Ignoring "${path}": its name is not an offset of 20 digits`);
       }
     }
     found.sort((a, b) => a.offset - b.offset);
     this.#files = [];
     this.#shortFiles = [];
-    for (const [index, { path, offset }] of found.entries()) {
-      const size = this.#pool.fs.stat(path)?.size ?? 0;
+    for (const [index, { path, offset, size }] of found.entries()) {
       // The only one stays: its name is all that tells where the queue goes on.
       if (size === 0 && index === found.length - 1 && index > 0) {
         this.#pool.fs.remove(path);
@@ -92,7 +91,8 @@ export class MappedFileQueue {
       }
       const file = new MappedFile(this.#pool, path, offset, this.mappedFileSize);
       file.sizeIsDurable = lastExitOk;
-      if (size === 0 || (size < this.mappedFileSize && !lastExitOk)) this.#shortFiles.push({ file, size });
+      const mayBeShort = !lastExitOk || (size === 0 && found.length === 1);
+      if (size < this.mappedFileSize && mayBeShort) this.#shortFiles.push({ file, size });
       else if (size !== this.mappedFileSize) throw this.#wrongSize(path, size);
       const before = this.#files.at(-1);
       if (before !== undefined && before.fileFromOffset + this.mappedFileSize !== offset) {

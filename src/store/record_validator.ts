@@ -56,13 +56,19 @@ export interface RecordValidatorOptions {
   readonly recordSizeMax: number;
   /** Whether CRCs are computed (`checkCRCOnRecover`). */
   readonly checkCRC: boolean;
-  /** Whether a record without `__CRC32#` is rejected (`forceVerifyPropCRC`). */
+  /**
+   * Whether `__CRC32#` counts where a record ends with one. Apache never looks at it unless `forceVerifyPropCRC` is set,
+   * and while `enabledAppendPropCRC` is off a client may have copied that property from another message: such a record
+   * is good, so a slave and recovery must take it. `verify` looks: it is the only check of most fields.
+   */
+  readonly checkPropCRC?: boolean;
+  /** Whether a record without a right `__CRC32#` is rejected (`forceVerifyPropCRC`). */
   readonly forceVerifyPropCRC: boolean;
 }
 
 /**
  * Checks records one after another; the outcome's details stand in the fields until the next check. Stricter than
- * Apache's `CommitLog.checkMessageAndReturnSize`: the physical offset, the file's boundary and both CRCs count.
+ * Apache's `CommitLog.checkMessageAndReturnSize`: the physical offset and the file's boundary count, and both CRCs may.
  */
 export class RecordValidator {
   /** See {@link RecordVerdict}. */
@@ -179,6 +185,7 @@ export class RecordValidator {
     if (stored !== computed) {
       return this.#reject("badCrc", "bodyCRC", `bodyCRC is ${stored}, the body's CRC is ${computed}`);
     }
+    if (!this.#options.checkPropCRC && !this.#options.forceVerifyPropCRC) return RecordVerdict.OK;
     const crcAt = at + this.size - CRC32_RESERVED_SIZE;
     if (propertiesSize < CRC32_RESERVED_SIZE || !looksLikeRecordCrc(bytes, crcAt)) {
       if (!this.#options.forceVerifyPropCRC) return RecordVerdict.OK;
@@ -186,7 +193,7 @@ export class RecordValidator {
     }
     const wanted = crc32(bytes.subarray(at, crcAt)) & 0x7fffffff;
     if (isRecordCrc(bytes, crcAt, wanted)) return RecordVerdict.OK;
-    return this.#reject("badCrc", "__CRC32#", `__CRC32# does not match the record's CRC ${wanted}`);
+    return this.#reject("badCrc", "__CRC32#", `__CRC32# does not match the record's CRC ${wanted}${STALE_CRC_HINT}`);
   }
 
   #reject(reason: ReplicaRejectReason, field: RecordFieldName, detail: string): RecordVerdict {
@@ -196,6 +203,8 @@ export class RecordValidator {
     return RecordVerdict.REJECT;
   }
 }
+
+const STALE_CRC_HINT = " (or a client copied it from another message: a comparison with the twin tells)";
 
 /** IPv4 hosts, no body, no topic, no properties. */
 const RECORD_SIZE_MIN = 91;

@@ -3,7 +3,8 @@
 
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { CommitLog } from "./commit_log.ts";
-import { findLastRecord, scanLog } from "./log_scan.ts";
+import type { CleanEndNote } from "./clean_end.ts";
+import { findLastRecord, type ScanResult, scanLog } from "./log_scan.ts";
 import type { MappedFile } from "./mapped_file.ts";
 import { storeTimestampAt } from "./message_codec.ts";
 import { isTorn, RecordVerdict } from "./record_validator.ts";
@@ -55,10 +56,51 @@ export function recoverCommitLog(
 ): RecoveryResult {
   const logger = options.logger ?? SILENT_LOGGER;
   const files = log.mappedFileQueue.files;
+  const note = log.takeCleanEnd();
   if (files.length === 0) {
     log.setRecoveredEnd(0, -1);
     return { end: 0, isEmpty: true, startOffset: 0, clearedBytes: 0 };
   }
+  const knownEnd = options.cleanExit ? note : null;
+  const walk = walkFromQueues(log, knownEnd, options) ?? walkFromFile(log, checkpoint, options);
+  const { scan, startOffset } = walk;
+  const filesEnd = files.at(-1)!.fileFromOffset + log.mappedFileSize;
+  let lastRecordOffset = scan.lastRecordOffset;
+  if (lastRecordOffset < 0 && scan.end === knownEnd?.end) lastRecordOffset = knownEnd.lastRecordOffset;
+  if (lastRecordOffset < 0) lastRecordOffset = findLastRecord(log.mappedFileQueue, scan.end, log.ownValidator(false));
+  const clearedBytes = log.setRecoveredEnd(scan.end, lastRecordOffset, scan.end === knownEnd?.end);
+  if (lastRecordOffset >= 0) checkpoint.confirmPhyOffset = lastRecordOffset;
+  if (clearedBytes > 0) {
+    logger.warn(`Commit log ends at ${scan.end}: ${scan.stopDetail}; cleared what stood behind it`, {
+      clearedBytes,
+      filesEnd,
+    });
+  }
+  return { end: scan.end, isEmpty: false, startOffset, clearedBytes };
+}
+
+interface Walk {
+  readonly scan: ScanResult;
+  readonly startOffset: number;
+}
+
+/**
+ * After our own clean stop all up to the noted end is on the disk, and the consume queues tell where their last record
+ * ends: the walk need only go over what is behind that. Null where it does not arrive at the noted end.
+ */
+function walkFromQueues(log: CommitLog, note: CleanEndNote | null, options: RecoveryOptions): Walk | null {
+  const startOffset = options.maxPhyOffsetOfConsumeQueue;
+  const queue = log.mappedFileQueue;
+  if (note === null || startOffset < queue.minOffset || startOffset > note.end) return null;
+  queue.completeFiles(startOffset);
+  const validator = log.ownValidator(options.checkCRCOnRecover);
+  // A second walk over the same records does no harm: dispatch ignores what it has.
+  const scan = scanLog(queue, startOffset, Infinity, validator, (bytes, at) => options.dispatch(bytes, at));
+  return scan.end === note.end ? { scan, startOffset } : null;
+}
+
+/** The walk that Apache does: from the start of the newest file that is safe. */
+function walkFromFile(log: CommitLog, checkpoint: StoreCheckpoint, options: RecoveryOptions): Walk {
   const startOffset = findStartFile(log, checkpoint, options).fileFromOffset;
   log.mappedFileQueue.completeFiles(startOffset);
   const dispatchFrom = options.cleanExit ? options.maxPhyOffsetOfConsumeQueue : -1;
@@ -70,18 +112,7 @@ export function recoverCommitLog(
     }
     if (offset >= dispatchFrom) options.dispatch(bytes, at);
   });
-  const filesEnd = files.at(-1)!.fileFromOffset + log.mappedFileSize;
-  let lastRecordOffset = scan.lastRecordOffset;
-  if (lastRecordOffset < 0) lastRecordOffset = findLastRecord(log.mappedFileQueue, scan.end, log.ownValidator(false));
-  const clearedBytes = log.setRecoveredEnd(scan.end, lastRecordOffset, options.cleanExit);
-  if (lastRecordOffset >= 0) checkpoint.confirmPhyOffset = lastRecordOffset;
-  if (clearedBytes > 0) {
-    logger.warn(`Commit log ends at ${scan.end}: ${scan.stopDetail}; cleared what stood behind it`, {
-      clearedBytes,
-      filesEnd,
-    });
-  }
-  return { end: scan.end, isEmpty: false, startOffset, clearedBytes };
+  return { scan, startOffset };
 }
 
 /** Where the walk begins after an unclean exit: log, queues and checkpoint agree on everything below. */

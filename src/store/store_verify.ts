@@ -11,7 +11,7 @@ import { BLANK_MAGIC_CODE, MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2 } from "./m
 import { DelayLevels } from "./message_properties.ts";
 import { isConsumable, MessageSysFlag } from "./message_sys_flag.ts";
 import { recordSizeMax, RecordValidator, RecordVerdict } from "./record_validator.ts";
-import { claimsToBeRecord, StoredLog, StoredQueue } from "./stored_log.ts";
+import { claimsToBeRecord, isDirectory, StoredLog, StoredQueue } from "./stored_log.ts";
 
 /** What to look at, and how far it is. */
 export interface VerifyOptions {
@@ -216,6 +216,7 @@ class LogWalk {
       mappedFileSize: log.mappedFileSize,
       recordSizeMax: recordSizeMax(options.maxMessageSize ?? 0),
       checkCRC: true,
+      checkPropCRC: true,
       forceVerifyPropCRC: false,
     });
   }
@@ -299,7 +300,7 @@ class QueueCheck {
   load(minOffset: number): void {
     for (const topic of this.#fs.list(this.#directory)) {
       // Light queues point at records of other topics.
-      if (topic.startsWith("%LMQ%")) continue;
+      if (topic.startsWith("%LMQ%") || !isDirectory(this.#fs, `${this.#directory}/${topic}`)) continue;
       for (const name of this.#fs.list(`${this.#directory}/${topic}`)) {
         if (!/^\d{1,10}$/.test(name)) continue;
         const queue = new StoredQueue(this.#fs, `${this.#directory}/${topic}/${name}`, topic, Number(name));

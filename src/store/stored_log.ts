@@ -16,13 +16,18 @@ interface StoredFile {
   readonly fromOffset: number;
 }
 
+/** Whether there is a directory at that path. */
+export function isDirectory(fs: FileSystem, path: string): boolean {
+  return fs.stat(path)?.isDirectory === true;
+}
+
 /** Files of one size, one after another. Throws {@link StoreError} naming the one that does not fit. */
 function listFiles(fs: FileSystem, directories: readonly string[], fileSize: number | null) {
   const files: StoredFile[] = [];
   for (const directory of directories) {
     for (const name of fs.list(directory)) {
       const fromOffset = fileNameToOffset(name);
-      if (fromOffset !== null) files.push({ path: `${directory}/${name}`, fromOffset });
+      if (fromOffset !== null && !isDirectory(fs, `${directory}/${name}`)) files.push({ path: `${directory}/${name}`, fromOffset });
     }
   }
   files.sort((a, b) => a.fromOffset - b.fromOffset);

@@ -159,6 +159,32 @@ describe("commit log", () => {
     assert.equal(decodeMessage(bytes(), again.wroteOffset).queueId, 3);
   });
 
+  it("clears what a failed batch left, so that no part of it comes back behind a shorter put", () => {
+    const { log } = open();
+    const bodies = ["a", "b", "c"].map((text) => text.repeat(40));
+    const batch = message({ properties: new Map() });
+    const whole = ok(log.appendBatch(batch, batchBody(bodies), offsets));
+    const recordSize = whole.wroteBytes / 3;
+    faults.write = new IoError("noSpace", "Disk is full", "ENOSPC");
+    faults.writeFirst = whole.wroteBytes;
+    assert.equal(log.appendBatch(batch, batchBody(bodies), offsets).status, "SERVICE_NOT_AVAILABLE");
+    faults.write = null;
+    const next = ok(log.appendMessage(messageOfSize(recordSize, { properties: new Map() }), offsets));
+    assert.equal(next.wroteOffset, whole.wroteBytes);
+    const rest = logBytes(fs, `${directory.path}/store/commitlog`).subarray(log.maxOffset);
+    assert.ok(rest.every((byte) => byte === 0));
+  });
+
+  it("takes a master's record whose __CRC32# a client copied from another message", () => {
+    const properties = new Map([["A", "b"], ["__CRC32#", "1234567890"]]);
+    const master = open("master");
+    ok(master.log.appendMessage(message({ properties }), offsets));
+    const bytes = logBytes(fs, `${directory.path}/master/commitlog`).subarray(0, master.log.maxOffset);
+    assert.equal(open("slave").log.appendReplica(0, bytes).type, "appended");
+    const strict = open("strict", { forceVerifyPropCRC: true }).log.appendReplica(0, bytes);
+    assert.equal(strict.type === "rejected" && strict.reason, "badCrc");
+  });
+
   it("answers when no file can be made, and goes on once it can", () => {
     const { log } = open();
     ok(log.appendMessage(messageOfSize(3000), offsets));

@@ -1,384 +1,294 @@
-// One store on one simulated machine, driven by a seed through puts, a master's bytes, stops, kills, losses of power and
-// broken disks, and held against a model of what it promised: what was stored stays, what is there is right. It owns the
-// model and the checks; crash_test.ts owns which runs there are.
+// One store on a machine that may end anywhere, held against a model of what it promised: what was stored stays, what is
+// there is what was written, zeros follow, queues and index are what the log says. It owns the model and the checks;
+// crash_test.ts and crash_script.ts own what happens.
 
 import assert from "node:assert/strict";
-import type { FileHandle, FileSystem, Runtime } from "../../src/runtime/runtime.ts";
-import { type CrashMode, Prng, type SimulatedHost, SimulatedWorld } from "../../src/runtime/simulated/mod.ts";
+import { utf8, writeInt32 } from "../../src/base/bytes.ts";
+import { IoError } from "../../src/base/errors.ts";
+import { Prng } from "../../src/runtime/simulated/mod.ts";
 import { MessageStore, type MessageStoreOptions } from "../../src/store/message_store.ts";
 import { verifyStore } from "../../src/store/store_verify.ts";
-import type { AppendMessageResult, MessageToPut } from "../../src/store/types.ts";
-import { IoError } from "../../src/base/errors.ts";
-import { SILENT_LOGGER } from "../../src/base/logger.ts";
-import { utf8, writeInt16, writeInt32 } from "../../src/base/bytes.ts";
+import type { AppendMessageResult } from "../../src/store/types.ts";
 import { message, SMALL } from "../support/store_kit.ts";
+import { CrashMachine } from "./crash_machine.ts";
 
 export const ROOT = "/data/store";
-const DEADLINE_MS = 600_000;
 
-/** What the next `count` operations on files do: pass, and then the power goes, or the process is killed. */
-export interface Boundary {
-  count: number;
-  readonly end: "power" | "kill";
-  readonly mode?: CrashMode;
-}
-
-/** Thrown in the middle of a call when the machine ends there. */
-export class MachineEnded extends Error {}
-
-/** A message that was put or copied, as the model knows it. */
+/** A message with a key that was put. */
 interface Put {
   readonly offset: number;
   readonly end: number;
   readonly topic: string;
   readonly key: string;
-  readonly storeTimestamp: number;
 }
 
-/** The run. */
+/** The log of a master: `bytes` from `start`, which is the start of a file. */
+export interface Source {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+}
+
+/** A store, its machine and its model. */
 export class CrashRun {
-  readonly world: SimulatedWorld;
-  readonly host: SimulatedHost;
+  readonly machine: CrashMachine;
   readonly prng: Prng;
   readonly options: MessageStoreOptions;
-  /** Operations on files since the beginning. */
-  operations = 0;
-  boundary: Boundary | null = null;
+  /** What this store copies; null for one that takes puts. */
+  readonly source: Source | null;
   store: MessageStore | null = null;
-  /** Bytes the log held when the model last looked, from `modelMin`. */
-  bytes: Uint8Array = new Uint8Array(0);
-  modelMin = 0;
+  /** What the store reported as fatal. */
+  fatal: unknown = null;
   /** All below was promised to be on the disk. */
   stored = 0;
+  puts: Put[] = [];
   /** All below was written; only a loss of power may take it. */
   #written = 0;
-  puts: Put[] = [];
-  /** Log of a master that this store copies; null for a store that takes puts. */
-  readonly source: Uint8Array | null;
-  readonly sourceStart: number;
-  fatal: unknown = null;
-  logger = SILENT_LOGGER;
+  /** What the log held when the model last looked, from `#min`. */
+  #bytes: Uint8Array = new Uint8Array(0);
+  #min = 0;
   #texts = 0;
-  /** Whether an append may have left something behind the model's end. */
-  #uncertain = false;
-  #writeFailed = false;
+  /** Whether a call was cut short: what it was writing may be there. */
+  #isUncertain = false;
   #isCutting = false;
+  #writeFailed = false;
 
-  constructor(
-    seed: number,
-    options: Partial<MessageStoreOptions> = {},
-    source: { bytes: Uint8Array; start: number } | null = null,
-  ) {
-    this.world = new SimulatedWorld(seed, { timerJitterMaxUs: 10 });
-    this.host = this.world.host("a");
+  constructor(seed: number, options: Partial<MessageStoreOptions> = {}, source: Source | null = null) {
+    this.machine = new CrashMachine(seed, (end) => this.#onEnd(end));
     this.prng = new Prng(seed).fork("run");
     this.options = { ...SMALL, storePathRootDir: ROOT, ...options };
-    this.source = source?.bytes ?? null;
-    this.sourceStart = source?.start ?? 0;
+    this.source = source;
   }
 
-  /** Opens, checks what is there, and starts. With `fault` armed it may end the machine instead: returns false then. */
+  #onEnd(end: "power" | "kill"): void {
+    if (end === "power") this.#written = 0;
+    else if (this.store !== null && !this.#isCutting) this.#written = this.#min + this.#bytes.length;
+    this.store = null;
+  }
+
+  /** Whether a sync failed and power did not go since: what is on the disk is unknown, the kernel may tell lies. */
+  get mustLosePower(): boolean {
+    const mustLose = this.machine.host.disk.counters.syncErrors > 0;
+    this.machine.host.disk.counters.syncErrors = 0;
+    return mustLose;
+  }
+
+  /** Opens the store, holds its log against the model, starts it. False when the machine ended, or a disk failed. */
   async open(): Promise<boolean> {
-    const runtime = this.#counting(this.host.runtime);
     this.fatal = null;
+    const { clock, process } = this.machine.host.runtime;
+    const parts = { fs: this.machine.fileSystem(), clock, process, onFatal: (error: unknown) => this.fatal ??= error };
     try {
-      const { fs, clock, process } = runtime;
-      const parts = { fs, clock, process, logger: this.logger, onFatal: (error: unknown) => this.fatal ??= error };
-      this.store = await this.#drive(MessageStore.open(this.options, parts));
-      if (this.store === null) return false;
-      this.#checkLog(this.store);
-      this.store.start();
-      if (this.source === null) await this.#drive(this.store.setRole("master"));
-      return this.host.isRunning;
+      const store = await this.machine.drive(MessageStore.open(this.options, parts));
+      if (store === null) return false;
+      this.#checkLog(store);
+      this.store = store;
+      this.machine.attempt(() => store.start());
+      if (this.source === null && this.machine.isRunning) await this.machine.drive(store.setRole("master"));
     } catch (error) {
-      if (error instanceof assert.AssertionError || (this.host.isRunning && !(error instanceof IoError))) throw error;
-      // After a failed sync what is on the disk is unknown; whoever goes on with the same kernel may be told lies.
-      if (this.host.isRunning && this.host.disk.counters.syncErrors > 0) this.crash();
-      else this.kill();
-      return false;
+      if (!(error instanceof IoError)) throw error;
+      if (this.mustLosePower) this.machine.crash();
+      else this.machine.kill();
     }
+    return this.machine.isRunning;
   }
 
-  /** What survived is what was promised, and nothing else. */
   #checkLog(store: MessageStore): void {
     const { minOffset, maxOffset } = store;
     assert.ok(maxOffset >= this.stored, `log ends at ${maxOffset}, stored was ${this.stored}`);
     assert.ok(maxOffset >= this.#written, `log ends at ${maxOffset}, written was ${this.#written}`);
-    const { stored } = this;
+    if (this.source !== null) this.#checkPiece(this.source.bytes, this.source.start, minOffset, maxOffset);
+    const modelEnd = this.#min + this.#bytes.length;
+    // What a failed write left may come back in the place of what was written after it, until the next sync.
+    const end = Math.min(modelEnd, maxOffset, this.#writeFailed ? this.stored : Infinity);
+    this.#checkPiece(this.#bytes, this.#min, Math.max(minOffset, this.#min), end);
+    if (!this.#isUncertain && this.#bytes.length > 0) {
+      assert.ok(maxOffset <= modelEnd, `log ends at ${maxOffset}, written was ${modelEnd}`);
+    }
+    this.#checkRest(maxOffset);
+    this.puts = this.puts.filter((put) => put.end <= maxOffset);
     this.stored = store.flushedOffset;
     this.#written = 0;
-    if (this.source !== null) {
-      const expected = this.source.subarray(minOffset - this.sourceStart, maxOffset - this.sourceStart);
-const at = this.logBytes(minOffset, maxOffset).findIndex((byte, i) => byte !== expected[i]);
-      assert.equal(at, -1, `log is no piece of its master's at ${minOffset + at} of ${maxOffset}`);
-    }
-    const modelEnd = this.modelMin + this.bytes.length;
-    // What a failed write left may come back in the place of what was written after it, until the next sync.
-    const end = Math.min(modelEnd, maxOffset, this.#writeFailed ? stored : Infinity);
-    if (end > minOffset) {
-      const expected = this.bytes.subarray(Math.max(0, minOffset - this.modelMin), end - this.modelMin);
-      const actual = this.logBytes(Math.max(minOffset, this.modelMin), end);
-      const at = expected.findIndex((byte, i) => byte !== actual[i]) + Math.max(minOffset, this.modelMin);
-      assert.equal(Buffer.compare(actual, expected), 0, `log holds other bytes than were written at ${at} of ${end}`);
-    }
-    if (!this.#uncertain) assert.ok(maxOffset <= modelEnd || modelEnd === 0, `log ends at ${maxOffset}, written was ${modelEnd}`);
-    this.puts = this.puts.filter((put) => put.end <= maxOffset);
-    this.#uncertain = this.#writeFailed = false;
-    this.#checkRest(maxOffset);
+    this.#isUncertain = this.#writeFailed = false;
     this.#learn(store);
   }
 
-  /** Behind the end of the log are zeros. */
+  /** The log holds in `[from, end)` what `bytes` hold, which begin at `start`. */
+  #checkPiece(bytes: Uint8Array, start: number, from: number, end: number): void {
+    if (end <= from) return;
+    const expected = bytes.subarray(from - start, end - start);
+    const at = this.logBytes(from, end).findIndex((byte, i) => byte !== expected[i]);
+    assert.equal(at, -1, `log to ${end} holds other bytes than were written, at ${from + at}`);
+  }
+
+  /** Behind the end of the log are zeros, up to the end of its file. */
   #checkRest(end: number): void {
-    const files = this.host.disk.files().filter((path) => path.startsWith(`${ROOT}/commitlog/`));
-    for (const path of files) {
-      const from = Number(path.slice(-20));
-      assert.equal(this.host.disk.fileAt(path).size, this.options.mappedFileSizeCommitLog, path);
-      const rest = this.host.disk.peek(path, Math.max(0, end - from));
+    const { disk } = this.machine.host;
+    for (const path of disk.files().filter((it) => it.startsWith(`${ROOT}/commitlog/`))) {
+      assert.equal(disk.fileAt(path).size, this.options.mappedFileSizeCommitLog, path);
+      const rest = disk.peek(path, Math.max(0, end - Number(path.slice(-20))));
       assert.ok(rest.every((byte) => byte === 0), `${path} holds something behind ${end}`);
     }
   }
 
+  /** Bytes of the log's files. */
   logBytes(from: number, end: number): Uint8Array {
     const size = this.options.mappedFileSizeCommitLog;
     const out = new Uint8Array(end - from);
     for (let at = from; at < end;) {
       const start = at - at % size;
-      const count = Math.min(end, start + size) - at;
-      out.set(this.host.disk.peek(`${ROOT}/commitlog/${String(start).padStart(20, "0")}`, at - start, count), at - from);
-      at += count;
+      const path = `${ROOT}/commitlog/${String(start).padStart(20, "0")}`;
+      const part = this.machine.host.disk.peek(path, at - start, Math.min(end, start + size) - at);
+      out.set(part, at - from);
+      at += part.length;
     }
     return out;
   }
 
   #learn(store: MessageStore): void {
-    this.modelMin = store.minOffset;
-    this.bytes = this.logBytes(store.minOffset, store.maxOffset);
+    this.#min = store.minOffset;
+    this.#bytes = this.logBytes(store.minOffset, store.maxOffset);
   }
 
-  /** Some puts of single messages and batches, or some bytes of the master. */
+  /** One put, of a message or a batch, or some bytes of the master. */
   append(): void {
     const store = this.store!;
-    this.#uncertain = true;
-    this.#guard(() => {
-      if (this.source !== null) {
-        const from = store.replicaWriteOffset === 0 && this.sourceStart > 0 ? this.sourceStart : store.replicaWriteOffset;
-        const size = this.prng.nextInt(4) === 0 ? this.prng.nextInt(12_000) : this.prng.nextInt(900);
-        const chunk = this.source.subarray(from - this.sourceStart, from - this.sourceStart + size);
-        if (chunk.length > 0) assert.equal(store.appendReplica(from, chunk).type, "appended");
-      } else if (this.prng.nextInt(4) === 0) {
-        this.#note(store.appendBatch(this.#message(0), this.#batch()), "Batch", "");
-      } else {
-        const { text, put } = this.#randomMessage();
-        this.#note(store.appendMessage(put), put.topic, `k-${text}`);
-      }
+    this.#isUncertain = true;
+    this.machine.attempt(() => {
+      if (this.source !== null) this.#copy(store, this.source);
+      else if (this.prng.nextInt(4) === 0) this.#putBatch(store);
+      else this.#putMessage(store);
     });
-    if (!this.host.isRunning) return;
+    if (!this.machine.isRunning) return;
     this.#learn(store);
-    this.#uncertain = false;
+    this.#isUncertain = false;
   }
 
-  #randomMessage(): { text: string; put: MessageToPut } {
+  #copy(store: MessageStore, { bytes, start }: Source): void {
+    const from = Math.max(start, store.replicaWriteOffset);
+    const size = this.prng.nextInt(4) === 0 ? this.prng.nextInt(12_000) : this.prng.nextInt(900);
+    const chunk = bytes.subarray(from - start, from - start + size);
+    try {
+      if (chunk.length > 0) assert.equal(store.appendReplica(from, chunk).type, "appended");
+    } catch (error) {
+      if (!(error instanceof IoError)) throw error;
+    }
+  }
+
+  #putMessage(store: MessageStore): void {
     const text = `m${this.#texts++}`;
     const size = this.prng.nextInt(8) === 0 ? this.prng.nextInt(5000) : this.prng.nextInt(300);
-    const put = message(text, {
-      topic: `Topic${this.prng.nextInt(3)}`,
-      queueId: this.prng.nextInt(2),
-      body: utf8.encode(text.padEnd(size, "x")),
-    });
-    return { text, put };
+    const topic = `Topic${this.prng.nextInt(3)}`;
+    const body = utf8.encode(text.padEnd(size, "x"));
+    const result = store.appendMessage(message(text, { topic, queueId: this.prng.nextInt(2), body }));
+    this.#note(result);
+    if (result.status !== "PUT_OK") return;
+    const { wroteOffset, wroteBytes } = result;
+    this.puts.push({ offset: wroteOffset, end: wroteOffset + wroteBytes, topic, key: `k-${text}` });
   }
 
-  #message(queueId: number): MessageToPut {
-    return message("batch", { topic: "Batch", queueId, properties: new Map() });
-  }
-
-  #batch(): Uint8Array {
+  #putBatch(store: MessageStore): void {
     const parts: number[] = [];
-    const count = 1 + this.prng.nextInt(6);
-    for (let i = 0; i < count; i++) {
+    for (let i = this.prng.nextInt(6); i >= 0; i--) {
       const body = utf8.encode(`b${this.#texts++}`.padEnd(40, "y"));
       const part = new Uint8Array(22 + body.length);
       writeInt32(part, 0, part.length);
       writeInt32(part, 16, body.length);
       part.set(body, 20);
-      writeInt16(part, 20 + body.length, 0);
       parts.push(...part);
     }
-    return Uint8Array.from(parts);
+    const shared = message("batch", { topic: "Batch", properties: new Map() });
+    this.#note(store.appendBatch(shared, Uint8Array.from(parts)));
   }
 
-  #note(result: AppendMessageResult, topic: string, key: string): void {
-    if (result.status !== "PUT_OK") {
-      this.#writeFailed = true;
-      return;
-    }
-    const { wroteOffset: offset, wroteBytes, storeTimestamp } = result;
-    if (key !== "") this.puts.push({ offset, end: offset + wroteBytes, topic, key, storeTimestamp });
+  #note(result: AppendMessageResult): void {
+    if (result.status !== "PUT_OK") this.#writeFailed = true;
   }
 
   /** Waits until all is stored, and believes the answer. */
   async waitStored(): Promise<void> {
     const { maxOffset } = this.store!;
-    const isStored = await this.#drive(this.store!.waitStored(maxOffset, 5000));
-    if (isStored) this.stored = Math.max(this.stored, maxOffset);
-  }
-
-  async #drive<T>(work: Promise<T>): Promise<T | null> {
-    let settled = false;
-    const done = work.finally(() => settled = true);
-    done.catch(() => {});
-    await this.world.run(() => settled || !this.host.isRunning, DEADLINE_MS);
-    if (!settled) return null;
-    return await done.catch((error) => {
-      if (this.host.isRunning) throw error;
-      return null;
-    });
-  }
-
-  #guard(call: () => void): void {
-    try {
-      call();
-    } catch (error) {
-      if (this.host.isRunning && !(error instanceof IoError)) throw error;
-    }
-  }
-
-  /** Expired files go; with `fileReservedTime` 0 those are all that may. */
-  async expire(): Promise<void> {
-    const store = this.store!;
-    await this.#drive(store.cleanExpired().catch((error) => {
-      if (!(error instanceof IoError)) throw error;
-    }));
-    if (this.host.isRunning) this.#learn(store);
-    this.puts = this.puts.filter((put) => put.offset >= this.modelMin);
-  }
-
-  /** `--resync`: the tail, or all of the log, is set aside. */
-  async setAside(): Promise<void> {
-    const store = this.store!;
-    store.discardPartial();
-    const isWhole = this.source !== null && this.prng.nextInt(3) === 0;
-    const cuts = [store.maxOffset, ...this.puts.map((put) => put.offset), store.lastRecordOffset].filter((at) => at >= store.minOffset);
-    const from = isWhole ? store.minOffset : this.prng.pick(cuts);
-    this.#uncertain = this.#isCutting = true;
-    this.stored = Math.min(this.stored, isWhole ? 0 : from);
-    this.puts = this.puts.filter((put) => put.end <= from);
-    let path: string | null = null;
-    try {
-      path = await this.#drive(isWhole ? store.setLogAside() : store.setTailAside(from));
-    } catch (error) {
-      if (!(error instanceof IoError)) throw error;
-      this.fatal ??= error;
-    }
-    this.#isCutting = false;
-    if (!this.host.isRunning) return;
-    this.#learn(store);
-    if (path === null) return;
-    this.#uncertain = false;
-    this.stored = store.flushedOffset;
-  }
-
-  async advance(ms: number): Promise<void> {
-    await this.world.advance(ms);
+    const isStored = await this.machine.drive(this.store!.waitStored(maxOffset, 5000));
+    if (isStored === true) this.stored = Math.max(this.stored, maxOffset);
   }
 
   /** A clean stop. */
   async shutdown(): Promise<void> {
     const store = this.store!;
     const { maxOffset } = store;
-    const before = this.host.isRunning;
-    await this.#drive(store.shutdown());
-    if (!this.host.isRunning || !before) return;
-    this.stored = Math.max(this.stored, maxOffset);
+    try {
+      await this.machine.drive(store.shutdown());
+    } catch (error) {
+      this.fatal ??= error;
+    }
+    if (!this.machine.isRunning) return;
+    if (this.fatal === null) this.stored = Math.max(this.stored, maxOffset);
     this.store = null;
   }
 
-  /** SIGKILL. */
-  kill(): void {
-    if (!this.host.isRunning) return;
-    this.host.kill();
-    if (this.store !== null && !this.#isCutting) this.#written = this.modelMin + this.bytes.length;
-    this.store = null;
+  /** A round of expiry. */
+  async expire(): Promise<void> {
+    const store = this.store!;
+    try {
+      await this.machine.drive(store.cleanExpired());
+    } catch (error) {
+      if (!(error instanceof IoError)) throw error;
+    }
+    if (!this.machine.isRunning) return;
+    this.#learn(store);
+    this.puts = this.puts.filter((put) => put.offset >= this.#min);
   }
 
-  /** The power goes. */
-  crash(mode?: CrashMode): void {
-    this.host.crash(mode);
-    this.#written = 0;
-    this.store = null;
+  /** `--resync`: the last record, or all of the log, is set aside. */
+  async setAside(): Promise<void> {
+    const store = this.store!;
+    store.discardPartial();
+    const isWhole = this.prng.nextInt(3) === 0;
+    const from = isWhole || store.lastRecordOffset < 0 ? store.minOffset : store.lastRecordOffset;
+    this.#isUncertain = this.#isCutting = true;
+    this.stored = Math.min(this.stored, isWhole ? 0 : from);
+    let path: string | null = null;
+    try {
+      path = await this.machine.drive(isWhole ? store.setLogAside() : store.setTailAside(from));
+    } catch (error) {
+      if (!(error instanceof IoError)) throw error;
+      this.fatal ??= error;
+    }
+    this.#isCutting = false;
+    if (!this.machine.isRunning) return;
+    this.#learn(store);
+    if (path === null) return;
+    this.#isUncertain = false;
+    this.stored = store.flushedOffset;
   }
 
-  /** Everything that can be told from outside holds, once all is dispatched. Leaves the store open. */
+  /** Once all is dispatched, queues and index are what the log says. */
   async checkAll(): Promise<void> {
     const store = this.store!;
-    await this.#drive(store.waitDispatched().catch((error) => {
+    try {
+      await this.machine.drive(store.waitDispatched());
+    } catch (error) {
       if (this.fatal === null) throw error;
-    }));
-    if (this.fatal !== null) return;
-    if (!this.host.isRunning) return;
-    // What a crash took of the index is built again beside the rest.
-    await this.world.advance(1000);
-    if (!this.host.isRunning || this.fatal !== null) return;
-    const copy = await this.#drive(verifyStore(this.host.runtime.fs, ROOT));
-    if (copy === null) return;
-    assert.equal(copy.finding, null, JSON.stringify(copy.finding));
-    assert.equal(copy.maxOffset, store.maxOffset);
-    assert.equal(copy.notDispatched, 0);
-    for (const put of this.puts.filter((it) => it.offset >= store.minOffset)) {
-      const { topic, key } = put;
-      const found = await this.#drive(store.queryMessage(topic, key, 10, 0, Number.MAX_SAFE_INTEGER));
+    }
+    // What a crash took of the index is built again beside the rest; what can't be written is tried again every second.
+    if (this.machine.isRunning) await this.machine.world.advance(5000);
+    if (!this.machine.isRunning || this.fatal !== null) return;
+    const verified = await this.machine.drive(verifyStore(this.machine.host.runtime.fs, ROOT));
+    if (verified === null) return;
+    assert.equal(verified.finding, null, JSON.stringify(verified.finding));
+    assert.equal(verified.maxOffset, store.maxOffset);
+    assert.equal(verified.notDispatched, 0);
+    for (const { topic, key, offset } of this.puts) {
+      if (offset < store.minOffset) continue;
+      const found = await this.machine.drive(store.queryMessage(topic, key, 10, 0, Number.MAX_SAFE_INTEGER));
       if (found === null) return;
-      assert.deepEqual(found.map((it) => it.physicalOffset), [put.offset], `index lacks ${topic}#${key}`);
+      assert.deepEqual(found.map((it) => it.physicalOffset), [offset], `index lacks ${topic}#${key}`);
     }
   }
 
-  /** All files of the store, with what they hold. */
+  /** What all files of the store hold, without the owner's. */
   snapshot(): Map<string, string> {
-    const files = this.host.disk.files().filter((path) => path.startsWith(ROOT) && !path.includes("twinlog.owner"));
-    return new Map(files.map((path) => [path, Buffer.from(this.host.disk.peek(path)).toString("base64")]));
+    const { disk } = this.machine.host;
+    const files = disk.files().filter((path) => path.startsWith(ROOT) && !path.includes("twinlog.owner"));
+    return new Map(files.map((path) => [path, Buffer.from(disk.peek(path)).toString("latin1")]));
   }
-
-  #counting(runtime: Runtime): Runtime {
-    return { ...runtime, fs: countingFileSystem(runtime.fs, () => this.#operation()) };
-  }
-
-  #operation(): void {
-    this.operations++;
-    const boundary = this.boundary;
-    if (boundary === null || !this.host.isRunning || --boundary.count >= 0) return;
-    this.boundary = null;
-    if (boundary.end === "power") this.crash(boundary.mode);
-    else this.kill();
-    throw new MachineEnded();
-  }
-}
-
-/** Calls `before` ahead of each operation that changes something. */
-function countingFileSystem(fs: FileSystem, before: () => void): FileSystem {
-  const wrap = (handle: FileHandle): FileHandle => ({
-    path: handle.path,
-    readAt: (target, offset) => handle.readAt(target, offset),
-    readAtAsync: (target, offset) => handle.readAtAsync(target, offset),
-    writeAt: (bytes, offset) => (before(), handle.writeAt(bytes, offset)),
-    sync: async () => (before(), await handle.sync()),
-    syncBlocking: () => (before(), handle.syncBlocking()),
-    truncate: (size) => (before(), handle.truncate(size)),
-    size: () => handle.size(),
-    close: () => handle.close(),
-  });
-  return {
-    open: (path, mode) => (mode === "create" && before(), wrap(fs.open(path, mode))),
-    stat: (path) => fs.stat(path),
-    list: (path) => fs.list(path),
-    makeDirectory: (path) => (before(), fs.makeDirectory(path)),
-    remove: (path) => (before(), fs.remove(path)),
-    rename: (from, to) => (before(), fs.rename(from, to)),
-    readFile: (path) => fs.readFile(path),
-    writeFile: (path, bytes) => (before(), fs.writeFile(path, bytes)),
-    createExclusive: (path, bytes) => (before(), fs.createExclusive(path, bytes)),
-    syncDirectory: (path) => (before(), fs.syncDirectory(path)),
-    diskUsage: (path) => fs.diskUsage(path),
-    lockedBy: (path) => fs.lockedBy(path),
-  };
 }

@@ -4,7 +4,9 @@ import { crc32 } from "node:zlib";
 import { writeInt32, writeInt64 } from "../../src/base/bytes.ts";
 import { BLANK_MAGIC_CODE } from "../../src/store/message_codec.ts";
 import { isRefusal, prepareMessage, writeRecord } from "../../src/store/message_encoder.ts";
+import { formatProperties } from "../../src/store/message_properties.ts";
 import {
+  isTorn,
   recordSizeMax,
   RecordValidator,
   type RecordValidatorOptions,
@@ -18,7 +20,8 @@ const OFFSET = 3 * FILE_SIZE + 100;
 const { OK, BLANK, PARTIAL, REJECT } = RecordVerdict;
 
 function validator(overrides: Partial<RecordValidatorOptions> = {}): RecordValidator {
-  const defaults = { mappedFileSize: FILE_SIZE, recordSizeMax: FILE_SIZE, checkCRC: true, forceVerifyPropCRC: false };
+  const sizes = { mappedFileSize: FILE_SIZE, recordSizeMax: FILE_SIZE };
+  const defaults = { ...sizes, checkCRC: true, checkPropCRC: true, forceVerifyPropCRC: false };
   return new RecordValidator({ ...defaults, ...overrides });
 }
 
@@ -181,6 +184,35 @@ describe("record validation", () => {
     assert.equal(insisting.check(withCrc, 0, withCrc.length, OFFSET), OK);
     assert.equal(insisting.check(without, 0, without.length, OFFSET), REJECT);
     assert.equal(insisting.field, "__CRC32#");
+  });
+
+  it("takes a __CRC32# that is another message's for any property, unless told to look", () => {
+    const stale = record({ properties: new Map([["A", "b"], ["__CRC32#", "1234567890"]]) });
+    assert.equal(validator({ checkPropCRC: false }).check(stale, 0, stale.length, OFFSET), OK);
+    assert.equal(validator().check(stale, 0, stale.length, OFFSET), REJECT);
+    const insisting = validator({ checkPropCRC: false, forceVerifyPropCRC: true });
+    assert.equal(insisting.check(stale, 0, stale.length, OFFSET), REJECT);
+  });
+
+  it("sees where a loss of power took the end of a record", () => {
+    const properties = new Map([["LONG", "x".repeat(2000)], ["TAGS", "a"]]);
+    for (const position of [0, 100, 300, 511]) {
+      const whole = record({ properties });
+      assert.equal(isTorn(whole, 0, whole.length, position), false);
+      const end = position + whole.length;
+      // Behind the body: topic of 9 bytes, both lengths, properties.
+      const propertiesAt = position + whole.length - formatProperties(properties).length;
+      for (let sector = Math.ceil(propertiesAt / 512) * 512; sector < end; sector += 512) {
+        const torn = whole.slice();
+        torn.fill(0, sector - position, Math.min(sector + 512, end) - position);
+        assert.equal(validator({ checkPropCRC: false }).check(torn, 0, torn.length, OFFSET), OK);
+        assert.equal(isTorn(torn, 0, torn.length, position), true, `sector ${sector} of a record at ${position}`);
+      }
+    }
+    const bare = record({ properties: new Map(), body: new Uint8Array(8) });
+    assert.equal(isTorn(bare, 0, bare.length, 0), false);
+    bare.fill(0, bare.length - 4);
+    assert.equal(isTorn(bare, 0, bare.length, 0), true);
   });
 
   it("checks a record CRC whose body CRC is right as well", () => {
