@@ -6,6 +6,7 @@ import { errorMessage, IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import { startAdminServer } from "../admin/admin_server.ts";
 import { adminAccess } from "../config/admin_access.ts";
+import { flagName } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { HAService } from "../ha/ha_service.ts";
 import { parseRemotingAddress } from "../remoting/remoting_address.ts";
@@ -176,7 +177,7 @@ class BrokerController implements BrokerNode {
       setStoreRole: (next) => store.setRole(next),
       setReplicationRole: (next) => masterDriver.setRole(next),
       isOwnAddress: (address) => this.#isOwnAddress(address, this.#identity(roles).haServerAddr),
-      unfence: () => puts.setFenced(false),
+      unfence: () => puts.liftFence(),
       onChanged: () => {
         // What GET /config and the line about the bound ports call the effective role.
         Object.assign(config, { brokerRole: roles.role, brokerId: roles.brokerId });
@@ -231,17 +232,18 @@ class BrokerController implements BrokerNode {
 
     // Ports first, so that a taken one stops the start before anything is written.
     const hostname = config.bindAddress;
-    const haAddress = await masterDriver.start({ hostname, port: config.haListenPort });
+    const haAddress = await binding("haListenPort", masterDriver.start({ hostname, port: config.haListenPort }));
     this.#undo.push(() => masterDriver.stop());
-    const listen = async (port: number): Promise<NetAddress> => {
+    const listen = async (key: "listenPort" | "vipListenPort"): Promise<NetAddress> => {
+      const port = config[key];
       const server = new RemotingServer({ net, clock, logger, processors, hostname, port, onError: onFatal });
-      const address = await server.start();
+      const address = await binding(key, server.start());
       remotingServers.push(server);
       this.#undo.push(() => server.stop());
       return address;
     };
-    const remoting = await listen(config.listenPort);
-    const vip = await listen(config.vipListenPort);
+    const remoting = await listen("listenPort");
+    const vip = await listen("vipListenPort");
     this.#addresses = { remoting: text(remoting), vip: text(vip), ha: text(haAddress), admin: null };
 
     await store.start();
@@ -253,7 +255,7 @@ class BrokerController implements BrokerNode {
     this.#undo.push(() => outerApi.stop());
 
     if (access !== null) {
-      const server: HttpServer = await startAdminServer(admin, { access, runtime });
+      const server: HttpServer = await binding("adminAddress", startAdminServer(admin, { access, runtime }));
       this.#undo.push(() => server.close());
       this.#addresses.admin = text(server.address);
     }
@@ -396,6 +398,17 @@ function learnFromNamesrv(
   if (haServerAddr !== null) roles.learnMasterAddress(haServerAddr, "NameServer");
   const { masterAddress } = roles;
   if (masterAddress !== null) slaveSynchronize.setMasterAddr(learned.remotingOf(masterAddress));
+}
+
+/** Names the setting behind a port that can't be bound. */
+async function binding<T>(key: "listenPort" | "vipListenPort" | "haListenPort" | "adminAddress", bound: Promise<T>): Promise<T> {
+  try {
+    return await bound;
+  } catch (error) {
+    if (!(error instanceof IoError)) throw error;
+    const advice = error.kind === "inUse" ? "; something listens there already, give another port" : "";
+    throw new IoError(error.kind, `Can't use ${flagName(key)}: ${error.message}${advice}`, error.code, { cause: error });
+  }
 }
 
 function loadManagers(options: ConfigManagerOptions): ConfigManagers {

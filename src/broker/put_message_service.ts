@@ -76,6 +76,11 @@ export class PutMessageService {
     this.#fenced = fenced;
   }
 
+  /** Ends {@link setFenced} with a change of the role, which says itself whether puts are taken now. */
+  liftFence(): void {
+    this.#fenced = false;
+  }
+
   /** Puts a message and waits for what was promised. Expected outcomes are statuses; it rejects for bugs only. */
   async putMessage(message: MessageToPut): Promise<PutMessageResult> {
     const result = await this.#put(message);

@@ -169,7 +169,8 @@ export class RoleController {
     this.#brokerId = 0;
     setReplicationRole(change.role);
     this.#finish();
-    logger.info(`Role switched from ${before} to ${change.role}`, { brokerId: 0, forced: change.force === true });
+    if (before === change.role) logger.info(`Role is ${change.role} already`);
+    else logger.info(`Role switched from ${before} to ${change.role}`, { brokerId: 0, forced: change.force === true });
     return DONE;
   }
 

@@ -434,14 +434,14 @@ export class HAService implements HAConnectionObserver {
       const { remoteAddress, slaveAckOffset } = connection;
       const transferredByteInSecond = connection.flowMonitor.transferredByteInSecond(this.#now);
       const diff = maxOffset - slaveAckOffset;
-      this.#logger.info("Slave fall behind master", {
+      this.#logger.info("Replication lag of a slave", {
         slave: remoteAddress,
         diff,
         slaveAckOffset,
         transferredByteInSecond,
       });
     }
-    this.#logger.info("Fastest slave fall behind master", { diff: fastest, maxOffset, slaves: this.#serving.size });
+    this.#logger.info("Replication lag of the fastest slave", { diff: fastest, maxOffset, slaves: this.#serving.size });
   }
 }
 

@@ -112,5 +112,5 @@ export function answerText(answer: RemotingCommand): string {
 
 /** Logs-friendly text of whatever {@link RemotingClient.invoke} threw. */
 export function invokeErrorText(error: unknown): string {
-  return error instanceof IoError ? `${error.kind}: ${error.message}` : errorMessage(error);
+  return error instanceof IoError && error.kind !== "other" ? `${error.kind}: ${error.message}` : errorMessage(error);
 }

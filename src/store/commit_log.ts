@@ -15,7 +15,13 @@ import { findLastRecord, scanLog } from "./log_scan.ts";
 import { asidePath, copyRange } from "./log_aside.ts";
 import type { MappedFile } from "./mapped_file.ts";
 import { MappedFileQueue } from "./mapped_file_queue.ts";
-import { BLANK_MAGIC_CODE, createMessageId, END_FILE_MIN_BLANK_LENGTH, RecordField, storeTimestampAt } from "./message_codec.ts";
+import {
+  BLANK_MAGIC_CODE,
+  createMessageId,
+  END_FILE_MIN_BLANK_LENGTH,
+  RecordField,
+  storeTimestampAt,
+} from "./message_codec.ts";
 import {
   isRefusal,
   type MessageEncoderOptions,

@@ -276,7 +276,9 @@ export class IndexFile {
     try {
       this.#open().syncBlocking();
     } catch (error) {
-      throw new StoreError(`Sync of index file "${this.path}" failed; what is on the disk is unknown`, { cause: error });
+      throw new StoreError(`Sync of index file "${this.path}" failed; what is on the disk is unknown`, {
+        cause: error,
+      });
     }
   }
 

@@ -4,7 +4,7 @@
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { CommitLog } from "./commit_log.ts";
 import type { CleanEndNote } from "./clean_end.ts";
-import { findLastRecord, type ScanResult, scanLog } from "./log_scan.ts";
+import { findLastRecord, scanLog, type ScanResult } from "./log_scan.ts";
 import type { MappedFile } from "./mapped_file.ts";
 import { storeTimestampAt } from "./message_codec.ts";
 import { isTorn, RecordVerdict } from "./record_validator.ts";

@@ -84,7 +84,9 @@ function listClaims(fs: FileSystem, process: Process, storeDirectory: string): C
 function refuseLive(storeDirectory: string, claims: readonly Claim[]): void {
   const live = claims.find((claim) => claim.livePid !== null);
   if (live === undefined) return;
-  throw new StoreError(`Store "${storeDirectory}" is in use by process ${live.livePid}, as "${live.path}" says`);
+  throw new StoreError(
+    `Store "${storeDirectory}" is in use by process ${live.livePid}, as "${live.path}" says; stop it first, or, if this is a copy of its store, remove that file`,
+  );
 }
 
 /** The pid in the owner file if that very process lives, else null: a pid alone may have been given to another. */

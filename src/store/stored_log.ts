@@ -27,7 +27,9 @@ function listFiles(fs: FileSystem, directories: readonly string[], fileSize: num
   for (const directory of directories) {
     for (const name of fs.list(directory)) {
       const fromOffset = fileNameToOffset(name);
-      if (fromOffset !== null && !isDirectory(fs, `${directory}/${name}`)) files.push({ path: `${directory}/${name}`, fromOffset });
+      if (fromOffset !== null && !isDirectory(fs, `${directory}/${name}`)) {
+        files.push({ path: `${directory}/${name}`, fromOffset });
+      }
     }
   }
   files.sort((a, b) => a.fromOffset - b.fromOffset);

@@ -316,7 +316,7 @@ describe("HAService: connections", () => {
 });
 
 describe("HAService: what it says", () => {
-  const diffLines = (logger: MemoryLogger) => logger.lines.filter((line) => /fall behind/.test(line.message));
+  const diffLines = (logger: MemoryLogger) => logger.lines.filter((line) => /^Replication lag/.test(line.message));
 
   it("one line per refusal and host, with the number left unsaid", () => {
     const { service, slave, logger, log } = harness();

@@ -11,7 +11,7 @@ import { runCrashScript } from "./crash_script.ts";
 /** Puts across a rollover, half of them stored, a clean stop, puts again. */
 async function shortTrace(run: CrashRun): Promise<void> {
   const isOpen = () => run.store !== null && run.machine.isRunning;
-  if (isOpen()) for (let i = 0; i < 18 && isOpen(); i++) run.append();
+  if (isOpen()) { for (let i = 0; i < 18 && isOpen(); i++) run.append(); }
   if (isOpen()) await run.waitStored();
   if (isOpen()) await run.machine.world.advance(150);
   for (let i = 0; i < 18 && isOpen(); i++) run.append();
