@@ -11,13 +11,38 @@ import { parseArgs } from "node:util";
 const ROOT = path.resolve(import.meta.dirname, "..");
 const BIN = path.join(ROOT, "node_modules/.bin");
 
-const { values } = parseArgs({
-  options: {
-    runtime: { type: "string", default: "deno,bun,node" },
-    only: { type: "string" },
-    "no-interop": { type: "boolean", default: false },
-  },
-});
+const SUITES = fs.readdirSync(path.join(ROOT, "tests"), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && !["fixtures", "support"].includes(entry.name))
+  .map((entry) => entry.name).sort();
+const RUNTIMES = ["deno", "bun", "node"];
+const USAGE = `npm test -- [--runtime ${RUNTIMES}] [--no-interop] [--only SUITE,...], suites: ${SUITES.join(", ")}`;
+const values = readArguments();
+
+function readArguments() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        runtime: { type: "string", default: RUNTIMES.join(",") },
+        only: { type: "string" },
+        "no-interop": { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+    if (values.help) endWith(USAGE, 0);
+    const unknown = values.only?.split(",").find((name) => !SUITES.includes(name));
+    if (unknown !== undefined) endWith(`--only has "${unknown}", wanted one of ${SUITES.join(", ")}`, 2);
+    const other = values.runtime.split(",").find((name) => !RUNTIMES.includes(name));
+    if (other !== undefined) endWith(`--runtime has "${other}", wanted one of ${RUNTIMES.join(", ")}`, 2);
+    return values;
+  } catch (error) {
+    return endWith(`${error instanceof Error ? error.message.split(". ")[0] : error}: ${USAGE}`, 2);
+  }
+}
+
+function endWith(line: string, code: number): never {
+  (code === 0 ? process.stdout : process.stderr).write(`${line}\n`);
+  process.exit(code);
+}
 
 type Counts = { passed: number; failed: number; skipped: number };
 
@@ -90,7 +115,9 @@ async function runSuite(title: string, runtime: string, files: string[]): Promis
   total.failed += counts.failed;
   total.skipped += counts.skipped;
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  console.log(`== ${title} on ${runtime}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`);
+  console.log(
+    `== ${title} on ${runtime}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`,
+  );
 }
 
 console.log("== type check");
@@ -98,10 +125,7 @@ const check = await run(["tsc", "-p", ".", "--noEmit"]);
 if (check.code === 0) total.passed++;
 else total.failed++;
 
-const folders = values.only?.split(",") ??
-  fs.readdirSync(path.join(ROOT, "tests"), { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && !["interop", "fixtures", "support"].includes(entry.name))
-    .map((entry) => entry.name);
+const folders = values.only?.split(",") ?? SUITES.filter((name) => name !== "interop");
 const files = [...testFiles(folders.filter((folder) => folder !== "interop"))];
 if (!values.only) files.push("tests/tidy_test.ts", "tests/readme_test.ts");
 for (const runtime of values.runtime.split(",")) await runSuite("tests", runtime, files);

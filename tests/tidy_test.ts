@@ -22,7 +22,9 @@ function code(source: string): string {
 /** Relative imports of a file: the target, and whether only types come over. */
 function imports(file: string): { target: string; typeOnly: boolean }[] {
   const found: { target: string; typeOnly: boolean }[] = [];
-  for (const match of code(sources.get(file)!).matchAll(/(import|export)\s+(type\s)?[^;"']*?from\s+["'](\.[^"']+)["']/g)) {
+  for (
+    const match of code(sources.get(file)!).matchAll(/(import|export)\s+(type\s)?[^;"']*?from\s+["'](\.[^"']+)["']/g)
+  ) {
     found.push({ target: path.posix.join(path.posix.dirname(file), match[3]!), typeOnly: match[2] !== undefined });
   }
   for (const match of code(sources.get(file)!).matchAll(/import\(\s*["'](\.[^"']+)["']\s*\)/g)) {
@@ -67,7 +69,8 @@ describe("house rules", () => {
       // A local `process` is the runtime's, and its file imports the type of one or the other.
       const hasLocalProcess = /import type \{[^}]*\b(Process|Runtime)\b[^}]*\} from "[^"]*runtime\.ts"/.test(source);
       for (const line of code(source).split("\n")) {
-        const isLeak = forbidden.some((pattern) => pattern.test(line)) || (!hasLocalProcess && globalProcess.test(line));
+        const isLeak = forbidden.some((pattern) => pattern.test(line)) ||
+          (!hasLocalProcess && globalProcess.test(line));
         if (isLeak) leaks.push(`${file}: ${line.trim()}`);
       }
     }

@@ -2,6 +2,7 @@
 // (admin_server.ts, or app.request() in tests) hands it requests in the fetch style.
 
 import { OpenAPIHono } from "@hono/zod-openapi";
+import type { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
@@ -112,15 +113,45 @@ function limitInFlight(bytesMax: number) {
   };
 }
 
-/** Every issue of a request as one line: where, and what was wanted. */
-function describeIssues(
-  result: { target: string; error: { issues: readonly { path: PropertyKey[]; message: string }[] } },
-): string {
-  return result.error.issues.slice(0, 5)
-    .map(({ path, message }) =>
-      `${path.length > 0 ? path.join(".") : result.target === "json" ? "Body" : "Query"}: ${message}`
-    )
-    .join("; ");
+type Issue = z.core.$ZodIssue;
+
+/** Every issue of a request as one line: where, the value seen, and what was wanted. */
+function describeIssues(result: { target: string; data?: unknown; error: { issues: readonly Issue[] } }): string {
+  return result.error.issues.slice(0, 5).map((issue) => {
+    const whole = result.target === "json" ? "Body" : "Query";
+    const name = issue.path.length > 0 ? issue.path.join(".") : whole;
+    if (issue.code === "unrecognized_keys") return `${whole} has ${issue.keys.join(", ")}, wanted no such key`;
+    return `${name}${seenAt(result.data, issue.path)}, ${wantedBy(issue)}`;
+  }).join("; ");
+}
+
+/** ` is VALUE` for a value short enough to show. */
+function seenAt(data: unknown, path: readonly PropertyKey[]): string {
+  if (path.length === 0) return " is not valid";
+  const value = path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], data);
+  if (value === undefined) return " is missing";
+  const text = JSON.stringify(value);
+  return ` is ${text.length > SEEN_MAX ? `${text.slice(0, SEEN_MAX)}…` : text}`;
+}
+
+const SEEN_MAX = 100;
+const TYPE_WORDS: Readonly<Record<string, string>> = {
+  string: "text",
+  int: "a whole number",
+  number: "a number",
+  boolean: "true or false",
+  object: "an object",
+  record: "an object",
+};
+
+function wantedBy(issue: Issue): string {
+  if (issue.code === "invalid_value") return `wanted one of ${issue.values.join(", ")}`;
+  if (issue.code === "invalid_type") return `wanted ${TYPE_WORDS[issue.expected] ?? issue.expected}`;
+  const unit = "origin" in issue && issue.origin === "string" ? " characters" : "";
+  if (issue.code === "too_small") return `wanted at least ${issue.minimum}${unit}`;
+  if (issue.code === "too_big") return `wanted at most ${issue.maximum}${unit}`;
+  if (issue.code === "invalid_union") return "wanted text, a number, true, false or null";
+  return issue.message;
 }
 
 function answerError(error: Error, c: Context): Response {

@@ -21,7 +21,10 @@ export async function startAdminServer(
   };
   let app: ReturnType<typeof load> | null = null;
   const loaded = () => app ??= load();
-  const server = await runtime.serveHttp({ hostname, port: listenPort }, async (request) => (await loaded()).fetch(request));
+  const server = await runtime.serveHttp(
+    { hostname, port: listenPort },
+    async (request) => (await loaded()).fetch(request),
+  );
   // A request may come first; a failure is that request's to tell.
   const loading = runtime.clock.setTimer(LOAD_DELAY_MS, () => void loaded().catch(() => undefined));
   const close = () => {

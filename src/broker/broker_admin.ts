@@ -130,7 +130,9 @@ export class BrokerAdmin implements AdminPort {
 
   async setFenced(fenced: boolean): Promise<AdminOutcome> {
     const { puts, roles } = this.#parts;
-    if (fenced && roles.role === "SLAVE") return { type: "refused", reason: "Role is SLAVE, it takes no puts to hold off" };
+    if (fenced && roles.role === "SLAVE") {
+      return { type: "refused", reason: "Role is SLAVE, it takes no puts to hold off" };
+    }
     puts.setFenced(fenced);
     this.changed();
     return { type: "done" };
@@ -140,19 +142,28 @@ export class BrokerAdmin implements AdminPort {
     const { roles, topics, puts, config, storeHost, runtime } = this.#parts;
     const notStored = (status: PutMessageStatus, remark: string): PutOutcome => ({ status, remark, stored: null });
     if (roles.role === "SLAVE") {
-      return notStored(PutMessageStatus.SERVICE_NOT_AVAILABLE, `Role is SLAVE, put to the master (it follows ${roles.masterAddress})`);
+      return notStored(
+        PutMessageStatus.SERVICE_NOT_AVAILABLE,
+        `Role is SLAVE, put to the master (it follows ${roles.masterAddress})`,
+      );
     }
     let topic = topics.selectTopicConfig(request.topic);
     if (topic === null) {
       if (!config.autoCreateTopicEnable) {
-        return notStored(PutMessageStatus.SERVICE_NOT_AVAILABLE, `Topic "${request.topic}" does not exist and autoCreateTopicEnable is false`);
+        return notStored(
+          PutMessageStatus.SERVICE_NOT_AVAILABLE,
+          `Topic "${request.topic}" does not exist and autoCreateTopicEnable is false`,
+        );
       }
       try {
         topic = await topics.ensureTopic(request.topic, Math.min(4, config.defaultTopicQueueNums));
       } catch (error) {
         if (error instanceof RemotingError) return notStored(PutMessageStatus.MESSAGE_ILLEGAL, error.message);
         if (!(error instanceof IoError)) throw error;
-        return notStored(PutMessageStatus.SERVICE_NOT_AVAILABLE, `Topic "${request.topic}" can't be saved: ${error.message}`);
+        return notStored(
+          PutMessageStatus.SERVICE_NOT_AVAILABLE,
+          `Topic "${request.topic}" can't be saved: ${error.message}`,
+        );
       }
     }
     const { writeQueueNums } = topic;
@@ -204,7 +215,13 @@ export class BrokerAdmin implements AdminPort {
     const { topic, queueId, offset, maxNum } = request;
     const range = this.queues(topic)?.find((queue) => queue.queueId === queueId);
     if (range === undefined) return null;
-    const { messages, nextBeginOffset } = await this.#parts.store.getMessage(topic, queueId, offset, maxNum, READ_BYTES_MAX);
+    const { messages, nextBeginOffset } = await this.#parts.store.getMessage(
+      topic,
+      queueId,
+      offset,
+      maxNum,
+      READ_BYTES_MAX,
+    );
     return { messages, nextOffset: nextBeginOffset, minOffset: range.minOffset, maxOffset: range.maxOffset };
   }
 

@@ -91,7 +91,10 @@ class BrokerController implements BrokerNode {
     this.#onFatal = (error) => {
       if (fatal) return;
       fatal = true;
-      logger.error(`The node can't go on: ${errorMessage(error)}`, error instanceof Error ? { stack: error.stack ?? "" } : {});
+      logger.error(
+        `The node can't go on: ${errorMessage(error)}`,
+        error instanceof Error ? { stack: error.stack ?? "" } : {},
+      );
       if (options.onFatal) options.onFatal(error);
       else options.runtime.process.exit(1);
     };
@@ -112,7 +115,10 @@ class BrokerController implements BrokerNode {
     const { net, clock, fs, random } = runtime;
     const onFatal = this.#onFatal;
     const bootTimestamp = clock.now();
-    const access = adminAccess(config, { env: (name) => runtime.process.env(name), readFile: (path) => fs.readFile(path) });
+    const access = adminAccess(config, {
+      env: (name) => runtime.process.env(name),
+      readFile: (path) => fs.readFile(path),
+    });
 
     // The store: locked, loaded, recovered.
     const service: { current: HAService | null } = { current: null };
@@ -401,13 +407,18 @@ function learnFromNamesrv(
 }
 
 /** Names the setting behind a port that can't be bound. */
-async function binding<T>(key: "listenPort" | "vipListenPort" | "haListenPort" | "adminAddress", bound: Promise<T>): Promise<T> {
+async function binding<T>(
+  key: "listenPort" | "vipListenPort" | "haListenPort" | "adminAddress",
+  bound: Promise<T>,
+): Promise<T> {
   try {
     return await bound;
   } catch (error) {
     if (!(error instanceof IoError)) throw error;
     const advice = error.kind === "inUse" ? "; something listens there already, give another port" : "";
-    throw new IoError(error.kind, `Can't use ${flagName(key)}: ${error.message}${advice}`, error.code, { cause: error });
+    throw new IoError(error.kind, `Can't use ${flagName(key)}: ${error.message}${advice}`, error.code, {
+      cause: error,
+    });
   }
 }
 
@@ -429,7 +440,9 @@ function roleText({ brokerRole, brokerId, masterAddress }: SavedRole): string {
 }
 
 function text(address: NetAddress): string {
-  return address.hostname.includes(":") ? `[${address.hostname}]:${address.port}` : `${address.hostname}:${address.port}`;
+  return address.hostname.includes(":")
+    ? `[${address.hostname}]:${address.port}`
+    : `${address.hostname}:${address.port}`;
 }
 
 function portOf(address: string): number {

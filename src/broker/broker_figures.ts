@@ -48,13 +48,19 @@ export function brokerFigures(parts: FigureParts): MetricFigure[] {
   for (const [reason, count] of masterDriver.service.refusals.counts) {
     add("counter", "twinlog_ha_connections_refused_total", "HA peers refused, by reason", count, { reason });
   }
-  add("gauge", "twinlog_ha_guests", "HA connections that have not asked for anything yet",
-    masterDriver.service.connectionInfos(runtime.clock.monotonic()).filter((one) => one.slaveRequestOffset < 0).length);
+  add(
+    "gauge",
+    "twinlog_ha_guests",
+    "HA connections that have not asked for anything yet",
+    masterDriver.service.connectionInfos(runtime.clock.monotonic()).filter((one) => one.slaveRequestOffset < 0).length,
+  );
   for (const [event, count] of Object.entries(clientDriver.status.counters)) {
     add("counter", "twinlog_ha_client_events_total", "What happened on the slave's side", count, { event });
   }
   for (const [event, count] of Object.entries(roles.counters)) {
-    add("counter", "twinlog_role_events_total", "Role switches, refused ones, and new master addresses", count, { event });
+    add("counter", "twinlog_role_events_total", "Role switches, refused ones, and new master addresses", count, {
+      event,
+    });
   }
   for (const { address, registered } of parts.namesrvStates()) {
     add("gauge", "twinlog_namesrv_registered", "1 while the last registration succeeded", Number(registered === true), {
@@ -64,7 +70,9 @@ export function brokerFigures(parts: FigureParts): MetricFigure[] {
   remotingServers.forEach((server, at) => {
     const port = at === 0 ? "main" : "vip";
     add("counter", "twinlog_remoting_requests_total", "Remoting requests taken", server.requestCount, { port });
-    add("gauge", "twinlog_remoting_held_bytes", "Bytes of unfinished requests and unread answers", server.heldBytes, { port });
+    add("gauge", "twinlog_remoting_held_bytes", "Bytes of unfinished requests and unread answers", server.heldBytes, {
+      port,
+    });
     add("gauge", "twinlog_remoting_connections", "Open remoting connections", server.connectionCount, { port });
     for (const [reason, count] of Object.entries(server.closeCounts)) {
       add("counter", "twinlog_remoting_closed_total", "Remoting connections ended, by reason", count, { port, reason });
@@ -78,9 +86,19 @@ export function brokerFigures(parts: FigureParts): MetricFigure[] {
   add("gauge", "rocketmq_storage_disk_ratio", "Used share of the commit log's disk", statistics.commitLogDiskRatio);
   const earliest = statistics.earliestMessageTimeStamp;
   if (earliest >= 0) {
-    add("gauge", "rocketmq_storage_message_reserve_time", "Age of the oldest message, ms", runtime.clock.now() - earliest);
+    add(
+      "gauge",
+      "rocketmq_storage_message_reserve_time",
+      "Age of the oldest message, ms",
+      runtime.clock.now() - earliest,
+    );
   }
-  add("gauge", "twinlog_resident_memory_bytes", "Resident memory of the process", runtime.process.memory().residentBytes);
+  add(
+    "gauge",
+    "twinlog_resident_memory_bytes",
+    "Resident memory of the process",
+    runtime.process.memory().residentBytes,
+  );
   return figures;
 }
 

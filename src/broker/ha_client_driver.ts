@@ -180,7 +180,11 @@ export class HAClientDriver {
     const wall = (at: number) => at === 0 ? 0 : Math.floor(clock.now() - (now - at));
     const range = this.#masterRange;
     // What was asked ages; a log that is followed ends at or beyond all we hold.
-    const knownMax = range === null ? null : client.verified ? Math.max(range.maxOffset, log.maxOffset) : range.maxOffset;
+    const knownMax = range === null
+      ? null
+      : client.verified
+      ? Math.max(range.maxOffset, log.maxOffset)
+      : range.maxOffset;
     return {
       state: client.state,
       connectionState: client.connectionState,

@@ -93,14 +93,20 @@ export class PutMessageService {
 
   async #put(message: MessageToPut): Promise<PutMessageResult> {
     if (this.#fenced) {
-      return { status: PutMessageStatus.SERVICE_NOT_AVAILABLE, append: null, remark: "Puts are held off for a switchover" };
+      return {
+        status: PutMessageStatus.SERVICE_NOT_AVAILABLE,
+        append: null,
+        remark: "Puts are held off for a switchover",
+      };
     }
     // Apache's isWaitStoreMsgOK: absent means wait.
     const waitStoreMsgOK = (message.properties.get("WAIT") ?? "true").toLowerCase() === "true";
     const refused = this.#replication.beforePut(waitStoreMsgOK);
     if (refused !== null) return { status: refused, append: null, remark: REMARKS[refused] ?? "" };
     const append = this.#store.appendMessage(message);
-    if (append.status !== PutMessageStatus.PUT_OK) return { status: append.status, append: null, remark: append.remark };
+    if (append.status !== PutMessageStatus.PUT_OK) {
+      return { status: append.status, append: null, remark: append.remark };
+    }
     this.counters.messages += append.msgNum;
     this.counters.bytes += append.wroteBytes;
     const nextOffset = append.wroteOffset + append.wroteBytes;

@@ -152,7 +152,9 @@ export class RemotingServer {
   #sayClosed(remote: string, reason: RemotingCloseReason, detail: string): void {
     const host = remote.slice(0, remote.lastIndexOf(":"));
     const repeated = this.#lines.admit(`${reason} ${host}`, this.#options.clock.monotonic());
-    if (repeated !== null) this.#options.logger.warn("Closed a remoting connection", { remote, reason, detail, repeated });
+    if (repeated !== null) {
+      this.#options.logger.warn("Closed a remoting connection", { remote, reason, detail, repeated });
+    }
   }
 
   /** A thousand peers with a frame each that never ends must not take the memory of those that mean it. */
@@ -162,7 +164,10 @@ export class RemotingServer {
     if (change < 0 || this.#heldBytes <= limit) return;
     let greatest: RemotingConnection | null = null;
     for (const each of this.#connections) if (each.heldBytes > (greatest?.heldBytes ?? 0)) greatest = each;
-    greatest?.close("overflow", `${greatest.heldBytes} bytes of ${this.#heldBytes} held, wanted at most ${limit} for all`);
+    greatest?.close(
+      "overflow",
+      `${greatest.heldBytes} bytes of ${this.#heldBytes} held, wanted at most ${limit} for all`,
+    );
   }
 
   #process(

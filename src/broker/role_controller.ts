@@ -214,7 +214,9 @@ export class RoleController {
 
   #onClientState(status: HAClientStatus): void {
     if (status.state === "following") this.#endVerified = true;
-    if (status.state === "diverged" || status.state === "hole" || status.state === "unverified") this.#endVerified = false;
+    if (status.state === "diverged" || status.state === "hole" || status.state === "unverified") {
+      this.#endVerified = false;
+    }
   }
 
   #follow(address: string | null): void {

@@ -42,7 +42,9 @@ export class RoleFile {
       return { brokerRole: brokerRole!, brokerId: brokerId!, masterAddress };
     } catch (error) {
       throw new StoreError(
-        `Can't read the saved role in "${this.path}": ${errorMessage(error)}; remove the file, or start with --force-role`,
+        `Can't read the saved role in "${this.path}": ${
+          errorMessage(error)
+        }; remove the file, or start with --force-role`,
       );
     }
   }

@@ -2,7 +2,7 @@
 // verb.
 
 import type { NodeStatus } from "../admin/admin_port.ts";
-import { ConfigError, errorMessage } from "../base/errors.ts";
+import { ConfigError } from "../base/errors.ts";
 import { readAdminToken } from "../config/admin_access.ts";
 import { parseHostPort } from "../config/setting.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -28,12 +28,14 @@ export class AdminClient {
   readonly address: string;
   readonly #token: string | null;
   readonly #send: typeof fetch;
+  readonly #flag: string;
 
-  /** `send` stands in for fetch in tests. */
-  constructor(address: string, token: string | null, send: typeof fetch = fetch) {
+  /** `send` stands in for fetch in tests; `flag` is the one that named the address. */
+  constructor(address: string, token: string | null, send: typeof fetch = fetch, flag = "--admin") {
     this.address = address;
     this.#token = token;
     this.#send = send;
+    this.#flag = flag;
   }
 
   /**
@@ -47,7 +49,7 @@ export class AdminClient {
     if (!response.ok && !options.accept?.includes(response.status)) {
       throw new AdminError(
         response.status,
-        `${this.address} refuses ${method} ${path}: ${reasonOf(text)} (${response.status})`,
+        `${this.address} refuses ${method} ${path}: ${inFlags(reasonOf(text), response.status)} (${response.status})`,
       );
     }
     return JSON.parse(text);
@@ -62,7 +64,8 @@ export class AdminClient {
   async *events(): AsyncGenerator<NodeStatus> {
     const response = await this.#fetch("/events", {});
     if (!response.ok) {
-      throw new AdminError(response.status, `${this.address} refuses GET /events: ${reasonOf(await response.text())}`);
+      const reason = inFlags(reasonOf(await response.text()), response.status);
+      throw new AdminError(response.status, `${this.address} refuses GET /events: ${reason} (${response.status})`);
     }
     const decoder = new TextDecoder();
     let rest = "";
@@ -89,23 +92,33 @@ export class AdminClient {
     try {
       return await this.#send(`http://${this.address}${path}`, { ...init, headers });
     } catch (error) {
-      const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+      // What the runtime says of it differs with each of them and helps nobody; it stays as the cause.
       throw new Error(
-        `No admin API answers at ${this.address} (${
-          errorMessage(cause)
-        }): start a node, or name its admin address by --admin HOST:PORT`,
+        `No admin API answers at ${this.address}: start a node there, or name its admin address by ${this.#flag} HOST:PORT`,
         { cause: error },
       );
     }
   }
 }
 
-/** The client for an address as typed: `HOST:PORT`, or a URL of one. Throws {@link ConfigError}. */
-export function adminClient(runtime: Runtime, address: string, tokenFile: string | null): AdminClient {
+/** The client for an address as typed after `flag`: `HOST:PORT`, or a URL of one. Throws {@link ConfigError}. */
+export function adminClient(
+  runtime: Runtime,
+  address: string,
+  tokenFile: string | null,
+  flag = "--admin",
+): AdminClient {
   const plain = address.replace(/^http:\/\//, "").replace(/\/+$/, "");
-  if (parseHostPort(plain) === null) throw new ConfigError(`Admin address is "${address}", wanted HOST:PORT`);
+  if (parseHostPort(plain) === null) throw new ConfigError(`${flag} is "${address}", wanted HOST:PORT`);
   const sources = { env: runtime.process.env, readFile: (path: string) => runtime.fs.readFile(path) };
-  return new AdminClient(plain, readAdminToken(tokenFile, sources));
+  return new AdminClient(plain, readAdminToken(tokenFile, sources), fetch, flag);
+}
+
+/** The API's reason with the flags that do what it asks for. */
+function inFlags(reason: string, status: number): string {
+  const text = reason.replace("give force", "give force (--force)")
+    .replace("needs masterAddress", "needs masterAddress (--master HOST:PORT)");
+  return status === 401 ? `${text}: give --admin-token-file FILE, or set TWINLOG_ADMIN_TOKEN` : text;
 }
 
 function reasonOf(text: string): string {

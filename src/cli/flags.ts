@@ -47,16 +47,23 @@ function optionOf(spelling: string, key: ConfigKey): Option {
   return new Option(`${flags} ${value}`, `${setting.doc} (${defaultText(setting).replaceAll("`", "")}${unit})`);
 }
 
-/** What was typed, as Apache keys to texts. `values` is what commander collected. */
+/**
+ * What was typed, as keys to texts; a key is the Apache key, or the short alias where `args`, the words as typed, have it,
+ * so that messages name what was typed. `values` is what commander collected.
+ */
 export function flagTexts(
   options: readonly ConfigOption[],
   values: Readonly<Record<string, unknown>>,
+  args: readonly string[],
 ): Map<string, string> {
   const texts = new Map<string, string>();
   for (const { key, option } of options) {
     const value = values[option.attributeName()];
     // A flag without a value, possible for booleans only, means true.
-    if (value !== undefined) texts.set(key, String(value));
+    if (value === undefined) continue;
+    const alias = option.short;
+    const isAlias = alias !== undefined && args.some((arg) => arg === alias || arg.startsWith(`${alias}=`));
+    texts.set(isAlias ? alias.slice(2) : key, String(value));
   }
   return texts;
 }

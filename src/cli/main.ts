@@ -41,7 +41,18 @@ function createProgram(runtime: Runtime, done: (code: number) => void): Command 
     .configureOutput({
       writeOut: (text) => runtime.process.writeOut(text),
       writeErr: (text) => runtime.process.writeErr(text),
+      getOutHelpWidth: () => HELP_WIDTH,
+      getErrHelpWidth: () => HELP_WIDTH,
     })
+    .addHelpText("beforeAll", () => {
+      // Commander answers --help before anybody looks at the verb.
+      const verb = program.args[0];
+      if (verb !== undefined && verb !== "help" && !verb.startsWith("-") && !isVerb(program, verb)) {
+        program.error(`error: unknown verb '${verb}', see --help`);
+      }
+      return "";
+    })
+    .addHelpText("before", "Run by: deno run -A cli.ts, bun cli.ts, node cli.ts or, installed, twinlog\n")
     .addHelpText("after", EXAMPLES);
   addServe(program, runtime, done);
   addNodeVerbs(program, runtime, done);
@@ -54,9 +65,13 @@ function createProgram(runtime: Runtime, done: (code: number) => void): Command 
   return program;
 }
 
+const HELP_WIDTH = 100;
+
+const isVerb = (program: Command, name: string | undefined) => program.commands.some((verb) => verb.name() === name);
+
 const EXAMPLES = `
 Examples:
-  twinlog --role master                              a broker on 10911, HA on 10912, admin page on 10913
+  twinlog --role master                              a broker on 10911, HA 10912, admin page 10913
   twinlog --role slave                               its twin on 11911, following 127.0.0.1:10912
   twinlog --role slave --master 10.0.0.5:10912       the twin of an Apache broker
   twinlog -c broker.conf --store /data/twin          settings from an Apache broker.conf; flags win
@@ -65,8 +80,8 @@ Examples:
   twinlog switchover --from 127.0.0.1:10913 --to 127.0.0.1:11913
   twinlog verify ./data/11911 --against ./data/10911
 
-serve is what runs when no verb is given. Its common flags: --role, --master HOST:PORT, --store DIR, --name NAME,
---admin HOST:PORT, -c FILE, --json.
+serve is what runs when no verb is given. Its common flags: --role, --master HOST:PORT, --store DIR,
+--name NAME, --admin HOST:PORT, -c FILE, --json.
 Exit codes: 0 done, 1 failed, 2 wrong use or configuration.`;
 
 type Done = (code: number) => void;
@@ -75,18 +90,24 @@ function addServe(program: Command, runtime: Runtime, done: Done): void {
   const options = configOptions();
   const serve = program.command("serve", { isDefault: true }).description("run a node (the default verb)")
     .option("-c, --config <file>", "an Apache broker.conf; flags win over it")
-    .allowExcessArguments(true);
+    .allowExcessArguments(true)
+    // The longest flags leave no room beside them.
+    .configureHelp({
+      formatItem: (term, _width, text, helper) =>
+        `  ${term}\n${helper.boxWrap(text, HELP_WIDTH - 6).replaceAll(/^/gm, "      ")}`,
+    });
   for (const { section, option } of options) {
     if (section !== "") option.helpGroup(`${section}:`);
     serve.addOption(option);
   }
   serve.action(async (values: Record<string, unknown>, command: Command) => {
     const extra = command.args[0];
-    const isVerb = program.commands.some((verb) => verb.name() === extra);
-    if (isVerb) program.error(`error: the verb '${extra}' goes first, its flags after it`);
+    if (isVerb(program, extra)) program.error(`error: the verb '${extra}' goes first, its flags after it`);
     if (extra !== undefined) program.error(`error: unknown verb '${extra}', see --help`);
     const file = typeof values.config === "string" ? values.config : null;
-    done(await runServe(runtime, { flags: flagTexts(options, values), file }));
+    // Commander keeps the words as typed, its types don't show them.
+    const { rawArgs } = program as unknown as { rawArgs: readonly string[] };
+    done(await runServe(runtime, { flags: flagTexts(options, values, rawArgs), file }));
   });
 }
 
@@ -102,8 +123,8 @@ interface NodeOptions {
   adminTokenFile?: string;
 }
 
-const clientOf = (runtime: Runtime, options: NodeOptions) =>
-  adminClient(runtime, options.admin, options.adminTokenFile ?? null);
+const clientOf = (runtime: Runtime, options: NodeOptions, flag?: string) =>
+  adminClient(runtime, options.admin, options.adminTokenFile ?? null, flag);
 
 function addNodeVerbs(program: Command, runtime: Runtime, done: Done): void {
   nodeVerb(program, "status", "what the node says of itself and its slaves")
@@ -142,8 +163,9 @@ function addNodeVerbs(program: Command, runtime: Runtime, done: Done): void {
     .option("--timeout <seconds>", "longest wait for equal logs, and for following", wholeNumber, 30)
     .action(async (options: { from: string; to: string; adminTokenFile?: string; timeout: number }) => {
       const { runSwitchover } = await import("./switchover.ts");
-      const [from, to] = [options.from, options.to].map((admin) => clientOf(runtime, { ...options, admin }));
-      done(await runSwitchover(runtime, { from: from!, to: to! }, { timeoutMs: options.timeout * 1000 }));
+      const from = clientOf(runtime, { ...options, admin: options.from }, "--from");
+      const to = clientOf(runtime, { ...options, admin: options.to }, "--to");
+      done(await runSwitchover(runtime, { from, to }, { timeoutMs: options.timeout * 1000 }));
     });
 }
 

@@ -32,6 +32,7 @@ interface PutAnswer {
 /** `send`: one message from --body or --file, else one per line of standard input. 1 when any was less than PUT_OK. */
 export async function runSend(runtime: Runtime, client: AdminClient, options: SendOptions): Promise<number> {
   let failed = 0;
+  let sent = 0;
   for await (const body of bodies(runtime, options)) {
     const { topic, tags, keys, queueId } = options;
     const answer = await client.request<PutAnswer & { error?: string }>(
@@ -43,9 +44,11 @@ export async function runSend(runtime: Runtime, client: AdminClient, options: Se
       },
     );
     if (answer.error !== undefined) throw new Error(`${client.address} refuses the message: ${answer.error}`);
+    sent++;
     if (answer.status !== "PUT_OK") failed++;
     runtime.process.writeOut(`${options.json ? JSON.stringify(answer) : formatPut(answer)}\n`);
   }
+  if (sent === 0) runtime.process.writeErr("Nothing was sent: standard input holds no line of text\n");
   return failed === 0 ? 0 : 1;
 }
 
@@ -100,11 +103,12 @@ interface Topic {
 export async function runTail(runtime: Runtime, client: AdminClient, options: TailOptions): Promise<number> {
   const path = `/topics/${encodeURIComponent(options.topic)}`;
   const { queues, isNew } = await findQueues(runtime, client, path, options);
+  const { stdoutIsTerminal } = runtime.process;
   let left = options.count ?? Infinity;
   const print = (message: MessageView) => {
     if (left <= 0) return;
     left--;
-    runtime.process.writeOut(`${options.json ? JSON.stringify(message) : formatMessage(message)}\n`);
+    runtime.process.writeOut(`${options.json ? JSON.stringify(message) : formatMessage(message, stdoutIsTerminal)}\n`);
   };
   const follow = async (queue: Topic["queues"][number]) => {
     let offset = isNew ? 0 : options.from ?? queue.maxOffset;
@@ -153,12 +157,21 @@ async function queuesOf(client: AdminClient, path: string): Promise<Topic["queue
   }
 }
 
-/** One line of `tail`: where, when, tags and keys when there are, the body. */
-export function formatMessage(message: MessageView): string {
+/**
+ * One line of `tail`: where, when, tags and keys when there are, the body. Line ends are escaped; for a terminal every
+ * control character is, as a message could steer it.
+ */
+export function formatMessage(message: MessageView, forTerminal: boolean): string {
   const { TAGS, KEYS } = message.properties;
   const marks = [TAGS && `tags=${TAGS}`, KEYS && `keys=${KEYS}`].filter(Boolean).join(" ");
   const body = message.body ?? `base64:${message.bodyBase64}`;
-  return [`${message.queueId}:${message.queueOffset}`, formatTime(message.storeTimestamp), marks, body].filter((part) =>
-    part !== ""
-  ).join("  ");
+  const line = [`${message.queueId}:${message.queueOffset}`, formatTime(message.storeTimestamp), marks, body]
+    .filter((part) => part !== "").join("  ");
+  return line.replaceAll(forTerminal ? /\p{Cc}/gu : /[\r\n]/g, escapeControl);
+}
+
+const ESCAPES: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
+function escapeControl(character: string): string {
+  return ESCAPES[character] ?? `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }

@@ -1,11 +1,18 @@
 // The verbs status, role and master-address: what /ha says as a table, and the two switches.
 
 import type { NodeStatus } from "../admin/admin_port.ts";
+import { sleep } from "../base/async.ts";
+import { ConfigError } from "../base/errors.ts";
+import { parseValue } from "../config/load.ts";
+import { parseHostPort } from "../config/setting.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { AdminError } from "./admin_client.ts";
 import type { AdminClient } from "./admin_client.ts";
 import { formatBytes, formatDuration, formatTable } from "./format.ts";
 
-/** `status [--watch]`. Under watch it goes on until the node ends or the user does. */
+const TRY_AGAIN_MS = 1000;
+
+/** `status [--watch]`. Under watch it goes on until the user ends it, also over a node that is away for a while. */
 export async function runStatus(
   runtime: Runtime,
   client: AdminClient,
@@ -19,29 +26,52 @@ export async function runStatus(
     return 0;
   }
   const clear = process.stdoutIsTerminal && !options.json ? "\x1b[H\x1b[2J" : "";
-  for await (const status of client.events()) {
-    process.writeOut(`${clear}${show(status)}\n${clear || options.json ? "" : "\n"}`);
+  for (let wasSeen = false, isAway = false;; await sleep(runtime.clock, TRY_AGAIN_MS)) {
+    try {
+      for await (const status of client.events()) {
+        wasSeen = true;
+        isAway = false;
+        process.writeOut(`${clear}${show(status)}\n${clear || options.json ? "" : "\n"}`);
+      }
+    } catch (error) {
+      // A node that never answered is a wrong address, and a refusal stays one.
+      if (!wasSeen || error instanceof AdminError) throw error;
+    }
+    if (!isAway) process.writeErr(`${client.address} does not answer, trying again\n`);
+    isAway = true;
   }
-  process.writeErr(`${client.address} has ended the stream: the node stopped\n`);
-  return 1;
 }
 
-/** `role ROLE`. */
+/** `role ROLE`; says what the node is then. Throws {@link ConfigError} for what is no role or address. */
 export async function runRole(
   runtime: Runtime,
   client: AdminClient,
   request: { role: string; brokerId?: number; masterAddress?: string; force?: boolean },
 ): Promise<number> {
-  const status = await client.request<NodeStatus>("PUT", "/role", { body: request });
-  runtime.process.writeOut(`${formatStatus(status, runtime.clock.now())}\n`);
+  const role = parseValue("brokerRole", request.role, "Role");
+  if (request.masterAddress !== undefined) checkAddress("--master", request.masterAddress, "HOST:PORT");
+  const status = await client.request<NodeStatus>("PUT", "/role", { body: { ...request, role } });
+  // The link to the master is only being made now: its state is status' to tell, later.
+  const follows = status.brokerRole === "SLAVE" ? `, ${following(status.master?.masterAddr ?? null)}` : "";
+  runtime.process.writeOut(`${status.brokerName} (id ${status.brokerId}) is ${status.brokerRole}${follows}\n`);
   return 0;
 }
 
-/** `master-address HOST:PORT`; `null` stops following. */
+/** `master-address HOST:PORT`; `null` stops following. Throws {@link ConfigError} for what is no address. */
 export async function runMasterAddress(runtime: Runtime, client: AdminClient, address: string | null): Promise<number> {
-  const status = await client.request<NodeStatus>("PUT", "/ha/master-address", { body: { address } });
-  runtime.process.writeOut(`${formatStatus(status, runtime.clock.now())}\n`);
+  if (address !== null) checkAddress("Master address", address, "HOST:PORT, or none");
+  await client.request<NodeStatus>("PUT", "/ha/master-address", { body: { address } });
+  const done = following(address);
+  runtime.process.writeOut(`${done[0]!.toUpperCase()}${done.slice(1)}\n`);
   return 0;
+}
+
+function checkAddress(name: string, address: string, wanted: string): void {
+  if (parseHostPort(address) === null) throw new ConfigError(`${name} is "${address}", wanted ${wanted}`);
+}
+
+function following(address: string | null): string {
+  return address === null ? "following nobody" : `following ${address}, connecting`;
 }
 
 /** `/ha` as text. `now` is Unix ms. */

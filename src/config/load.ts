@@ -33,7 +33,7 @@ interface Given {
 type Values = { -readonly [K in ConfigKey]: Config[K] };
 
 /**
- * Merges defaults, a `broker.conf` (its name and bytes) and flags (Apache key or alias to text; flags win).
+ * Merges defaults, a `broker.conf` (its name and bytes) and flags (Apache key, old spelling or short flag to text; flags win).
  * Throws {@link ConfigError} naming the key, the value seen and the value wanted.
  */
 export function loadConfig(options: {
@@ -105,10 +105,15 @@ function readFile(
   if (withoutEffect.length > 0) warnings.push(`${file.name}: without effect here: ${withoutEffect.join(", ")}`);
 }
 
+/** Short flags, such as `role`, to their keys. */
+const FLAG_ALIASES: ReadonlyMap<string, ConfigKey> = new Map(
+  CONFIG_KEYS.flatMap((key) => settingOf(key).alias === undefined ? [] : [[settingOf(key).alias!, key] as const]),
+);
+
 function readFlags(flags: ReadonlyMap<string, string>, given: Map<ConfigKey, Given>): void {
   const fromFlags = new Map<ConfigKey, Given>();
   for (const [key, value] of flags) {
-    const target = ALIASES[key] ?? key;
+    const target = ALIASES[key] ?? FLAG_ALIASES.get(key) ?? key;
     const origin = flagName(key);
     if (!isConfigKey(target)) throw new ConfigError(unknownKey("Flag for key", key));
     give(fromFlags, target, { value: parseValue(target, value, origin), source: "flag", origin });

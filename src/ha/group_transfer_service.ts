@@ -50,7 +50,9 @@ export class GroupTransferService {
     let at = queue.length;
     while (at > 0 && queue[at - 1]!.nextOffset > request.nextOffset) at--;
     const before = queue[at - 1];
-    if (at < queue.length || (before !== undefined && before.deadline > request.deadline)) this.#inDeadlineOrder = false;
+    if (at < queue.length || (before !== undefined && before.deadline > request.deadline)) {
+      this.#inDeadlineOrder = false;
+    }
     if (at === queue.length) queue.push(request);
     else queue.splice(at, 0, request);
     this.#waiting++;

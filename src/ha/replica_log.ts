@@ -18,7 +18,12 @@ export type ReplicaAppendResult =
   /** Taken. Whole records are written and count in `maxOffset`; a started record is held until its rest comes. */
   | { readonly type: "appended" }
   /** Bytes before `offset` are written; the record at `offset` is not, nor anything after it. */
-  | { readonly type: "rejected"; readonly reason: ReplicaRejectReason; readonly offset: number; readonly detail: string };
+  | {
+    readonly type: "rejected";
+    readonly reason: ReplicaRejectReason;
+    readonly offset: number;
+    readonly detail: string;
+  };
 
 /** The log as replication sees it. */
 export interface ReplicaLog {

@@ -75,7 +75,9 @@ export function compareWithLog(
   };
   const judge = (at: number, count: number): number | null => {
     // Its file expired meanwhile; the next attempt chooses another place.
-    if (count === 0) throw new IoError("notFound", `Own log no longer holds byte ${offset + at}, which was to be compared`);
+    if (count === 0) {
+      throw new IoError("notFound", `Own log no longer holds byte ${offset + at}, which was to be compared`);
+    }
     const index = firstDifference(own, bytes.subarray(at), count);
     return index < 0 ? null : at + index;
   };

@@ -88,20 +88,20 @@ describe("/ha, /role, /ha/master-address, /fenced", () => {
   it("refuses what is not a request with a clear 400", async () => {
     const { port, call } = setup();
     const bad: [string, unknown, RegExp][] = [
-      ["/role", {}, /^role: /],
-      ["/role", { role: "boss" }, /^role: /],
-      ["/role", { role: "SLAVE", brokerId: 0 }, /^brokerId: /],
-      ["/role", { role: "SLAVE", brokerId: 1.5 }, /^brokerId: /],
-      ["/role", { role: "SLAVE", masterAddress: "nowhere" }, /^masterAddress: wanted HOST:PORT/],
+      ["/role", {}, /^role is .*, wanted /],
+      ["/role", { role: "boss" }, /^role is "boss", wanted one of /],
+      ["/role", { role: "SLAVE", brokerId: 0 }, /^brokerId is .*, wanted /],
+      ["/role", { role: "SLAVE", brokerId: 1.5 }, /^brokerId is .*, wanted /],
+      ["/role", { role: "SLAVE", masterAddress: "nowhere" }, /^masterAddress is "nowhere", wanted HOST:PORT/],
       ["/role", { role: "SLAVE", masterAdress: "a:1" }, /masterAdress/],
-      ["/role", [], /^Body: /],
-      ["/role", "null", /^Body: /],
+      ["/role", [], /^Body is .*, wanted /],
+      ["/role", "null", /^Body is .*, wanted /],
       ["/role", "{", /Malformed JSON/],
-      ["/ha/master-address", {}, /^address: /],
-      ["/ha/master-address", { address: "a:0" }, /^address: /],
-      ["/ha/master-address", { address: "a:65536" }, /^address: /],
-      ["/ha/master-address", { address: "http://a:1" }, /^address: /],
-      ["/fenced", { fenced: "yes" }, /^fenced: /],
+      ["/ha/master-address", {}, /^address is .*, wanted /],
+      ["/ha/master-address", { address: "a:0" }, /^address is .*, wanted /],
+      ["/ha/master-address", { address: "a:65536" }, /^address is .*, wanted /],
+      ["/ha/master-address", { address: "http://a:1" }, /^address is .*, wanted /],
+      ["/fenced", { fenced: "yes" }, /^fenced is .*, wanted /],
     ];
     for (const [path, body, pattern] of bad) {
       const answer = await call("PUT", path, body);

@@ -60,7 +60,13 @@ class Node {
 
   /** Starts a put; the world has to be driven. */
   put(properties: Record<string, string> = {}): Promise<PutOutcome> {
-    return this.admin.put({ topic: "T", queueId: 0, body: BODY, properties: new Map(Object.entries(properties)), flag: 0 });
+    return this.admin.put({
+      topic: "T",
+      queueId: 0,
+      body: BODY,
+      properties: new Map(Object.entries(properties)),
+      flag: 0,
+    });
   }
 
   async putStatus(properties: Record<string, string> = {}): Promise<string> {
@@ -97,7 +103,13 @@ async function group(
   const master = new Node(world, "master", { brokerRole: "SYNC_MASTER", ...options.master });
   const slaves = Array.from(
     { length: options.slaves },
-    (_, at) => new Node(world, `slave${at}`, { brokerRole: "SLAVE", brokerId: at + 1, haMasterAddress: master.ha, ...options.slave }),
+    (_, at) =>
+      new Node(world, `slave${at}`, {
+        brokerRole: "SLAVE",
+        brokerId: at + 1,
+        haMasterAddress: master.ha,
+        ...options.slave,
+      }),
   );
   const caughtUp = (slave: Node) =>
     slave.status.master?.verified === true && slave.status.maxOffset === master.status.maxOffset &&
@@ -266,7 +278,10 @@ describe("flushing beside replication", () => {
           const startedAt = world.nowMs;
           assert.equal(await master.putStatus(), "PUT_OK");
           assert.ok(world.nowMs - startedAt < 200, `${world.nowMs - startedAt} ms`);
-          assert.ok(slaves[0]!.status.flushedOffset >= master.status.maxOffset, "acknowledged means on the slave's disk");
+          assert.ok(
+            slaves[0]!.status.flushedOffset >= master.status.maxOffset,
+            "acknowledged means on the slave's disk",
+          );
           await world.advance(700);
         }
       });
@@ -300,7 +315,9 @@ describe("what a node tells of itself", () => {
       await world.drive(master.admin.switchRole({ role: "ASYNC_MASTER" }));
       await world.drive(master.admin.updateMasterAddress("a:1"));
       const value = (name: string, event?: string) =>
-        master.admin.metricFigures().find((one) => one.name === name && (event === undefined || one.labels.event === event))?.value;
+        master.admin.metricFigures().find((one) =>
+          one.name === name && (event === undefined || one.labels.event === event)
+        )?.value;
       assert.equal(value("twinlog_role_events_total", "switches"), 1);
       assert.equal(value("twinlog_role_events_total", "refusals"), 1);
       assert.equal(value("twinlog_namesrv_registered"), 0);
@@ -431,7 +448,10 @@ describe("a node's role", () => {
 
 describe("a slave of a slave", () => {
   /** Three in a row; `resync` for the one in the middle. */
-  async function chain(resync: boolean, test: (nodes: { world: SimulatedWorld; top: Node; middle: Node; end: Node }) => Promise<void>) {
+  async function chain(
+    resync: boolean,
+    test: (nodes: { world: SimulatedWorld; top: Node; middle: Node; end: Node }) => Promise<void>,
+  ) {
     const world = new SimulatedWorld(8);
     const top = new Node(world, "top", { brokerRole: "ASYNC_MASTER" });
     const middle = new Node(world, "middle", { brokerRole: "SLAVE", haMasterAddress: top.ha, resync });
@@ -459,7 +479,10 @@ describe("a slave of a slave", () => {
       assert.equal(await middle.putStatus(), "PUT_OK", "its slave was never dropped");
       assert.equal(end.status.maxOffset, middle.status.maxOffset);
       await top.start({ forceRole: true, brokerRole: "SLAVE", haMasterAddress: middle.ha });
-      await world.run(() => top.status.maxOffset === middle.status.maxOffset && top.status.master?.verified === true, 30_000);
+      await world.run(
+        () => top.status.maxOffset === middle.status.maxOffset && top.status.master?.verified === true,
+        30_000,
+      );
     });
   });
 
@@ -473,7 +496,10 @@ describe("a slave of a slave", () => {
       const parted = end.status.maxOffset;
       for (let i = 0; i < 20; i++) await top.putStatus();
       await world.drive(middle.admin.switchRole({ role: "SLAVE", masterAddress: top.ha }));
-      await world.run(() => middle.status.maxOffset === top.status.maxOffset && middle.status.master?.verified === true, 60_000);
+      await world.run(
+        () => middle.status.maxOffset === top.status.maxOffset && middle.status.master?.verified === true,
+        60_000,
+      );
       assert.equal(middle.said(/^Resynchronized/), 1);
       await world.run(() => end.status.master?.state === "SUSPEND", 60_000);
       assert.equal(end.status.maxOffset, parted);

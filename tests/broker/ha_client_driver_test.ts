@@ -340,7 +340,9 @@ describe("HAClientDriver, connections", () => {
       driver.updateMasterAddress(master.address);
       let slave = await master.accept();
       // Those before the last order were given up; the last one stays.
-      while (await slave.nextReport() === null || driver.status.connectionState !== "HANDSHAKE") slave = await master.accept();
+      while (await slave.nextReport() === null || driver.status.connectionState !== "HANDSHAKE") {
+        slave = await master.accept();
+      }
       assert.equal(driver.status.masterAddress, master.address);
     } finally {
       other.close();

@@ -169,7 +169,11 @@ describe("RemotingServer and RemotingClient", () => {
       assert.equal(await socket.read().catch(() => null), null);
     }
     await waitFor("the counts", () => server.closeCounts.garbage === garbage.length);
-    assert.equal(lines.filter((line) => line.startsWith("warn Closed a remoting connection")).length, 1, "one line per host, reason and minute");
+    assert.equal(
+      lines.filter((line) => line.startsWith("warn Closed a remoting connection")).length,
+      1,
+      "one line per host, reason and minute",
+    );
     assert.equal((await client.invoke(address, createRequest(ECHO), 5000)).code, 0);
   });
 

@@ -137,7 +137,9 @@ describe("RoleController", () => {
     bench.saveError = new IoError("noSpace", "No space left on device");
     assert.deepEqual(await bench.roles.switchRole({ role: "ASYNC_MASTER", force: true }), { type: "done" });
     assert.equal(bench.roles.role, "ASYNC_MASTER");
-    assert.ok(bench.logger.lines.some(({ level, message }) => level === "error" && /Can't save the role/.test(message)));
+    assert.ok(
+      bench.logger.lines.some(({ level, message }) => level === "error" && /Can't save the role/.test(message)),
+    );
   });
 
   it("refuses what makes no sense, each with its reason", async () => {

@@ -4,6 +4,8 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { createAdminApp } from "../../src/admin/admin_app.ts";
+import { viewMessage } from "../../src/admin/message_view.ts";
+import { formatMessage } from "../../src/cli/messages.ts";
 import { runCli } from "../../src/cli/main.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
 import type { HttpServer, Runtime } from "../../src/runtime/runtime.ts";
@@ -74,13 +76,18 @@ describe("wrong use and configuration: exit code 2", () => {
     [["--ha-listen-prt", "1"], /unknown option '--ha-listen-prt'\n\(Did you mean --ha-listen-port\?\)/],
     [["--listen-port", "x"], /--listen-port is "x", wanted a whole number from 0 to 65535/],
     [["--listen-port"], /argument missing/],
-    [["--role", "boss"], /--broker-role is "boss", wanted one of/],
+    [["--role", "boss"], /--role is "boss", wanted one of/],
+    [["--broker-role=boss"], /--broker-role is "boss", wanted one of/],
+    [["start", "--help"], /unknown verb 'start'/],
+    [["role", "boss"], /Role is "boss", wanted one of .*slave/],
+    [["role", "slave", "--master", "foo"], /--master is "foo", wanted HOST:PORT/],
+    [["master-address", "foo"], /Master address is "foo", wanted HOST:PORT, or none/],
     [["serve", "--role", "slave", "--broker-id", "0"], /--broker-id is 0 and brokerRole is SLAVE/],
     [["-c", "missing.conf"], /"missing.conf" does not exist/],
     [["-c", "a.conf"], /enableControllerMode \(a.conf, line 1\) is "true", wanted "false"/],
     [["--admin", "0.0.0.0:1"], /there is no token/],
     [["--ha-slave-fallbehind-max", "1", "--ha-max-gap-not-in-sync", "2"], /they are the same setting/],
-    [["status", "--admin", "nowhere"], /Admin address is "nowhere", wanted HOST:PORT/],
+    [["status", "--admin", "nowhere"], /--admin is "nowhere", wanted HOST:PORT/],
     [["status", "--admin-token-file", "t"], /Admin token file "t" does not exist/],
     [["role"], /missing required argument 'role'/],
     [["send", "--body", "x"], /required option '--topic <topic>' not specified/],
@@ -109,6 +116,7 @@ describe("help and version: exit code 0", () => {
     assert.match(serve.out, /--role, --broker-role <master\|/);
     assert.match(serve.out, /--ha-ack-after-flush \[true\|false\]/);
     assert.doesNotMatch(serve.out, /--maped/);
+    for (const line of `${out}${serve.out}`.split("\n")) assert.ok(line.length <= 100, line);
     assert.match((await run(["--version"])).out, /^\d+\.\d+\.\d+\n$/);
   });
 });
@@ -122,7 +130,7 @@ describe("when nobody answers: exit code 1", () => {
     assert.equal(code, 1);
     assert.match(
       err,
-      new RegExp(`No admin API answers at ${address} .*: start a node, or name its admin address by --admin`),
+      new RegExp(`No admin API answers at ${address}: start a node there, or name its admin address by --admin`),
     );
   });
 });
@@ -145,15 +153,17 @@ describe("status", () => {
     );
   });
 
-  it("watches until the node ends the stream", async () => {
+  it("watches on when the node goes away, until it refuses", async () => {
+    let requests = 0;
     const short = await real.serveHttp({ hostname: "127.0.0.1", port: 0 }, () => {
       const event = (maxOffset: number) =>
         `event: status\ndata: ${JSON.stringify(nodeStatus({ maxOffset, slaves: [slaveStatus()] }))}\n\n`;
+      if (requests++ > 0) return Response.json({ error: "No token" }, { status: 401 });
       return new Response(event(1) + event(2), { headers: { "content-type": "text/event-stream" } });
     });
     const { code, out, err } = await run(["status", "--watch", "--json", "--admin", `127.0.0.1:${short.address.port}`]);
     assert.deepEqual(out.trim().split("\n").map((line) => JSON.parse(line).maxOffset), [1, 2]);
-    assert.match(err, /has ended the stream/);
+    assert.match(err, /does not answer, trying again\n.*No token: give --admin-token-file FILE/);
     assert.equal(code, 1);
     await short.close();
   });
@@ -178,7 +188,8 @@ describe("role and master-address", () => {
     const { code, err } = await run(["role", "master", ...at()]);
     assert.equal(code, 1);
     assert.match(err, /refuses PUT \/role: The master was heard 3 s ago \(409\)/);
-    assert.match((await run(["role", "boss", ...at()])).err, /role: /);
+    port.outcome = { type: "refused", reason: "It is alive: stop it first, or give force" };
+    assert.match((await run(["role", "master", ...at()])).err, /or give force \(--force\) \(409\)/);
   });
 });
 
@@ -199,6 +210,12 @@ describe("send", () => {
     assert.deepEqual(bodies(), ["hello", "from a file", "eins", "zwö", "last"]);
   });
 
+  it("says when there was nothing to send", async () => {
+    const { code, err } = await run(["send", "--topic", "T", ...at()]);
+    assert.equal(code, 0);
+    assert.match(err, /Nothing was sent/);
+  });
+
   it("fails when anything is less than PUT_OK", async () => {
     port.putOutcome = { status: "SERVICE_NOT_AVAILABLE", remark: "Role is SLAVE", stored: null };
     const { code, out } = await run(["send", "--topic", "T", "--body", "x", ...at()]);
@@ -206,7 +223,7 @@ describe("send", () => {
     assert.equal(out, "SERVICE_NOT_AVAILABLE: Role is SLAVE\n");
     const refused = await run(["send", "--topic", "no topic", "--body", "x", ...at()]);
     assert.equal(refused.code, 1);
-    assert.match(refused.err, /refuses the message: topic: wanted/);
+    assert.match(refused.err, /refuses the message: topic is "no topic", wanted/);
   });
 });
 
@@ -224,6 +241,12 @@ describe("tail", () => {
       out,
       "0:0  1970-01-01T00:00:00.000Z  tags=a  first\n0:1  1970-01-01T00:00:00.000Z  keys=k  base64:/w==\n",
     );
+  });
+
+  it("keeps a message on its line, and from steering a terminal", () => {
+    const view = viewMessage(storedMessage(0, "a\r\nb\x1b[2J\tc", { storeTimestamp: 0 }));
+    assert.match(formatMessage(view, false), / {2}a\\r\\nb\x1b\[2J\tc$/);
+    assert.match(formatMessage(view, true), / {2}a\\r\\nb\\x1b\[2J\\tc$/);
   });
 
   it("refuses a queue that isn't there", async () => {

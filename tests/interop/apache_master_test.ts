@@ -6,11 +6,11 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { after, before, describe, it } from "node:test";
-import { ApacheLab, type ApacheBroker, hasJava } from "./lab/apache.ts";
+import { type ApacheBroker, ApacheLab, hasJava } from "./lab/apache.ts";
 import { assertSameLog, assertSameQueues } from "./lab/compare.ts";
 import { run, until } from "./lab/processes.ts";
 import { scratch } from "./lab/scratch.ts";
-import { cliCommand, RUNTIMES, type RuntimeName, startTwinlog, type TwinlogNode } from "./lab/twinlog.ts";
+import { cliCommand, type RuntimeName, RUNTIMES, startTwinlog, type TwinlogNode } from "./lab/twinlog.ts";
 
 const MIB = 1024 * 1024;
 const FILE = 48 * MIB;
@@ -29,12 +29,26 @@ for (const version of ["5.3.3", "4.9.7"]) {
     let lab: ApacheLab;
     let namesrv: string;
 
-    const slave = (runtime: RuntimeName, name: string, master: ApacheBroker, fileSize = FILE, ...args: string[]): Promise<TwinlogNode> =>
+    const slave = (
+      runtime: RuntimeName,
+      name: string,
+      master: ApacheBroker,
+      fileSize = FILE,
+      ...args: string[]
+    ): Promise<TwinlogNode> =>
       startTwinlog({
         runtime,
         directory,
         store: path.join(directory, name),
-        args: ["--role", "slave", "--master", `127.0.0.1:${master.haPort}`, "--mapped-file-size-commit-log", String(fileSize), ...args],
+        args: [
+          "--role",
+          "slave",
+          "--master",
+          `127.0.0.1:${master.haPort}`,
+          "--mapped-file-size-commit-log",
+          String(fileSize),
+          ...args,
+        ],
       });
 
     before(async () => {
@@ -61,12 +75,25 @@ for (const version of ["5.3.3", "4.9.7"]) {
         await master.process.destroy();
       });
 
-      it("stays a byte-identical twin live, on all three runtimes at once, and for one that joins late", { timeout: 400_000 }, async () => {
+      it("stays a byte-identical twin live, on all three runtimes at once, and for one that joins late", {
+        timeout: 400_000,
+      }, async () => {
         // On an empty master: the three join before the first message.
         for (const runtime of RUNTIMES) slaves.push(await slave(runtime, `slave-${runtime}`, master));
         const acks = path.join(directory, "acks");
-        const producer = lab.startProducer({ namesrv, topic: "LabTopic", out: acks, totalBytes: 205_000_000, shape: "mixed", prefix: "a" });
-        await until("the log to pass its second file", 300_000, async () => (await slaves[0]!.ha()).maxOffset > FILE * 1.5);
+        const producer = lab.startProducer({
+          namesrv,
+          topic: "LabTopic",
+          out: acks,
+          totalBytes: 205_000_000,
+          shape: "mixed",
+          prefix: "a",
+        });
+        await until(
+          "the log to pass its second file",
+          300_000,
+          async () => (await slaves[0]!.ha()).maxOffset > FILE * 1.5,
+        );
         // Joins late, copies from the first file while more is being written.
         slaves.push(await slave("bun", "slave-late", master));
         await producer.exited();
@@ -87,7 +114,10 @@ for (const version of ["5.3.3", "4.9.7"]) {
         }
       });
 
-      it("tells mqadmin of every slave in sync", { skip: version.startsWith("4.") ? "4.9 has no haStatus" : false, timeout: 60_000 }, async () => {
+      it("tells mqadmin of every slave in sync", {
+        skip: version.startsWith("4.") ? "4.9 has no haStatus" : false,
+        timeout: 60_000,
+      }, async () => {
         const status = await lab.mqadmin("haStatus", "-n", namesrv, "-b", master.address);
         assert.equal(status.match(/\sOK\s/g)?.length, 4, status);
       });
@@ -103,7 +133,14 @@ for (const version of ["5.3.3", "4.9.7"]) {
           port: master.port,
           settings: { mappedFileSizeCommitLog: FILE },
         });
-        const producer = lab.startProducer({ namesrv, topic: "LabTopic", out: path.join(directory, "acks2"), totalBytes: 5_000_000, shape: "small", prefix: "again" });
+        const producer = lab.startProducer({
+          namesrv,
+          topic: "LabTopic",
+          out: path.join(directory, "acks2"),
+          totalBytes: 5_000_000,
+          shape: "small",
+          prefix: "again",
+        });
         await producer.exited();
         const { max } = await logRange(lab, namesrv, master);
         assert.ok(max > before.max);
@@ -113,36 +150,44 @@ for (const version of ["5.3.3", "4.9.7"]) {
         }
       });
 
-      it("gives a late joiner the history that is left once the first files have expired", { timeout: 180_000 }, async () => {
-        // Age the first two files beyond any reserve, then let the broker's own cleaning take them.
-        const log = path.join(master.store, "commitlog");
-        const old = new Date(Date.now() - 100 * 3600 * 1000);
-        for (const name of fs.readdirSync(log).sort().slice(0, 2)) fs.utimesSync(path.join(log, name), old, old);
-        await master.process.stop();
-        master = await lab.startBroker({
-          name: "b-big",
-          role: "ASYNC_MASTER",
-          namesrv,
-          store: master.store,
-          port: master.port,
-          settings: {
-            mappedFileSizeCommitLog: FILE,
-            fileReservedTime: 72,
-            deleteWhen: Array.from({ length: 24 }, (_, hour) => String(hour).padStart(2, "0")).join(";"),
-            cleanResourceInterval: 1000,
-          },
-        });
-        await until("the first files to expire", 120_000, () => fs.readdirSync(log).sort()[0] === String(2 * FILE).padStart(20, "0"));
-        const { min, max } = await logRange(lab, namesrv, master);
-        assert.equal(min, 2 * FILE);
-        const node = await slave("deno", "slave-expired", master);
-        slaves.push(node);
-        await node.waitForMax(max);
-        assert.equal((await node.ha()).minOffset, min);
-        assertSameLog(master.store, node.store, min, max, FILE);
-        await until("dispatch to finish", 60_000, async () => (await node.ha()).dispatchBehindBytes === 0);
-        assertSameQueues(master.store, node.store, min, max);
-      });
+      it(
+        "gives a late joiner the history that is left once the first files have expired",
+        { timeout: 180_000 },
+        async () => {
+          // Age the first two files beyond any reserve, then let the broker's own cleaning take them.
+          const log = path.join(master.store, "commitlog");
+          const old = new Date(Date.now() - 100 * 3600 * 1000);
+          for (const name of fs.readdirSync(log).sort().slice(0, 2)) fs.utimesSync(path.join(log, name), old, old);
+          await master.process.stop();
+          master = await lab.startBroker({
+            name: "b-big",
+            role: "ASYNC_MASTER",
+            namesrv,
+            store: master.store,
+            port: master.port,
+            settings: {
+              mappedFileSizeCommitLog: FILE,
+              fileReservedTime: 72,
+              deleteWhen: Array.from({ length: 24 }, (_, hour) => String(hour).padStart(2, "0")).join(";"),
+              cleanResourceInterval: 1000,
+            },
+          });
+          await until(
+            "the first files to expire",
+            120_000,
+            () => fs.readdirSync(log).sort()[0] === String(2 * FILE).padStart(20, "0"),
+          );
+          const { min, max } = await logRange(lab, namesrv, master);
+          assert.equal(min, 2 * FILE);
+          const node = await slave("deno", "slave-expired", master);
+          slaves.push(node);
+          await node.waitForMax(max);
+          assert.equal((await node.ha()).minOffset, min);
+          assertSameLog(master.store, node.store, min, max, FILE);
+          await until("dispatch to finish", 60_000, async () => (await node.ha()).dispatchBehindBytes === 0);
+          assertSameQueues(master.store, node.store, min, max);
+        },
+      );
     });
 
     it("joins while the master rolls its first file", { timeout: 120_000 }, async () => {
@@ -155,7 +200,15 @@ for (const version of ["5.3.3", "4.9.7"]) {
         settings: { mappedFileSizeCommitLog: small, maxMessageSize: 1 * MIB },
       });
       await lab.mqadmin("updateTopic", "-n", namesrv, "-b", master.address, "-t", "RollTopic", "-r", "2", "-w", "2");
-      const producer = lab.startProducer({ namesrv, topic: "RollTopic", out: path.join(directory, "acks-roll"), totalBytes: 40_000_000, shape: "until", prefix: "roll", threads: 1 });
+      const producer = lab.startProducer({
+        namesrv,
+        topic: "RollTopic",
+        out: path.join(directory, "acks-roll"),
+        totalBytes: 40_000_000,
+        shape: "until",
+        prefix: "roll",
+        threads: 1,
+      });
       const log = path.join(master.store, "commitlog");
       await until("a message", 60_000, () => fs.existsSync(log) && fs.readdirSync(log).length > 0);
       const slaves = await Promise.all(RUNTIMES.map((runtime) => slave(runtime, `roll-${runtime}`, master, small)));

@@ -16,7 +16,11 @@ let turn = 0;
 /** Runs cli.ts on the next runtime; answers with exit code and output. */
 function cli(...args: string[]): { code: number | null; out: string; err: string } {
   const [command, leading] = cliCommand(RUNTIMES[turn++ % RUNTIMES.length]!);
-  const { status, stdout, stderr } = spawnSync(command, [...leading, ...args], { cwd: ROOT, encoding: "utf8", timeout: 60_000 });
+  const { status, stdout, stderr } = spawnSync(command, [...leading, ...args], {
+    cwd: ROOT,
+    encoding: "utf8",
+    timeout: 60_000,
+  });
   return { code: status, out: stdout, err: stderr };
 }
 
@@ -31,8 +35,18 @@ describe("command line", () => {
 
   it("sends, tails, switches over and back, verifies", { timeout: 180_000 }, async () => {
     const common = ["--mapped-file-size-commit-log", String(FILE)];
-    const a = await startTwinlog({ runtime: "deno", directory, store: path.join(directory, "a"), args: ["--role", "sync-master", ...common] });
-    const b = await startTwinlog({ runtime: "bun", directory, store: path.join(directory, "b"), args: ["--role", "slave", "--master", a.addresses.ha, ...common] });
+    const a = await startTwinlog({
+      runtime: "deno",
+      directory,
+      store: path.join(directory, "a"),
+      args: ["--role", "sync-master", ...common],
+    });
+    const b = await startTwinlog({
+      runtime: "bun",
+      directory,
+      store: path.join(directory, "b"),
+      args: ["--role", "slave", "--master", a.addresses.ha, ...common],
+    });
     await until("the slave to follow", 20_000, async () => (await b.ha()).master.verified);
     const at = { a: ["--admin", a.addresses.admin], b: ["--admin", b.addresses.admin] };
     for (let i = 0; i < 3; i++) assert.match(ok("send", "--topic", "Cli", "--body", `body ${i}`, ...at.a), /PUT_OK/);
@@ -56,7 +70,10 @@ describe("command line", () => {
 
     // Not following for a while, then again.
     ok("master-address", "none", ...at.b);
-    assert.match(cli("send", "--topic", "Cli", "--body", "alone", ...at.a).out, /SLAVE_NOT_AVAILABLE|FLUSH_SLAVE_TIMEOUT/);
+    assert.match(
+      cli("send", "--topic", "Cli", "--body", "alone", ...at.a).out,
+      /SLAVE_NOT_AVAILABLE|FLUSH_SLAVE_TIMEOUT/,
+    );
     ok("master-address", a.addresses.ha, ...at.b);
     const { maxOffset } = await a.ha();
     await b.waitForMax(maxOffset);

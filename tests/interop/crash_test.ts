@@ -29,24 +29,49 @@ describe(`crashes (seed ${seed})`, () => {
   const directory = scratch("crash");
   RUNTIMES.forEach((runtime, at) => {
     const other = RUNTIMES[(at + 1) % RUNTIMES.length]!;
-    it(`${KILLS} kills of a ${runtime} master or its ${other} slave lose nothing acknowledged`, { timeout: KILLS * 15_000 }, async () => {
+    it(`${KILLS} kills of a ${runtime} master or its ${other} slave lose nothing acknowledged`, {
+      timeout: KILLS * 15_000,
+    }, async () => {
       const random = generator(seed + at);
       const ports = { master: await freeBrokerPort(), slave: await freeBrokerPort() };
-      const common = ["--mapped-file-size-commit-log", String(FILE), "--flush-disk-type", random(2) === 0 ? "ASYNC_FLUSH" : "SYNC_FLUSH"];
+      const common = [
+        "--mapped-file-size-commit-log",
+        String(FILE),
+        "--flush-disk-type",
+        random(2) === 0 ? "ASYNC_FLUSH" : "SYNC_FLUSH",
+      ];
       const start = {
         master: () =>
-          startTwinlog({ runtime, directory, port: ports.master, store: path.join(directory, `${runtime}-m`), args: ["--role", "sync-master", "--in-sync-replicas", "2", "--slave-timeout", "1000", ...common] }),
+          startTwinlog({
+            runtime,
+            directory,
+            port: ports.master,
+            store: path.join(directory, `${runtime}-m`),
+            args: ["--role", "sync-master", "--in-sync-replicas", "2", "--slave-timeout", "1000", ...common],
+          }),
         slave: () =>
-          startTwinlog({ runtime: other, directory, port: ports.slave, store: path.join(directory, `${runtime}-s`), args: ["--role", "slave", "--master", `127.0.0.1:${ports.master + 1}`, ...common] }),
+          startTwinlog({
+            runtime: other,
+            directory,
+            port: ports.slave,
+            store: path.join(directory, `${runtime}-s`),
+            args: ["--role", "slave", "--master", `127.0.0.1:${ports.master + 1}`, ...common],
+          }),
       };
-      const nodes: { master: TwinlogNode; slave: TwinlogNode } = { master: await start.master(), slave: await start.slave() };
+      const nodes: { master: TwinlogNode; slave: TwinlogNode } = {
+        master: await start.master(),
+        slave: await start.slave(),
+      };
       const acknowledged = new Map<string, { physicalOffset: number; storeSize: number }>();
       let stop = false;
       const producers = Array.from({ length: 6 }, async (_, id) => {
         for (let i = 0; !stop; i++) {
           const key = `k${id}-${i}-end`;
           try {
-            const answer = await nodes.master.admin("POST", `/topics/Crash${id % 2}/messages`, { body: "x".repeat(1 + random(6000)), keys: [key] });
+            const answer = await nodes.master.admin("POST", `/topics/Crash${id % 2}/messages`, {
+              body: "x".repeat(1 + random(6000)),
+              keys: [key],
+            });
             if (answer.status === "PUT_OK") acknowledged.set(key, answer);
             else await pause(5);
           } catch {
@@ -80,7 +105,11 @@ describe(`crashes (seed ${seed})`, () => {
       assertSameQueues(nodes.master.store, nodes.slave.store, 0, maxOffset);
       assert.ok(acknowledged.size > KILLS * 5, `only ${acknowledged.size} messages were acknowledged`);
       for (const [key, { physicalOffset, storeSize }] of acknowledged) {
-        const file = path.join(nodes.slave.store, "commitlog", String(physicalOffset - (physicalOffset % FILE)).padStart(20, "0"));
+        const file = path.join(
+          nodes.slave.store,
+          "commitlog",
+          String(physicalOffset - (physicalOffset % FILE)).padStart(20, "0"),
+        );
         const record = Buffer.alloc(storeSize);
         const fd = fs.openSync(file, "r");
         fs.readSync(fd, record, 0, storeSize, physicalOffset % FILE);

@@ -61,8 +61,18 @@ describe("hostile peers", () => {
   for (const runtime of RUNTIMES) {
     it(`are refused by a node on ${runtime}, and replication goes on`, { timeout: 180_000 }, async () => {
       const common = ["--mapped-file-size-commit-log", String(4 * MIB)];
-      const master = await startTwinlog({ runtime, directory, store: path.join(directory, `${runtime}-m`), args: ["--role", "master", ...common] });
-      const slave = await startTwinlog({ runtime, directory, store: path.join(directory, `${runtime}-s`), args: ["--role", "slave", "--master", master.addresses.ha, ...common] });
+      const master = await startTwinlog({
+        runtime,
+        directory,
+        store: path.join(directory, `${runtime}-m`),
+        args: ["--role", "master", ...common],
+      });
+      const slave = await startTwinlog({
+        runtime,
+        directory,
+        store: path.join(directory, `${runtime}-s`),
+        args: ["--role", "slave", "--master", master.addresses.ha, ...common],
+      });
       await put(master, 50);
       await slave.waitForMax((await master.ha()).maxOffset);
       const { ha, remoting, admin } = master.addresses;
@@ -73,14 +83,25 @@ describe("hostile peers", () => {
         assert.equal(await sendAndSee(ha, int64(offset), 5000), "closed", `a first report of ${offset}`);
       }
       // An acknowledgement of what was never sent.
-      assert.equal(await sendAndSee(ha, Buffer.concat([int64(0n), int64(2n ** 40n)]), 9000), "closed", "an ack beyond the log");
-      assert.equal((await master.ha()).slaves.every((one: { slaveAckOffset: number }) => one.slaveAckOffset < 2 ** 40), true);
+      assert.equal(
+        await sendAndSee(ha, Buffer.concat([int64(0n), int64(2n ** 40n)]), 9000),
+        "closed",
+        "an ack beyond the log",
+      );
+      assert.equal(
+        (await master.ha()).slaves.every((one: { slaveAckOffset: number }) => one.slaveAckOffset < 2 ** 40),
+        true,
+      );
       for (let i = 0; i < 30; i++) {
         await sendAndSee(ha, randomBytes(8 * (1 + i)), 1500);
         await sendAndSee(remoting, Buffer.concat([Buffer.from([0x7f, 0xff, 0xff, 0xff]), randomBytes(100)]), 1500);
         await sendAndSee(admin, randomBytes(200), 1500);
       }
-      assert.equal(await sendAndSee(remoting, Buffer.from([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1]), 5000), "closed", "a frame of 2 GiB");
+      assert.equal(
+        await sendAndSee(remoting, Buffer.from([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1]), 5000),
+        "closed",
+        "a frame of 2 GiB",
+      );
       // Early close, at every byte of a report.
       for (let size = 0; size < 8; size++) {
         const socket = await connect(ha);
@@ -104,7 +125,9 @@ describe("hostile peers", () => {
       assert.ok(grown < 150 * MIB, `memory grew by ${(grown / MIB).toFixed(0)} MiB`);
       const metrics = await (await fetch(`http://${admin}/metrics`)).text();
       assert.match(metrics, /twinlog_ha_connections_refused_total\{[^}]*reason=/, "refusals are counted by reason");
-      for (const node of [slave, master]) assert.equal(await node.process.stop(), 0, node.process.output().slice(-2000));
+      for (const node of [slave, master]) {
+        assert.equal(await node.process.stop(), 0, node.process.output().slice(-2000));
+      }
     });
   }
 });

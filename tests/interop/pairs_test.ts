@@ -13,7 +13,11 @@ const FILE = 1024 * 1024;
 
 async function put(node: TwinlogNode, count: number, label: string): Promise<void> {
   for (let i = 0; i < count; i++) {
-    const answer = await node.admin("POST", "/topics/PairTopic/messages", { body: `${label} ${i} `.repeat(400), keys: [`${label}-${i}`], tags: `T${i % 3}` });
+    const answer = await node.admin("POST", "/topics/PairTopic/messages", {
+      body: `${label} ${i} `.repeat(400),
+      keys: [`${label}-${i}`],
+      tags: `T${i % 3}`,
+    });
     assert.equal(answer.status, "PUT_OK", `${label} ${i}`);
   }
 }
@@ -30,38 +34,42 @@ describe("Twinlog pairs", () => {
   const directory = scratch("d");
   for (const masterRuntime of RUNTIMES) {
     for (const slaveRuntime of RUNTIMES) {
-      it(`${masterRuntime} master, ${slaveRuntime} slave: history, live, switched over and back`, { timeout: 120_000 }, async () => {
-        const label = `${masterRuntime}-${slaveRuntime}`;
-        const common = ["--mapped-file-size-commit-log", String(FILE)];
-        const master = await startTwinlog({
-          runtime: masterRuntime,
-          directory,
-          store: path.join(directory, `${label}-m`),
-          args: ["--role", "sync-master", "--in-sync-replicas", "1", ...common],
-        });
-        await put(master, 500, "history");
-        const slave = await startTwinlog({
-          runtime: slaveRuntime,
-          directory,
-          store: path.join(directory, `${label}-s`),
-          args: ["--role", "slave", "--master", master.addresses.ha, ...common],
-        });
-        await put(master, 100, "live");
-        await assertTwins(master, slave);
-        // The planned switch, by hand: demote, promote, follow; then back.
-        await master.admin("PUT", "/role", { role: "SLAVE", masterAddress: slave.addresses.ha });
-        await slave.admin("PUT", "/role", { role: "SYNC_MASTER", force: true });
-        await until("the old master to follow", 30_000, async () => (await master.ha()).master?.verified === true);
-        await put(slave, 100, "switched");
-        await assertTwins(slave, master);
-        await slave.admin("PUT", "/role", { role: "SLAVE", masterAddress: master.addresses.ha });
-        await master.admin("PUT", "/role", { role: "ASYNC_MASTER", force: true });
-        await until("the new slave to follow", 30_000, async () => (await slave.ha()).master?.verified === true);
-        await put(master, 50, "back");
-        await assertTwins(master, slave);
-        assert.equal(await slave.process.stop(), 0, slave.process.output().slice(-2000));
-        assert.equal(await master.process.stop(), 0, master.process.output().slice(-2000));
-      });
+      it(
+        `${masterRuntime} master, ${slaveRuntime} slave: history, live, switched over and back`,
+        { timeout: 120_000 },
+        async () => {
+          const label = `${masterRuntime}-${slaveRuntime}`;
+          const common = ["--mapped-file-size-commit-log", String(FILE)];
+          const master = await startTwinlog({
+            runtime: masterRuntime,
+            directory,
+            store: path.join(directory, `${label}-m`),
+            args: ["--role", "sync-master", "--in-sync-replicas", "1", ...common],
+          });
+          await put(master, 500, "history");
+          const slave = await startTwinlog({
+            runtime: slaveRuntime,
+            directory,
+            store: path.join(directory, `${label}-s`),
+            args: ["--role", "slave", "--master", master.addresses.ha, ...common],
+          });
+          await put(master, 100, "live");
+          await assertTwins(master, slave);
+          // The planned switch, by hand: demote, promote, follow; then back.
+          await master.admin("PUT", "/role", { role: "SLAVE", masterAddress: slave.addresses.ha });
+          await slave.admin("PUT", "/role", { role: "SYNC_MASTER", force: true });
+          await until("the old master to follow", 30_000, async () => (await master.ha()).master?.verified === true);
+          await put(slave, 100, "switched");
+          await assertTwins(slave, master);
+          await slave.admin("PUT", "/role", { role: "SLAVE", masterAddress: master.addresses.ha });
+          await master.admin("PUT", "/role", { role: "ASYNC_MASTER", force: true });
+          await until("the new slave to follow", 30_000, async () => (await slave.ha()).master?.verified === true);
+          await put(master, 50, "back");
+          await assertTwins(master, slave);
+          assert.equal(await slave.process.stop(), 0, slave.process.output().slice(-2000));
+          assert.equal(await master.process.stop(), 0, master.process.output().slice(-2000));
+        },
+      );
     }
   }
 });

@@ -21,12 +21,23 @@ describe("several slaves", () => {
   for (const runtime of RUNTIMES) {
     it(`a stopped slave slows neither its ${runtime} master nor the other slave`, { timeout: 120_000 }, async () => {
       const common = ["--mapped-file-size-commit-log", String(FILE)];
-      const master = await startTwinlog({ runtime, directory, store: path.join(directory, `${runtime}-m`), args: ["--role", "sync-master", "--in-sync-replicas", "2", ...common] });
+      const master = await startTwinlog({
+        runtime,
+        directory,
+        store: path.join(directory, `${runtime}-m`),
+        args: ["--role", "sync-master", "--in-sync-replicas", "2", ...common],
+      });
       const slave = (name: string) =>
-        startTwinlog({ runtime, directory, store: path.join(directory, `${runtime}-${name}`), args: ["--role", "slave", "--master", master.addresses.ha, ...common] });
+        startTwinlog({
+          runtime,
+          directory,
+          store: path.join(directory, `${runtime}-${name}`),
+          args: ["--role", "slave", "--master", master.addresses.ha, ...common],
+        });
       const [fast, slow] = await Promise.all([slave("fast"), slave("slow")]);
       const body = "x".repeat(MIB);
-      const put = async () => assert.equal((await master.admin("POST", "/topics/T/messages", { body })).status, "PUT_OK");
+      const put = async () =>
+        assert.equal((await master.admin("POST", "/topics/T/messages", { body })).status, "PUT_OK");
       await fast.waitForMax(0);
       // Both are there before the first put, so that it has a slave to wait for.
       while ((await master.ha()).inSyncSlaveNums < 2) await slow.waitForMax(0);
@@ -42,7 +53,9 @@ describe("several slaves", () => {
       slow.process.kill("SIGCONT");
       await slow.waitForMax(maxOffset, 60_000);
       for (const node of [fast, slow]) assertSameLog(master.store, node.store, 0, maxOffset, FILE);
-      for (const node of [fast, slow, master]) assert.equal(await node.process.stop(), 0, node.process.output().slice(-2000));
+      for (const node of [fast, slow, master]) {
+        assert.equal(await node.process.stop(), 0, node.process.output().slice(-2000));
+      }
     });
   }
 });

@@ -32,10 +32,13 @@ for (const [version, smoke] of [["5.3.3", false], ["4.9.7", false], ["5.5.0", tr
         const topic = `Topic-${name}`;
         await lab.mqadmin("updateTopic", "-n", namesrv, "-b", writer.address, "-t", topic, "-r", "4", "-w", "4");
         const acks = path.join(directory, `acks-${name}`);
-        await lab.startProducer({ namesrv, topic, out: acks, totalBytes: 40_000_000, shape: "mixed", prefix: "e" }).exited();
+        await lab.startProducer({ namesrv, topic, out: acks, totalBytes: 40_000_000, shape: "mixed", prefix: "e" })
+          .exited();
         if (end === "SIGKILL") await writer.process.destroy();
         else await writer.process.stop();
-        const sent = fs.readFileSync(acks, "utf8").split("\n").filter((line) => line.startsWith("SEND_OK")).map((line) => line.split(" "));
+        const sent = fs.readFileSync(acks, "utf8").split("\n").filter((line) => line.startsWith("SEND_OK")).map((
+          line,
+        ) => line.split(" "));
         assert.ok(sent.length > 100);
 
         // Each runtime takes it over in turn, the first killed, the others stopped cleanly.
@@ -43,7 +46,12 @@ for (const [version, smoke] of [["5.3.3", false], ["4.9.7", false], ["5.5.0", tr
           const [command, leading] = cliCommand(runtime);
           const report = await run(command, [...leading, "verify", store]);
           assert.match(report, /ok/i, report);
-          const node = await startTwinlog({ runtime, directory, store, args: ["--role", "master", "--name", name, "--mapped-file-size-commit-log", String(FILE)] });
+          const node = await startTwinlog({
+            runtime,
+            directory,
+            store,
+            args: ["--role", "master", "--name", name, "--mapped-file-size-commit-log", String(FILE)],
+          });
           for (const [, key, , size] of sent.slice(0, 5).concat(sent.slice(-5))) {
             // After a crash the index is built anew, in the background.
             const route = `/topics/${topic}/messages?key=${encodeURIComponent(key!)}`;
@@ -54,14 +62,21 @@ for (const [version, smoke] of [["5.3.3", false], ["4.9.7", false], ["5.5.0", tr
             assert.equal(found.messages.length, 1, `${key}: ${JSON.stringify(found).slice(0, 300)}`);
             assert.equal(found.messages[0].bodySize ?? found.messages[0].body.length, Number(size));
           }
-          const answer = await node.admin("POST", `/topics/${topic}/messages`, { body: `from ${runtime}`, keys: [`ours-${runtime}`] });
+          const answer = await node.admin("POST", `/topics/${topic}/messages`, {
+            body: `from ${runtime}`,
+            keys: [`ours-${runtime}`],
+          });
           assert.equal(answer.status, "PUT_OK");
           if (runtime === "deno") await node.process.destroy();
           else assert.equal(await node.process.stop(), 0);
         }
         const reader = await lab.startBroker({ name, role: "ASYNC_MASTER", namesrv, store, settings });
-        const consumed = new Map((await lab.consume(namesrv, topic)).map((line) => [line.split(" ")[0]!, line.split(" ")]));
-        for (const [, key, crc, size] of sent) assert.deepEqual(consumed.get(key!)?.slice(1, 3), [crc, size], `${key} was acknowledged`);
+        const consumed = new Map(
+          (await lab.consume(namesrv, topic)).map((line) => [line.split(" ")[0]!, line.split(" ")]),
+        );
+        for (const [, key, crc, size] of sent) {
+          assert.deepEqual(consumed.get(key!)?.slice(1, 3), [crc, size], `${key} was acknowledged`);
+        }
         for (const runtime of RUNTIMES) assert.ok(consumed.has(`ours-${runtime}`), `ours-${runtime} is lost`);
         await reader.process.destroy();
       });

@@ -144,7 +144,8 @@ class CrashScript {
   async #stop(): Promise<void> {
     const run = this.#run;
     await run.shutdown();
-    if (this.#prng.nextInt(2) === 0) run.machine.kill();
+    const isKilled = this.#prng.nextInt(2) === 0;
+    if (isKilled) run.machine.kill();
     else if (this.#prng.nextInt(2) === 0) run.machine.crash();
   }
 }

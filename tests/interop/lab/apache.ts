@@ -16,7 +16,9 @@ export async function hasJava(): Promise<boolean> {
     await run("mvn", ["-v"]);
     return true;
   } catch (error) {
-    if (process.env.TWINLOG_REQUIRE_INTEROP) throw new Error("Interop tests need java, javac and mvn", { cause: error });
+    if (process.env.TWINLOG_REQUIRE_INTEROP) {
+      throw new Error("Interop tests need java, javac and mvn", { cause: error });
+    }
     return false;
   }
 }
@@ -36,7 +38,13 @@ async function installOnce(version: string): Promise<string> {
   const wanted = fs.readFileSync(path.join(LAB, "pom.xml"), "utf8");
   if (!fs.existsSync(stamp) || fs.readFileSync(stamp, "utf8") !== wanted) {
     fs.rmSync(folder, { recursive: true, force: true });
-    const mvn = ["-q", "-B", `-Drocketmq.version=${version}`, "dependency:copy-dependencies", `-DoutputDirectory=${folder}`];
+    const mvn = [
+      "-q",
+      "-B",
+      `-Drocketmq.version=${version}`,
+      "dependency:copy-dependencies",
+      `-DoutputDirectory=${folder}`,
+    ];
     await run("mvn", mvn, { cwd: LAB, limitMs: 900_000 });
     fs.writeFileSync(stamp, wanted);
   }
@@ -64,7 +72,9 @@ export class ApacheLab {
       `<pattern>%d %p %c{1} - %m%n</pattern></encoder></appender><root level="WARN"><appender-ref ref="x"/></root></configuration>`;
     for (const name of ["broker", "namesrv", "tools", "client"]) {
       // 5.x shades logback under its own package.
-      const text = version.startsWith("4.") ? logback : logback.replaceAll("ch.qos", "org.apache.rocketmq.logging.ch.qos");
+      const text = version.startsWith("4.")
+        ? logback
+        : logback.replaceAll("ch.qos", "org.apache.rocketmq.logging.ch.qos");
       fs.writeFileSync(path.join(directory, "conf", `logback_${name}.xml`), text);
     }
     return lab;
@@ -98,9 +108,17 @@ export class ApacheLab {
     const home = path.join(this.directory, `namesrv-${port}`);
     fs.mkdirSync(home, { recursive: true });
     const conf = path.join(home, "namesrv.conf");
-    fs.writeFileSync(conf, `listenPort=${port}\nbindAddress=127.0.0.1\nkvConfigPath=${home}/kv.json\nconfigStorePath=${home}/n.properties\n`);
+    fs.writeFileSync(
+      conf,
+      `listenPort=${port}\nbindAddress=127.0.0.1\nkvConfigPath=${home}/kv.json\nconfigStorePath=${home}/n.properties\n`,
+    );
     const args = this.#java("namesrv", home, ["-Xms128m", "-Xmx256m"]);
-    const child = new LabProcess(`namesrv ${this.version}`, "java", [...args, "org.apache.rocketmq.namesrv.NamesrvStartup", "-c", conf], {
+    const child = new LabProcess(`namesrv ${this.version}`, "java", [
+      ...args,
+      "org.apache.rocketmq.namesrv.NamesrvStartup",
+      "-c",
+      conf,
+    ], {
       logPath: path.join(home, "out.log"),
       env: this.#environment(),
     });
@@ -142,19 +160,39 @@ export class ApacheLab {
     if (this.version.startsWith("4.")) settings.mapedFileSizeCommitLog = settings.mappedFileSizeCommitLog!;
     const conf = path.join(home, "broker.conf");
     fs.writeFileSync(conf, Object.entries(settings).map(([key, value]) => `${key}=${value}\n`).join(""));
-    const args = this.#java("broker", home, ["-Xms512m", "-Xmx1g", "-Drocketmq.broker.diskSpaceWarningLevelRatio=0.99", "-Drocketmq.broker.diskSpaceCleanForciblyRatio=0.98"]);
-    const child = new LabProcess(`apache ${this.version} ${options.role}`, "java", [...args, "org.apache.rocketmq.broker.BrokerStartup", "-c", conf], {
+    const args = this.#java("broker", home, [
+      "-Xms512m",
+      "-Xmx1g",
+      "-Drocketmq.broker.diskSpaceWarningLevelRatio=0.99",
+      "-Drocketmq.broker.diskSpaceCleanForciblyRatio=0.98",
+    ]);
+    const child = new LabProcess(`apache ${this.version} ${options.role}`, "java", [
+      ...args,
+      "org.apache.rocketmq.broker.BrokerStartup",
+      "-c",
+      conf,
+    ], {
       logPath: path.join(home, "out.log"),
       env: this.#environment(),
     });
     await waitForPort(port, child);
     await waitForPort(Number(settings.haListenPort), child);
-    return { process: child, port, haPort: Number(settings.haListenPort), address: `127.0.0.1:${port}`, store: options.store };
+    return {
+      process: child,
+      port,
+      haPort: Number(settings.haListenPort),
+      address: `127.0.0.1:${port}`,
+      store: options.store,
+    };
   }
 
   /** Runs mqadmin and answers with what it printed. */
   async mqadmin(...args: string[]): Promise<string> {
-    const java = this.#java("tools", path.join(this.directory, "tools"), ["-Xms64m", "-Xmx256m", "-XX:TieredStopAtLevel=1"]);
+    const java = this.#java("tools", path.join(this.directory, "tools"), [
+      "-Xms64m",
+      "-Xmx256m",
+      "-XX:TieredStopAtLevel=1",
+    ]);
     return await run("java", [...java, "org.apache.rocketmq.tools.command.MQAdminStartup", ...args], {
       env: this.#environment(),
       limitMs: 60_000,
@@ -192,7 +230,10 @@ export class ApacheLab {
     const home = path.join(this.directory, "consumer");
     const out = path.join(home, `out-${topic}-${Date.now()}`);
     const args = this.#java("client", home, ["-Xms128m", "-Xmx512m"]);
-    await run("java", [...args, "LabClient", "consume", namesrv, topic, out], { env: this.#environment(), limitMs: 180_000 });
+    await run("java", [...args, "LabClient", "consume", namesrv, topic, out], {
+      env: this.#environment(),
+      limitMs: 180_000,
+    });
     return fs.readFileSync(out, "utf8").split("\n").filter(Boolean);
   }
 }

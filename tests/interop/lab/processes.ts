@@ -23,7 +23,12 @@ export class LabProcess {
   readonly #child: ChildProcess;
   readonly #exited: Promise<number | null>;
 
-  constructor(name: string, command: string, args: string[], options: { logPath: string; cwd?: string; env?: NodeJS.ProcessEnv }) {
+  constructor(
+    name: string,
+    command: string,
+    args: string[],
+    options: { logPath: string; cwd?: string; env?: NodeJS.ProcessEnv },
+  ) {
     this.name = name;
     this.logPath = options.logPath;
     const log = fs.openSync(options.logPath, "a");
@@ -98,7 +103,11 @@ export async function destroyAll(): Promise<void> {
 }
 
 /** Runs a command to its end; rejects unless it exits with 0. Answers with what it printed. */
-export async function run(command: string, args: string[], options: { cwd?: string; env?: NodeJS.ProcessEnv; limitMs?: number } = {}) {
+export async function run(
+  command: string,
+  args: string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv; limitMs?: number } = {},
+) {
   const logPath = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "twinlog-run-")), "log");
   const child = new LabProcess(path.basename(command), command, args, { ...options, logPath });
   const timer = setTimeout(() => child.kill("SIGKILL"), options.limitMs ?? 300_000);
@@ -111,7 +120,11 @@ export async function run(command: string, args: string[], options: { cwd?: stri
 }
 
 /** Polls a condition until it is truthy. Tests watch other processes from outside, so they have nothing to wait on. */
-export async function until<T>(what: string, limitMs: number, condition: () => T | Promise<T>): Promise<NonNullable<T>> {
+export async function until<T>(
+  what: string,
+  limitMs: number,
+  condition: () => T | Promise<T>,
+): Promise<NonNullable<T>> {
   const deadline = performance.now() + limitMs;
   for (;;) {
     const value = await condition();

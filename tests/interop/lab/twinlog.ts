@@ -76,7 +76,10 @@ export async function startTwinlog(options: {
   const logPath = path.join(options.directory, `twinlog-${options.runtime}-${port}-${started++}.log`);
   fs.writeFileSync(logPath, "");
   const args = [...leading, "--json", "--listen-port", String(port), "--store", options.store, ...options.args];
-  const child = new LabProcess(`twinlog on ${options.runtime} (${port})`, command, args, { logPath, ...(options.env ? { env: options.env } : {}) });
+  const child = new LabProcess(`twinlog on ${options.runtime} (${port})`, command, args, {
+    logPath,
+    ...(options.env ? { env: options.env } : {}),
+  });
   const node = new TwinlogNode(child, options.store);
   const ready = await child.waitFor(/^\{.*"addresses":.*\}$/m, 30_000);
   node.addresses = JSON.parse(ready[0]).addresses;
