@@ -1,9 +1,10 @@
 // Real Apache RocketMQ processes: installed once per version from Maven Central, started with the flags each version
 // needs, and the real Java client and mqadmin beside them.
 
+import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { freeBrokerPort, LabProcess, ROOT, run, waitForPort } from "./processes.ts";
+import { freeBrokerPort, LabProcess, ROOT, run, until, waitForPort } from "./processes.ts";
 
 const LAB = import.meta.dirname;
 const CACHE = path.join(ROOT, ".cache/apache");
@@ -32,25 +33,54 @@ export function install(version: string): Promise<string> {
   return folder;
 }
 
+/** A folder per content of what goes into it, made under another name first, so that one that is there is whole. */
 async function installOnce(version: string): Promise<string> {
-  const folder = path.join(CACHE, version);
-  const stamp = path.join(folder, ".complete");
-  const wanted = fs.readFileSync(path.join(LAB, "pom.xml"), "utf8");
-  if (!fs.existsSync(stamp) || fs.readFileSync(stamp, "utf8") !== wanted) {
-    fs.rmSync(folder, { recursive: true, force: true });
-    const mvn = [
+  const sources = ["pom.xml", "LabClient.java"].map((name) => path.join(LAB, name));
+  const hash = createHash("sha256");
+  for (const source of sources) hash.update(fs.readFileSync(source));
+  const folder = path.join(CACHE, `${version}-${hash.digest("hex").slice(0, 12)}`);
+  if (fs.existsSync(folder)) return folder;
+  const release = await lockCache();
+  try {
+    if (fs.existsSync(folder)) return folder;
+    const building = `${folder}.building`;
+    fs.rmSync(building, { recursive: true, force: true });
+    await run("mvn", [
       "-q",
       "-B",
       `-Drocketmq.version=${version}`,
       "dependency:copy-dependencies",
-      `-DoutputDirectory=${folder}`,
-    ];
-    await run("mvn", mvn, { cwd: LAB, limitMs: 900_000 });
-    fs.writeFileSync(stamp, wanted);
+      `-DoutputDirectory=${building}`,
+    ], { cwd: LAB, limitMs: 900_000 });
+    await run("javac", [
+      "-cp",
+      `${building}/*`,
+      "-d",
+      path.join(building, "classes"),
+      path.join(LAB, "LabClient.java"),
+    ]);
+    fs.renameSync(building, folder);
+    return folder;
+  } finally {
+    release();
   }
-  const classes = path.join(folder, "classes");
-  await run("javac", ["-cp", `${folder}/*`, "-d", classes, path.join(LAB, "LabClient.java")]);
-  return folder;
+}
+
+/** Test files run side by side, and Maven's own repository takes one writer: a lock file, with its owner's pid in it. */
+async function lockCache(): Promise<() => void> {
+  fs.mkdirSync(CACHE, { recursive: true });
+  const lock = path.join(CACHE, "lock");
+  await until("the Apache cache to be free", 900_000, () => {
+    try {
+      fs.writeFileSync(lock, String(process.pid), { flag: "wx" });
+      return true;
+    } catch {
+      const owner = fs.existsSync(lock) ? fs.readFileSync(lock, "utf8") : "";
+      if (owner !== "" && !fs.existsSync(`/proc/${owner}`)) fs.rmSync(lock, { force: true });
+      return false;
+    }
+  });
+  return () => fs.rmSync(lock, { force: true });
 }
 
 /** One Apache version inside one scratch directory. */
