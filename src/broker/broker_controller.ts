@@ -3,6 +3,7 @@
 
 import type { AdminPort, BrokerAddresses } from "../admin/admin_port.ts";
 import { errorMessage, IoError } from "../base/errors.ts";
+import { formatHostPort } from "../base/host_port.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import { startAdminServer } from "../admin/admin_server.ts";
 import { adminAccess } from "../config/admin_access.ts";
@@ -250,7 +251,12 @@ class BrokerController implements BrokerNode {
     };
     const remoting = await listen("listenPort");
     const vip = await listen("vipListenPort");
-    this.#addresses = { remoting: text(remoting), vip: text(vip), ha: text(haAddress), admin: null };
+    this.#addresses = {
+      remoting: formatHostPort(remoting),
+      vip: formatHostPort(vip),
+      ha: formatHostPort(haAddress),
+      admin: null,
+    };
 
     await store.start();
     await roles.start();
@@ -263,7 +269,7 @@ class BrokerController implements BrokerNode {
     if (access !== null) {
       const server: HttpServer = await binding("adminAddress", startAdminServer(admin, { access, runtime }));
       this.#undo.push(() => server.close());
-      this.#addresses.admin = text(server.address);
+      this.#addresses.admin = formatHostPort(server.address);
     }
   }
 
@@ -437,12 +443,6 @@ function loadManagers(options: ConfigManagerOptions): ConfigManagers {
 /** What of a role shows in the flags; a master's address is nobody's business. */
 function roleText({ brokerRole, brokerId, masterAddress }: SavedRole): string {
   return brokerRole === "SLAVE" ? `SLAVE ${brokerId} of master ${masterAddress}` : brokerRole;
-}
-
-function text(address: NetAddress): string {
-  return address.hostname.includes(":")
-    ? `[${address.hostname}]:${address.port}`
-    : `${address.hostname}:${address.port}`;
 }
 
 function portOf(address: string): number {

@@ -4,8 +4,7 @@
 import { ProtocolError } from "../base/errors.ts";
 import { SILENT_LOGGER } from "../base/logger.ts";
 import { MasterInfoClient } from "../broker/master_info_client.ts";
-import type { HostPort } from "../config/setting.ts";
-import { formatHostPort } from "../config/setting.ts";
+import { formatHostPort, type HostPort } from "../base/host_port.ts";
 import { REPORT_HEADER_SIZE, writeReport } from "../ha/frames.ts";
 import { TransferDecoder } from "../ha/transfer_decoder.ts";
 import { RemotingClient } from "../remoting/remoting_client.ts";

@@ -2,13 +2,14 @@
 // only shows in the whole. It reads no file and no environment itself: the command line hands both in.
 
 import { ConfigError } from "../base/errors.ts";
+import { formatHostPort } from "../base/host_port.ts";
 import type { Process } from "../runtime/runtime.ts";
 import { ALIASES, REFUSED, REPLACED, WITHOUT_EFFECT } from "./apache_keys.ts";
 import { nearest } from "./nearest.ts";
 import { parseProperties } from "./properties.ts";
 import { CONFIG_KEYS, isConfigKey, settingOf } from "./schema.ts";
 import type { Config, ConfigKey } from "./schema.ts";
-import { Derived, formatHostPort, parseHostPort } from "./setting.ts";
+import { Derived, parseHostPort } from "./setting.ts";
 
 /** What defaults take from the machine. */
 export type ConfigHost = Pick<Process, "hostname" | "localAddress" | "env">;

@@ -2,6 +2,7 @@
 // themselves are in schema.ts; merging and cross-checks in load.ts.
 
 import { ConfigError } from "../base/errors.ts";
+import type { HostPort } from "../base/host_port.ts";
 
 /** A default that load.ts works out from other settings or from the machine; `text` says how, for the documents. */
 export class Derived {
@@ -124,12 +125,6 @@ export function choice<const W extends string>(
   return { ...traits, kind: "choice", doc, fallback, wanted, nullable: false, parse };
 }
 
-/** A numeric or named host and a port, `HOST:PORT` or `[IPV6]:PORT`, taken apart. */
-export interface HostPort {
-  readonly hostname: string;
-  readonly port: number;
-}
-
 /** Takes `HOST:PORT` apart at its last colon; `null` when it is not one. The port is `portMin` to 65535. */
 export function parseHostPort(value: string, portMin = 1): HostPort | null {
   const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:;,/@[\]]+)):(\d{1,5})$/.exec(value);
@@ -144,13 +139,6 @@ export function hostPortOf(value: string, what: string): HostPort {
   const parsed = parseHostPort(value, 0);
   if (parsed === null) throw new ConfigError(`${what} is "${value}", wanted HOST:PORT`);
   return parsed;
-}
-
-/** The inverse of {@link parseHostPort}. */
-export function formatHostPort(address: HostPort): string {
-  return address.hostname.includes(":")
-    ? `[${address.hostname}]:${address.port}`
-    : `${address.hostname}:${address.port}`;
 }
 
 /** `HOST:PORT`s separated by `;` (one only unless `many`); empty text, and `none`, mean unset. */

@@ -2,6 +2,7 @@
 // put may be told, the figures, the lines an operator reads. It owns no socket and no timer: a driver hands it
 // connections, bytes and the time, and gives each connection two functions, wake and close.
 
+import { formatHostPort } from "../base/host_port.ts";
 import type { Logger } from "../base/logger.ts";
 import type { NetAddress } from "../runtime/runtime.ts";
 import { ackedBy, type GroupCommitStatus, GroupTransferService } from "./group_transfer_service.ts";
@@ -195,9 +196,7 @@ export class HAService implements HAConnectionObserver {
   /** A peer has connected. Null: refused, close it. */
   accept(remote: NetAddress, port: HAConnectionPort, now: number): HAConnection | null {
     this.#now = now;
-    const remoteAddress = remote.hostname.includes(":")
-      ? `[${remote.hostname}]:${remote.port}`
-      : `${remote.hostname}:${remote.port}`;
+    const remoteAddress = formatHostPort(remote);
     const host = normalHost(remote.hostname);
     if (this.#connections.size >= this.#connectionsMax && !this.#evictIdle()) {
       this.#sayRefused(host, remoteAddress, "tooManyConnections", `${this.#connections.size} slaves are connected`);

@@ -1,13 +1,9 @@
 // Addresses as configuration and peers write them: "host:port", "[v6]:port", lists with ";".
 
-/** A host (name or number) and a port 1..65535. */
-export interface RemotingAddress {
-  readonly hostname: string;
-  readonly port: number;
-}
+import { formatHostPort, type HostPort } from "../base/host_port.ts";
 
-/** `host:port` or `[v6]:port` (or, as Java prints it, `v6:port`); null when it is neither. */
-export function parseRemotingAddress(text: string): RemotingAddress | null {
+/** `host:port`, the port 1..65535, or `[v6]:port` (or, as Java prints it, `v6:port`); null when it is neither. */
+export function parseRemotingAddress(text: string): HostPort | null {
   const colon = text.lastIndexOf(":");
   if (colon <= 0) return null;
   const digits = text.slice(colon + 1);
@@ -27,10 +23,5 @@ export function splitAddressList(text: string): string[] {
 export function vipAddress(address: string): string {
   const parsed = parseRemotingAddress(address);
   if (parsed === null || parsed.port <= 2) return address;
-  return formatRemotingAddress(parsed.hostname, parsed.port - 2);
-}
-
-/** `host:port`, with brackets around an IPv6 address. */
-export function formatRemotingAddress(hostname: string, port: number): string {
-  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+  return formatHostPort({ ...parsed, port: parsed.port - 2 });
 }

@@ -2,8 +2,9 @@
 // fails. It retries nothing; who asks decides when to ask again.
 
 import { errorMessage, IoError } from "../base/errors.ts";
+import type { HostPort } from "../base/host_port.ts";
 import type { Clock, Net } from "../runtime/runtime.ts";
-import { parseRemotingAddress, type RemotingAddress } from "./remoting_address.ts";
+import { parseRemotingAddress } from "./remoting_address.ts";
 import { createResponse, type RemotingCommand } from "./remoting_command.ts";
 import { RemotingConnection, type RequestHandler } from "./remoting_connection.ts";
 import { ResponseCode } from "./response_code.ts";
@@ -77,7 +78,7 @@ export class RemotingClient {
     return connection;
   }
 
-  async #connect(address: string, parsed: RemotingAddress, timeoutMs: number): Promise<RemotingConnection> {
+  async #connect(address: string, parsed: HostPort, timeoutMs: number): Promise<RemotingConnection> {
     const { net, clock } = this.#options;
     const limitMs = Math.min(timeoutMs, this.#options.connectTimeoutMillis ?? 3000);
     const socket = await net.connect({ hostname: parsed.hostname, port: parsed.port, timeoutMs: limitMs });

@@ -5,8 +5,8 @@
 import { type Deferred, deferred } from "../base/async.ts";
 import { concatBytes } from "../base/bytes.ts";
 import { errorMessage, IoError, ProtocolError, RemotingError } from "../base/errors.ts";
+import { formatHostPort } from "../base/host_port.ts";
 import type { Clock, Connection, Timer } from "../runtime/runtime.ts";
-import { formatRemotingAddress } from "./remoting_address.ts";
 import { FRAME_SIZE_MAX, FrameDecoder } from "./frame_decoder.ts";
 import {
   createResponse,
@@ -83,7 +83,7 @@ export class RemotingConnection {
   constructor(connection: Connection, options: RemotingConnectionOptions) {
     this.#connection = connection;
     this.#options = options;
-    this.remoteAddress = formatRemotingAddress(connection.remoteAddress.hostname, connection.remoteAddress.port);
+    this.remoteAddress = formatHostPort(connection.remoteAddress);
     this.#lastActivityMs = options.clock.monotonic();
     this.#idleTimer = options.clock.setTimer(options.idleTimeoutMs, () => this.#checkIdle());
   }

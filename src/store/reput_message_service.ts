@@ -73,7 +73,7 @@ export class ReputMessageService {
   #turnEndedAt = -Infinity;
   /** The log's end at the last turn. */
   #seenOffset = 0;
-  /** Whether what fills the log comes first for now. */
+  /** Whether what fills the log comes first at present. */
   #yields = false;
   #buffer = new Uint8Array(0);
   #complete: Deferred<boolean> | null = null;

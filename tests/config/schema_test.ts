@@ -8,7 +8,8 @@ import { flagName } from "../../src/config/load.ts";
 import { nearest } from "../../src/config/nearest.ts";
 import { renderConfigurationDocs } from "../../src/config/render_docs.ts";
 import { CONFIG_KEYS, settingOf } from "../../src/config/schema.ts";
-import { Derived, formatHostPort, parseHostPort } from "../../src/config/setting.ts";
+import { formatHostPort } from "../../src/base/host_port.ts";
+import { Derived, parseHostPort } from "../../src/config/setting.ts";
 
 /** Defaults of Apache 5.3.3's BrokerConfig, MessageStoreConfig and NettyServerConfig; null: unset or worked out there. */
 const APACHE: Record<string, string | number | boolean | null> = {

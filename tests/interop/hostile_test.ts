@@ -5,7 +5,6 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import * as fs from "node:fs";
 import * as net from "node:net";
 import * as path from "node:path";
 import { describe, it } from "node:test";
@@ -47,11 +46,6 @@ function int64(value: bigint): Buffer {
   return bytes;
 }
 
-/** Resident memory that is not file cache, bytes. */
-function anonymousMemory(pid: number): number {
-  return Number(fs.readFileSync(`/proc/${pid}/status`, "utf8").match(/RssAnon:\s+(\d+)/)![1]) * 1024;
-}
-
 async function put(node: TwinlogNode, count: number): Promise<void> {
   for (let i = 0; i < count; i++) await node.admin("POST", "/topics/T/messages", { body: `message ${i}`.repeat(50) });
 }
@@ -76,7 +70,7 @@ describe("hostile peers", () => {
       await put(master, 50);
       await slave.waitForMax((await master.ha()).maxOffset);
       const { ha, remoting, admin } = master.addresses;
-      const memoryBefore = anonymousMemory(master.process.pid);
+      const memoryBefore = master.process.anonymousMemory();
 
       // Offsets that can't be: negative, beyond 2^53, far beyond the log.
       for (const offset of [-1n, -(2n ** 63n), 2n ** 63n - 1n, 2n ** 53n]) {
@@ -121,7 +115,7 @@ describe("hostile peers", () => {
       await slave.waitForMax(maxOffset);
       assertSameLog(master.store, slave.store, 0, maxOffset, 4 * MIB);
       await until("connections to be gone", 30_000, async () => (await master.ha()).slaves.length === 1);
-      const grown = anonymousMemory(master.process.pid) - memoryBefore;
+      const grown = master.process.anonymousMemory() - memoryBefore;
       assert.ok(grown < 150 * MIB, `memory grew by ${(grown / MIB).toFixed(0)} MiB`);
       const metrics = await (await fetch(`http://${admin}/metrics`)).text();
       assert.match(metrics, /twinlog_ha_connections_refused_total\{[^}]*reason=/, "refusals are counted by reason");

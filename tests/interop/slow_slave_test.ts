@@ -2,7 +2,6 @@
 // written. The other stays in sync, puts go on, the master's memory stays bounded, and the slow one catches up later.
 
 import assert from "node:assert/strict";
-import * as fs from "node:fs";
 import * as path from "node:path";
 import { describe, it } from "node:test";
 import { assertSameLog } from "./lab/compare.ts";
@@ -11,10 +10,6 @@ import { RUNTIMES, startTwinlog } from "./lab/twinlog.ts";
 
 const MIB = 1024 * 1024;
 const FILE = 16 * MIB;
-
-function anonymousMemory(pid: number): number {
-  return Number(fs.readFileSync(`/proc/${pid}/status`, "utf8").match(/RssAnon:\s+(\d+)/)![1]) * 1024;
-}
 
 describe("several slaves", () => {
   const directory = scratch("slow");
@@ -44,9 +39,9 @@ describe("several slaves", () => {
       await put();
       slow.process.kill("SIGSTOP");
       for (let i = 0; i < 8; i++) await put();
-      const before = anonymousMemory(master.process.pid);
+      const before = master.process.anonymousMemory();
       for (let i = 0; i < 56; i++) await put();
-      const grown = anonymousMemory(master.process.pid) - before;
+      const grown = master.process.anonymousMemory() - before;
       assert.ok(grown < 100 * MIB, `memory grew by ${(grown / MIB).toFixed(0)} MiB beside a stopped slave`);
       const { maxOffset } = await master.ha();
       await fast.waitForMax(maxOffset, 10_000);

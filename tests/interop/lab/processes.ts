@@ -54,6 +54,11 @@ export class LabProcess {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
+  /** Resident memory that is not file cache, bytes. */
+  anonymousMemory(): number {
+    return Number(fs.readFileSync(`/proc/${this.pid}/status`, "utf8").match(/RssAnon:\s+(\d+)/)![1]) * 1024;
+  }
+
   /** Everything it printed so far. */
   output(): string {
     return fs.readFileSync(this.logPath, "utf8");
