@@ -24,22 +24,26 @@ export class StoreCheckpoint {
   /** Records that start below this don't move the first two fields: time was set back since. Not in the file. */
   trustedFrom = 0;
   readonly #fs: FileSystem;
+  readonly #directory: string;
   readonly #path: string;
   /** What the file is known to hold. */
   #flushed = "";
+  /** Whether a loss of power leaves the file's name; a process that was killed may have made it without. */
+  #isNameDurable = false;
 
-  /** Reads the file if it is there; a missing or short one counts as zeros. Throws {@link IoError}. */
+  /** Reads the file if it is there; a missing or short one, or what can't be in it, counts as zeros. Throws {@link IoError}. */
   constructor(fs: FileSystem, storeDirectory: string) {
     this.#fs = fs;
+    this.#directory = storeDirectory;
     this.#path = `${storeDirectory}/checkpoint`;
     const bytes = fs.readFile(this.#path);
     if (bytes === null || bytes.length < 24) return;
-    this.physicMsgTimestamp = readInt64(bytes, 0);
-    this.logicsMsgTimestamp = readInt64(bytes, 8);
-    this.indexMsgTimestamp = readInt64(bytes, 16);
+    this.physicMsgTimestamp = fieldAt(bytes, 0);
+    this.logicsMsgTimestamp = fieldAt(bytes, 8);
+    this.indexMsgTimestamp = fieldAt(bytes, 16);
     if (bytes.length >= 40) {
-      this.masterFlushedOffset = readInt64(bytes, 24);
-      this.confirmPhyOffset = readInt64(bytes, 32);
+      this.masterFlushedOffset = fieldAt(bytes, 24);
+      this.confirmPhyOffset = fieldAt(bytes, 32);
     }
   }
 
@@ -79,6 +83,7 @@ export class StoreCheckpoint {
     const handle = this.#write();
     try {
       await handle.sync();
+      this.#syncName();
       this.#flushed = state;
     } finally {
       handle.close();
@@ -92,10 +97,18 @@ export class StoreCheckpoint {
     const handle = this.#write();
     try {
       handle.syncBlocking();
+      this.#syncName();
       this.#flushed = state;
     } finally {
       handle.close();
     }
+  }
+
+  /** Without its name the file is lost, and the next recovery walks the whole log. */
+  #syncName(): void {
+    if (this.#isNameDurable) return;
+    this.#fs.syncDirectory(this.#directory);
+    this.#isNameDurable = true;
   }
 
   #fields(): number[] {
@@ -121,4 +134,10 @@ export class StoreCheckpoint {
     handle.writeAt(fields, 0);
     return handle;
   }
+}
+
+/** A value that is no time and no offset is damage, and vouches for nothing. */
+function fieldAt(bytes: Uint8Array, at: number): number {
+  const value = readInt64(bytes, at);
+  return Number.isSafeInteger(value) && value >= 0 ? value : 0;
 }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { StoreError } from "../../src/base/errors.ts";
 import { utf8 } from "../../src/base/bytes.ts";
 import type { FileSystem, Process } from "../../src/runtime/runtime.ts";
+import { SimulatedWorld } from "../../src/runtime/simulated/mod.ts";
 import { StoreCheckpoint } from "../../src/store/store_checkpoint.ts";
 import { AbortFile, StoreLock } from "../../src/store/store_lock.ts";
 import { APACHE_STORES, temporaryDirectory } from "../support/store_fixtures.ts";
@@ -170,6 +171,21 @@ describe("store checkpoint", () => {
     read.confirmPhyOffset = 9;
     read.flushBlocking();
     assert.equal(new StoreCheckpoint(fs, path).confirmPhyOffset, 9);
+  });
+
+  it("is there after a loss of power, its name too, also where a killed process made it", async () => {
+    const world = new SimulatedWorld(1);
+    const host = world.host("a");
+    const made = host.runtime.fs;
+    made.makeDirectory("/store");
+    made.syncDirectory("/");
+    made.writeFile("/store/checkpoint", new Uint8Array(4096));
+    host.kill();
+    const written = new StoreCheckpoint(host.restart().fs, "/store");
+    written.physicMsgTimestamp = 7;
+    written.flushBlocking();
+    host.crash("drop");
+    assert.equal(new StoreCheckpoint(host.restart().fs, "/store").physicMsgTimestamp, 7);
   });
 
   it("writes nothing when nothing changed", async () => {
