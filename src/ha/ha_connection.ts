@@ -14,8 +14,9 @@ import { ReportDecoder } from "./report_decoder.ts";
 export const ADAPTIVE_BATCH_SIZE_MAX = 1024 * 1024;
 
 /**
- * Added to the heartbeat interval, ms: Apache's master too is a little late, and a slave of 4.5.1 or older, which
- * reports only after more than that interval without reading, would be kept silent by a punctual one.
+ * Added to the heartbeat interval, ms: Apache's master too is a little late. A slave of 4.5.1 or older reports only after
+ * more than that interval without reading, and looks once a second: this helps it now and then, no more than its own
+ * master does.
  */
 const HEARTBEAT_SLACK_MS = 10;
 
@@ -128,6 +129,14 @@ export class HAConnection {
   /** The validated end of what the slave holds; -1 before that. Never falls. */
   get slaveAckOffset(): number {
     return this.#slaveAckOffset;
+  }
+
+  /**
+   * Up to where the slave is known to hold this very log, -1 while that is not known. Its request does not tell: an old
+   * master that returns asks from an end of its own making, and so does whoever has not compared yet.
+   */
+  get confirmedOffset(): number {
+    return this.#slaveAckOffset > this.#slaveRequestOffset ? this.#slaveAckOffset : -1;
   }
 
   /** The next byte to send; -1 before the first report. */
