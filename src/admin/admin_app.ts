@@ -4,13 +4,13 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import type { Clock } from "../runtime/runtime.ts";
 import { errorMessage } from "../base/errors.ts";
 import type { AdminPort } from "./admin_port.ts";
+import { limitBodies } from "./body_limits.ts";
 import { EventStreams } from "./events.ts";
-import { checkRequest } from "./guard.ts";
+import { checkRequest, SAFE_HEADERS } from "./guard.ts";
 import { addMessageRoutes } from "./message_routes.ts";
 import { renderMetrics } from "./metrics.ts";
 import { addNodeRoutes } from "./node_routes.ts";
@@ -19,8 +19,6 @@ import { PAGE_HTML, pageHeaders } from "./page.ts";
 /** Largest body of a put, as JSON; of anything else {@link SMALL_BODY_MAX}. */
 const PUT_BODY_MAX = 16 * 1024 * 1024;
 const SMALL_BODY_MAX = 64 * 1024;
-/** Bodies being taken in or answered at once, bytes: what many callers together may hold. */
-const BODIES_IN_FLIGHT_MAX = 64 * 1024 * 1024;
 const EVENT_STREAMS_MAX = 64;
 
 /** What the app needs beside the port. */
@@ -39,16 +37,20 @@ export function createAdminApp(port: AdminPort, options: AdminAppOptions): OpenA
   });
   app.use(async (c, next) => {
     const refused = checkRequest(c.req.raw, options.token);
-    if (refused === null) return await next();
-    if (refused.status === 401) c.header("WWW-Authenticate", 'Bearer realm="twinlog"');
-    return c.json({ error: refused.error }, refused.status);
+    if (refused === null) await next();
+    else {
+      if (refused.status === 401) c.header("WWW-Authenticate", 'Bearer realm="twinlog"');
+      c.res = c.json({ error: refused.error }, refused.status);
+    }
+    for (const [name, value] of Object.entries(SAFE_HEADERS)) {
+      if (!c.res.headers.has(name)) c.res.headers.set(name, value);
+    }
   });
-  app.use("/topics/*", limitInFlight(BODIES_IN_FLIGHT_MAX));
-  app.use(async (c, next) => {
-    const maxSize = c.req.path.startsWith("/topics/") ? PUT_BODY_MAX : SMALL_BODY_MAX;
-    const onError = () => c.json({ error: `Body is too large, wanted at most ${maxSize} bytes` }, 413);
-    return await bodyLimit({ maxSize, onError })(c, next);
-  });
+  app.use(limitBodies(options.clock, (path) => {
+    // As base64 inside JSON a message takes a third more; the rest is for its properties.
+    const putMax = Math.min(2 * port.config().maxMessageSize + SMALL_BODY_MAX, PUT_BODY_MAX);
+    return path.startsWith("/topics/") ? putMax : SMALL_BODY_MAX;
+  }));
   addNodeRoutes(app, port);
   addMessageRoutes(app, port, options);
   addPlainRoutes(app, port, new EventStreams(port, { ...options, streamsMax: EVENT_STREAMS_MAX }));
@@ -96,23 +98,6 @@ function addPlainRoutes(app: OpenAPIHono, port: AdminPort, streams: EventStreams
   app.get("/", async (c) => c.body(PAGE_HTML, 200, await pageHeaders()));
 }
 
-/** Refuses bodies while those being handled hold too much; one without a declared length counts as the largest. */
-function limitInFlight(bytesMax: number) {
-  let inFlight = 0;
-  return async (c: Context, next: () => Promise<void>) => {
-    if (c.req.method !== "POST") return await next();
-    const declared = Number(c.req.header("content-length") ?? PUT_BODY_MAX);
-    const size = Number.isSafeInteger(declared) && declared >= 0 ? Math.min(declared, PUT_BODY_MAX) : PUT_BODY_MAX;
-    if (inFlight + size > bytesMax) return c.json({ error: "Too many puts at once, try again" }, 503);
-    inFlight += size;
-    try {
-      await next();
-    } finally {
-      inFlight -= size;
-    }
-  };
-}
-
 type Issue = z.core.$ZodIssue;
 
 /** Every issue of a request as one line: where, the value seen, and what was wanted. */
@@ -130,6 +115,8 @@ function seenAt(data: unknown, path: readonly PropertyKey[]): string {
   if (path.length === 0) return " is not valid";
   const value = path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], data);
   if (value === undefined) return " is missing";
+  // It may be nested so deeply that showing it fails.
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? " is a list" : " is an object";
   const text = JSON.stringify(value);
   return ` is ${text.length > SEEN_MAX ? `${text.slice(0, SEEN_MAX)}…` : text}`;
 }

@@ -8,7 +8,7 @@ import { utf8 } from "../base/bytes.ts";
 import type { Clock } from "../runtime/runtime.ts";
 import type { StoredMessage } from "../store/types.ts";
 import type { AdminPort, PutOutcome, PutRequest, QueueReadRequest, QueueReadResult } from "./admin_port.ts";
-import { fromBase64, viewMessage } from "./message_view.ts";
+import { fromBase64, viewMessages } from "./message_view.ts";
 import * as schemas from "./schemas.ts";
 
 /** Bodies of one answer, bytes; at least one message is always answered. */
@@ -198,7 +198,7 @@ class Reader {
 }
 
 function answer(messages: readonly StoredMessage[]): z.infer<typeof schemas.ReadAnswer> {
-  return { messages: withinBytes(messages).map(viewMessage), nextOffset: null, minOffset: null, maxOffset: null };
+  return { messages: viewMessages(withinBytes(messages)), nextOffset: null, minOffset: null, maxOffset: null };
 }
 
 function withinBytes(messages: readonly StoredMessage[]): readonly StoredMessage[] {

@@ -6,7 +6,7 @@ import type { RecordHost, StoredMessage } from "../store/types.ts";
 const SYS_FLAG_COMPRESSED = 0x1;
 const SYS_FLAG_COMPRESSION_TYPE = 0x700;
 const SYS_FLAG_ZLIB = 0x300;
-/** A body that inflates to more is shown as stored. */
+/** Bytes that the bodies of one answer inflate to; one that would take more is shown as stored. */
 const INFLATED_MAX = 16 * 1024 * 1024;
 
 /** A message as `GET /topics/{topic}/messages` shows it. */
@@ -33,9 +33,23 @@ export interface MessageView {
   bodyBase64: string | null;
 }
 
-/** The view of a stored message. */
+/** The views of an answer's messages. What they inflate to is bounded for all of them: a few KiB can stand for MiB each. */
+export function viewMessages(messages: readonly StoredMessage[]): MessageView[] {
+  let left = INFLATED_MAX;
+  return messages.map((message) => {
+    const bytes = inflated(message, left);
+    // One that was too large has cost as much work; half of what is left goes for it, so that a smaller one still fits.
+    left = bytes === null ? Math.floor(left / 2) : bytes === message.body ? left : left - bytes.length;
+    return viewOf(message, bytes ?? message.body);
+  });
+}
+
+/** {@link viewMessages} of one. */
 export function viewMessage(message: StoredMessage): MessageView {
-  const bytes = inflated(message);
+  return viewMessages([message])[0]!;
+}
+
+function viewOf(message: StoredMessage, bytes: Uint8Array): MessageView {
   const body = textOf(bytes);
   return {
     topic: message.topic,
@@ -58,14 +72,18 @@ export function viewMessage(message: StoredMessage): MessageView {
   };
 }
 
-/** The body without zlib compression; other compressions, and what doesn't inflate, are left as they are. */
-function inflated(message: StoredMessage): Uint8Array {
+/**
+ * The body without zlib compression; other compressions, and what doesn't inflate, are left as they are. Null when it
+ * inflates to more than `max` bytes.
+ */
+function inflated(message: StoredMessage, max: number): Uint8Array | null {
   const type = message.sysFlag & SYS_FLAG_COMPRESSION_TYPE;
   if ((message.sysFlag & SYS_FLAG_COMPRESSED) === 0 || (type !== 0 && type !== SYS_FLAG_ZLIB)) return message.body;
+  if (max <= 0) return message.body;
   try {
-    return inflateSync(message.body, { maxOutputLength: INFLATED_MAX });
-  } catch {
-    return message.body;
+    return inflateSync(message.body, { maxOutputLength: max });
+  } catch (error) {
+    return error instanceof RangeError ? null : message.body;
   }
 }
 

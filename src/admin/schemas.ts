@@ -66,7 +66,7 @@ export const StatusAnswer = z.object({
 }).openapi("Status");
 
 const HOST_PORT =
-  /^(\[[0-9A-Fa-f:.]+\]|[^\s:;,/@[\]]+):([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/;
+  /^(\[[0-9A-Fa-f:.]+\]|[^\s:;,/@[\]\p{C}]+):([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/u;
 const HostPort = z.string().max(300).regex(HOST_PORT, "wanted HOST:PORT").openapi({ example: "127.0.0.1:10912" });
 
 /** Short role names and the roles they mean. */

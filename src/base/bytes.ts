@@ -56,13 +56,13 @@ export function bytesEqual(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
-/** The strings' UTF-8 forms and back. */
+/** The strings' UTF-8 forms and back. A byte order mark is a character like any other, as in Java. */
 export const utf8 = {
   encode: (text: string): Uint8Array<ArrayBuffer> => ENCODER.encode(text),
   decode: (bytes: Uint8Array): string => DECODER.decode(bytes),
 };
 const ENCODER = new TextEncoder();
-const DECODER = new TextDecoder();
+const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Concatenates. */
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {

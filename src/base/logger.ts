@@ -1,4 +1,7 @@
 // One line per event worth an operator's eye, on stderr, as text or as JSON. The writer and the clock are handed in.
+// Messages and values may hold what a peer said: whatever that is, it stays one line and steers no terminal.
+
+import { printable, printableJson } from "./printable.ts";
 
 /** Extra values of a log line, printed as `key=value` or as JSON members. */
 export type LogFields = Record<string, string | number | boolean | null>;
@@ -27,12 +30,12 @@ export function createLogger(options: {
     if (LEVELS.indexOf(level) < threshold) return;
     const time = new Date(options.now()).toISOString();
     if (options.json) {
-      options.write(JSON.stringify({ time, level, message, ...fields }) + "\n");
+      options.write(printableJson(JSON.stringify({ time, level, message, ...fields })) + "\n");
       return;
     }
     let line = `${time} ${level.toUpperCase().padEnd(5)} ${message}`;
     for (const [key, value] of Object.entries(fields)) line += ` ${key}=${value}`;
-    options.write(line + "\n");
+    options.write(printable(line) + "\n");
   };
   return { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
 }

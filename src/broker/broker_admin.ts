@@ -18,6 +18,7 @@ import type {
   RoleRequest,
   SlaveStatus,
 } from "../admin/admin_port.ts";
+import type { ConnectionLimits } from "../base/connection_limits.ts";
 import { applyConfigPatch } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { HAConnectionState } from "../ha/ha_connection_state.ts";
@@ -45,6 +46,7 @@ export interface BrokerAdminParts {
   readonly puts: PutMessageService;
   readonly topics: TopicConfigManager;
   readonly remotingServers: readonly RemotingServer[];
+  readonly adminLimits: ConnectionLimits;
   readonly namesrvStates: () => readonly NamesrvState[];
   readonly addresses: () => BrokerAddresses;
   /** The HA address others are told. */

@@ -2,11 +2,13 @@
 // parts; what is here is who tells whom. Embedding programs and the command line both start a node through startBroker.
 
 import type { AdminPort, BrokerAddresses } from "../admin/admin_port.ts";
+import { ConnectionLimits } from "../base/connection_limits.ts";
 import { errorMessage, IoError } from "../base/errors.ts";
 import { formatHostPort } from "../base/host_port.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import { startAdminServer } from "../admin/admin_server.ts";
 import { adminAccess } from "../config/admin_access.ts";
+import { haTlsIdentity } from "../config/ha_tls.ts";
 import { flagName } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { HAService } from "../ha/ha_service.ts";
@@ -22,6 +24,7 @@ import type { ConfigManagerOptions } from "./config_manager.ts";
 import { ConsumerOffsetManager, DelayOffsetManager, MessageRequestModeManager } from "./consumer_offset_manager.ts";
 import { HAClientDriver } from "./ha_client_driver.ts";
 import { HAMasterDriver } from "./ha_master_driver.ts";
+import { HeldBytes } from "./held_bytes.ts";
 import { MasterInfoClient } from "./master_info_client.ts";
 import type { BrokerHAPort } from "./processors/ports.ts";
 import { createProcessorTable } from "./processors/processor_table.ts";
@@ -121,6 +124,8 @@ class BrokerController implements BrokerNode {
       readFile: (path) => fs.readFile(path),
     });
 
+    const tls = haTlsIdentity(config, (path) => fs.readFile(path));
+
     // The store: locked, loaded, recovered.
     const service: { current: HAService | null } = { current: null };
     const store = await MessageStore.open(config, {
@@ -144,7 +149,15 @@ class BrokerController implements BrokerNode {
       logger,
       onChange: () => this.#admin?.changed(),
     });
-    const masterDriver = new HAMasterDriver({ net, clock, log: store, service: ha, logger, onFatal });
+    const masterDriver = new HAMasterDriver({
+      net,
+      clock,
+      log: store,
+      service: ha,
+      logger,
+      onFatal,
+      allowedPeers: () => config.haAllowedPeers,
+    });
     const remotingClient = new RemotingClient({ net, clock });
     this.#undo.push(() => remotingClient.close());
     const masterInfo = new MasterInfoClient({ client: remotingClient, logger });
@@ -157,6 +170,7 @@ class BrokerController implements BrokerNode {
       log: store,
       askMaster: (haAddress) => masterInfo.askMasterRange(learned.remotingOf(haAddress)),
       onCut: (reason) => masterDriver.dropConnections(reason),
+      tls,
       onFatal,
     }, config);
     const puts = new PutMessageService({
@@ -198,6 +212,10 @@ class BrokerController implements BrokerNode {
 
     // Remoting: the processors, registration with the NameServers.
     const remotingServers: RemotingServer[] = [];
+    const adminLimits = new ConnectionLimits({
+      connectionsMax: () => config.adminConnectionsMax,
+      connectionsPerAddressMax: () => config.adminConnectionsPerAddressMax,
+    });
     const figures: FigureParts = {
       config,
       runtime,
@@ -207,6 +225,7 @@ class BrokerController implements BrokerNode {
       roles,
       puts,
       remotingServers,
+      adminLimits,
       namesrvStates: () => outerApi.namesrvStates(),
     };
     const processors = createProcessorTable({
@@ -239,11 +258,22 @@ class BrokerController implements BrokerNode {
 
     // Ports first, so that a taken one stops the start before anything is written.
     const hostname = config.bindAddress;
-    const haAddress = await binding("haListenPort", masterDriver.start({ hostname, port: config.haListenPort }));
+    const haAddress = await binding("haListenPort", masterDriver.start({ hostname, port: config.haListenPort, tls }));
     this.#undo.push(() => masterDriver.stop());
+    const heldBytes = new HeldBytes(() => config.remotingHeldBytesMax);
     const listen = async (key: "listenPort" | "vipListenPort"): Promise<NetAddress> => {
       const port = config[key];
-      const server = new RemotingServer({ net, clock, logger, processors, hostname, port, onError: onFatal });
+      const server = new RemotingServer({
+        net,
+        clock,
+        logger,
+        processors,
+        hostname,
+        port,
+        limits: config,
+        heldBytes,
+        onError: onFatal,
+      });
       const address = await binding(key, server.start());
       remotingServers.push(server);
       this.#undo.push(() => server.stop());
@@ -267,7 +297,10 @@ class BrokerController implements BrokerNode {
     this.#undo.push(() => outerApi.stop());
 
     if (access !== null) {
-      const server: HttpServer = await binding("adminAddress", startAdminServer(admin, { access, runtime }));
+      const server: HttpServer = await binding(
+        "adminAddress",
+        startAdminServer(admin, { access, runtime, logger, limits: adminLimits }),
+      );
       this.#undo.push(() => server.close());
       this.#addresses.admin = formatHostPort(server.address);
     }

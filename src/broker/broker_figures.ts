@@ -2,6 +2,7 @@
 // GET_BROKER_RUNTIME_INFO for mqadmin and exporters.
 
 import type { MetricFigure } from "../admin/admin_port.ts";
+import type { ConnectionLimits } from "../base/connection_limits.ts";
 import type { Config } from "../config/schema.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { MessageStore } from "../store/message_store.ts";
@@ -23,6 +24,7 @@ export interface FigureParts {
   readonly roles: RoleController;
   readonly puts: PutMessageService;
   readonly remotingServers: readonly RemotingServer[];
+  readonly adminLimits: ConnectionLimits;
   readonly namesrvStates: () => readonly NamesrvState[];
 }
 
@@ -78,6 +80,11 @@ export function brokerFigures(parts: FigureParts): MetricFigure[] {
       add("counter", "twinlog_remoting_closed_total", "Remoting connections ended, by reason", count, { port, reason });
     }
   });
+  for (const [reason, count] of Object.entries(parts.adminLimits.refusals)) {
+    add("counter", "twinlog_admin_connections_refused_total", "Admin connections refused, by reason", count, {
+      reason,
+    });
+  }
   add("gauge", "rocketmq_storage_size", "Bytes of the commit log held", store.maxOffset - store.minOffset, {
     storage_type: "local",
     storage_medium: "disk",

@@ -144,7 +144,7 @@ export class ConfigManager {
 /** Reads a DataVersion; null when the value is none. */
 export function readDataVersion(value: JavaJson | undefined): DataVersion | null {
   if (!isJavaJsonObject(value)) return null;
-  const number = (key: string) => (typeof value[key] === "number" ? value[key] : 0);
+  const number = (key: string) => (Number.isSafeInteger(value[key]) ? value[key] as number : 0);
   return { stateVersion: number("stateVersion"), timestamp: number("timestamp"), counter: number("counter") };
 }
 

@@ -312,7 +312,7 @@ export class HAClientDriver {
       if (commonEnd > from) {
         const maxOffset = log.maxOffset;
         this.#parts.onCut?.("log is cut by --resync");
-        const path = await log.setTailAside(commonEnd);
+        const path = await log.setTailAside(commonEnd, () => !this.#overruled);
         this.#parts.onCut?.("log was cut by --resync");
         this.#mended(
           verdict,
@@ -335,7 +335,7 @@ export class HAClientDriver {
     const { log } = this.#parts;
     const { minOffset, maxOffset } = log;
     this.#parts.onCut?.("log is cut by --resync");
-    const path = await log.setLogAside();
+    const path = await log.setLogAside(() => !this.#overruled);
     this.#parts.onCut?.("log was cut by --resync");
     this.#mended(verdict, `the log, bytes ${minOffset} to ${maxOffset}, is set aside in ${path}; starting over`);
   }

@@ -13,7 +13,7 @@ import type { ReplicaLog } from "../ha/replica_log.ts";
 import type { MasterRange } from "../ha/start_offset.ts";
 import { compareWithLog } from "../ha/tail_check.ts";
 import { TransferDecoder } from "../ha/transfer_decoder.ts";
-import type { Clock, Connection, Net, Random, Timer } from "../runtime/runtime.ts";
+import type { Clock, Connection, Net, Random, Timer, TlsIdentity } from "../runtime/runtime.ts";
 
 /** Apache's wait for a connection, ms (`DefaultHAClient.connectMaster`). */
 const CONNECT_TIMEOUT_MS = 5000;
@@ -41,6 +41,8 @@ export interface HAClientDriverParts {
    * also one that came in between.
    */
   readonly onCut?: (reason: string) => void;
+  /** Ours: what this node shows its master under `haTlsEnable`. */
+  readonly tls?: TlsIdentity | null;
   /** Gets an error that is neither the network's, the peer's nor the disk's: a bug of ours. The loop has ended. */
   readonly onFatal: (error: unknown) => void;
 }
@@ -97,6 +99,7 @@ export class HAClientSession {
   #timer: Timer | null = null;
   #askTimer: Timer | null = null;
   #flushing = false;
+  #bytesReadBefore = 0;
 
   /** `address` is the master's HA address; `probe` goes to {@link HAClient.plan}. */
   constructor(shared: HAClientShared, address: string, probe: number | null) {
@@ -163,7 +166,9 @@ export class HAClientSession {
     if (this.#shared.options.haAckAfterFlush) await this.#during(log.waitFlushed(log.maxOffset));
 
     const { hostname, port } = splitAddress(this.#address);
-    const connecting = net.connect({ hostname, port, timeoutMs: CONNECT_TIMEOUT_MS });
+    const { tls = null } = this.#shared.parts;
+    const secured = tls === null ? {} : { tls };
+    const connecting = net.connect({ hostname, port, timeoutMs: CONNECT_TIMEOUT_MS, ...secured });
     // A connection that comes too late is still ours to close.
     connecting.then((connection) => {
       if (this.#over) connection.close();
@@ -171,6 +176,7 @@ export class HAClientSession {
     }, () => this.#shared.counters.connectFailures++);
     await this.#during(connecting);
     this.#shared.counters.connects++;
+    this.#bytesReadBefore = this.#shared.counters.bytesRead;
     const from = client.request;
     logger.info(`Connected to master ${this.#address}, requesting from ${from}`, { maxOffset: log.maxOffset });
     if (client.startNote !== null) logger.info(`This log is empty, starting at ${from}: ${client.startNote}`);
@@ -188,7 +194,7 @@ export class HAClientSession {
     while (true) {
       const bytes = await connection.read();
       if (this.#over) return this.#ended.promise;
-      if (bytes === null) return { type: "close", reason: "master closed the connection" };
+      if (bytes === null) return { type: "close", reason: this.#endReason() };
       const now = clock.monotonic();
       this.#shared.client.received(now);
       this.#shared.flowMonitor.add(bytes.length, now);
@@ -201,6 +207,12 @@ export class HAClientSession {
       this.#report();
       this.#shared.onChange();
     }
+  }
+
+  /** A master that refuses a certificate may do no more than close. */
+  #endReason(): string {
+    const isUnheard = this.#shared.parts.tls != null && this.#shared.counters.bytesRead === this.#bytesReadBefore;
+    return "master closed the connection" + (isUnheard ? ", it may not accept this node's certificate" : "");
   }
 
   /** Uses up what was fed. Synchronous, but for a comparison whose own bytes have to come from the disk. */

@@ -3,6 +3,7 @@
 // file carries bytes between sockets and the log and tells the service what happened and when.
 
 import { deferred, sleep, startLoop, WakeUp } from "../base/async.ts";
+import { AllowedPeers } from "../base/connection_limits.ts";
 import { assert, errorMessage, IoError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import { TRANSFER_HEADER_SIZE, writeTransferHeader } from "../ha/frames.ts";
@@ -10,7 +11,7 @@ import type { HAConnection } from "../ha/ha_connection.ts";
 import type { HAConnectionStateNotificationRequest } from "../ha/ha_connection_state.ts";
 import type { BrokerRole, HAService, ReplicationStatus } from "../ha/ha_service.ts";
 import type { ReplicaLog } from "../ha/replica_log.ts";
-import type { Clock, Connection, Listener, Net, NetAddress, Timer } from "../runtime/runtime.ts";
+import type { Clock, Connection, Listener, Net, NetAddress, Timer, TlsIdentity } from "../runtime/runtime.ts";
 import { TransferBufferPool } from "./transfer_buffer_pool.ts";
 
 /**
@@ -45,6 +46,7 @@ export class HAMasterDriver {
   readonly #log: ReplicaLog;
   readonly #logger: Logger;
   readonly #onFatal: (error: unknown) => void;
+  readonly #allowed: AllowedPeers;
   readonly #buffers = new TransferBufferPool();
   readonly #loops = new Set<Promise<void>>();
   #listener: Listener | null = null;
@@ -63,8 +65,11 @@ export class HAMasterDriver {
     service: HAService;
     logger: Logger;
     onFatal: (error: unknown) => void;
+    /** Ours: `haAllowedPeers`, live; null lets anyone in. */
+    allowedPeers?: () => string | null;
   }) {
     this.service = parts.service;
+    this.#allowed = new AllowedPeers(parts.allowedPeers ?? (() => null));
     this.#net = parts.net;
     this.#clock = parts.clock;
     this.#log = parts.log;
@@ -77,10 +82,25 @@ export class HAMasterDriver {
     return this.#listener?.address ?? null;
   }
 
-  /** Binds and serves. Throws {@link IoError} when it can't bind; then nothing has started. */
-  async start(bind: { hostname: string; port: number }): Promise<NetAddress> {
+  /**
+   * Binds and serves, with `tls` only slaves that have a certificate. Throws {@link IoError} when it can't bind and
+   * {@link ConfigError} for an identity that can't be used; then nothing has started.
+   */
+  async start({ hostname, port, tls = null }: {
+    hostname: string;
+    port: number;
+    tls?: TlsIdentity | null;
+  }): Promise<NetAddress> {
     assert(this.#listener === null, "HA driver started twice");
-    const listener = await this.#net.listen(bind);
+    const secured = tls === null ? {} : {
+      tls: {
+        identity: tls,
+        admits: (remote: NetAddress) => this.#admits(remote),
+        onRefused: (remote: NetAddress, detail: string) =>
+          this.service.refuse(remote, "tlsFailed", detail, this.#now()),
+      },
+    };
+    const listener = await this.#net.listen({ hostname, port, ...secured });
     this.#listener = listener;
     this.#stopListening = new WakeUp();
     this.#run(() => this.#acceptLoop(listener));
@@ -156,7 +176,16 @@ export class HAMasterDriver {
     }
   }
 
+  /** Whether a peer may come: asked before it costs anything. */
+  #admits(remote: NetAddress): boolean {
+    if (this.#allowed.has(remote.hostname)) return true;
+    const detail = `Its address is not in haAllowedPeers (${this.#allowed.text})`;
+    this.service.refuse(remote, "notAllowed", detail, this.#now());
+    return false;
+  }
+
   #serve(socket: Connection): void {
+    if (!this.#admits(socket.remoteAddress)) return socket.close();
     const wakeUp = new WakeUp();
     const port = {
       wake: () => wakeUp.notify(),

@@ -50,7 +50,10 @@ export class MasterInfoClient {
     const body = parseJavaJson(utf8.decode(answer.body));
     const table = isJavaJsonObject(body) ? body.table : undefined;
     if (!isJavaJsonObject(table)) throw new RemotingError(ResponseCode.SYSTEM_ERROR, "Runtime info has no table");
-    return new Map(Object.entries(table).map(([key, value]) => [key, String(value)]));
+    const texts = new Map<string, string>();
+    // A nested value is no figure, and has no text: Java's table is of strings.
+    for (const [key, value] of Object.entries(table)) if (typeof value !== "object") texts.set(key, String(value));
+    return texts;
   }
 
   /**

@@ -1,15 +1,17 @@
 // One listening remoting port: accepts connections, hands each request to the processor of its code, counts how
 // connections ended. A broker runs two of them over one table of processors, the main port and the VIP port (main - 2).
 
+import { type ConnectionBounds, ConnectionLimits, type ConnectionRefusal } from "../base/connection_limits.ts";
 import { errorMessage, RemotingError } from "../base/errors.ts";
+import { formatHostPort } from "../base/host_port.ts";
 import { LineLimiter } from "../base/line_limiter.ts";
 import type { Logger } from "../base/logger.ts";
 import { startLoop } from "../base/async.ts";
-import { FRAME_SIZE_MAX } from "../remoting/frame_decoder.ts";
 import { notSupported } from "../remoting/remoting_client.ts";
 import type { RemotingCommand } from "../remoting/remoting_command.ts";
 import { type RemotingCloseReason, RemotingConnection } from "../remoting/remoting_connection.ts";
 import type { Clock, Connection, Listener, Net, NetAddress } from "../runtime/runtime.ts";
+import { HELD_BYTES_MAX, HeldBytes } from "./held_bytes.ts";
 
 /** Who sent a request. */
 export interface RequestContext {
@@ -39,44 +41,71 @@ export interface RemotingServerOptions {
   /** Address to bind; a numeric host, port 0 for any free one. */
   readonly hostname: string;
   readonly port: number;
-  /** Apache's `serverChannelMaxIdleTimeSeconds`, here in ms; 120,000. */
-  readonly serverChannelMaxIdleMs?: number;
-  /** Connections held at once; the next ones are closed and counted. 16,384. */
-  readonly connectionsMax?: number;
-  /** Bytes of unfinished requests and unread answers over all connections; beyond it the greatest holder is closed. */
-  readonly heldBytesMax?: number;
+  /** Read at each connection; unset: the defaults of the table of settings. */
+  readonly limits?: RemotingLimits;
+  /** Shared by the ports of one node; unset: one of its own. */
+  readonly heldBytes?: HeldBytes;
   /** Called when accepting fails for good (never by {@link RemotingServer.stop}); default: a line of log. */
   readonly onError?: (error: unknown) => void;
 }
 
-/** Ended connections by reason; `refused` are those beyond the limit. */
-export type RemotingCloseCounts = Readonly<Record<RemotingCloseReason | "refused", number>>;
+/** Keys of the configuration that bound what peers of a remoting port may take. */
+export interface RemotingLimits {
+  /** Apache's: a connection at rest for so long is closed, s. */
+  readonly serverChannelMaxIdleTimeSeconds: number;
+  /** Ours, all that follow; see the table of settings. */
+  readonly remotingAllowedPeers: string | null;
+  readonly remotingConnectionsMax: number;
+  readonly remotingConnectionsPerAddressMax: number;
+  readonly remotingFrameTimeout: number;
+}
 
-/** {@link RemotingServerOptions.heldBytesMax} unless given: eight of the largest frames. */
-const HELD_BYTES_MAX = 8 * FRAME_SIZE_MAX;
+/** Ended connections by reason, those included that were closed as soon as they came. */
+export type RemotingCloseCounts = Readonly<Record<RemotingCloseReason | ConnectionRefusal, number>>;
+
+const DEFAULT_LIMITS: RemotingLimits = {
+  serverChannelMaxIdleTimeSeconds: 120,
+  remotingAllowedPeers: null,
+  remotingConnectionsMax: 16_384,
+  remotingConnectionsPerAddressMax: 4096,
+  remotingFrameTimeout: 30_000,
+};
+
+/** Ends that a well-meaning peer does not meet. */
+const LOUD_REASONS: ReadonlySet<RemotingCloseReason> = new Set(["garbage", "overflow", "slow"]);
 
 /** Mirrors Apache's `NettyRemotingServer`. */
 export class RemotingServer {
   readonly #options: RemotingServerOptions;
   readonly #connections = new Set<RemotingConnection>();
-  readonly #closes: Record<RemotingCloseReason | "refused", number> = {
+  readonly #closes: Record<RemotingCloseReason, number> = {
     peer: 0,
     local: 0,
     garbage: 0,
     idle: 0,
+    slow: 0,
     error: 0,
     overflow: 0,
     timeout: 0,
-    refused: 0,
   };
+  readonly #limits: RemotingLimits;
+  readonly #gate: ConnectionLimits;
+  readonly #held: HeldBytes;
   #requestCount = 0;
-  #heldBytes = 0;
   readonly #lines = new LineLimiter();
   #listener: Listener | null = null;
   #accepting: Promise<void> = Promise.resolve();
 
   constructor(options: RemotingServerOptions) {
     this.#options = options;
+    const limits = this.#limits = options.limits ?? DEFAULT_LIMITS;
+    const bounds: ConnectionBounds = {
+      connectionsMax: () => limits.remotingConnectionsMax,
+      connectionsPerAddressMax: () => limits.remotingConnectionsPerAddressMax,
+      allowedPeers: () => limits.remotingAllowedPeers,
+    };
+    this.#gate = new ConnectionLimits(bounds);
+    this.#held = options.heldBytes ?? new HeldBytes(() => HELD_BYTES_MAX);
   }
 
   /** Listens and serves. Throws `IoError` `inUse`, `permission`, `other`. Returns the bound address. */
@@ -105,7 +134,9 @@ export class RemotingServer {
 
   /** Bytes held for peers: of unfinished requests and of unread answers. */
   get heldBytes(): number {
-    return this.#heldBytes;
+    let held = 0;
+    for (const connection of this.#connections) held += connection.heldBytes;
+    return held;
   }
 
   /** Requests taken since the start. */
@@ -115,59 +146,50 @@ export class RemotingServer {
 
   /** How connections ended since the start. */
   get closeCounts(): RemotingCloseCounts {
-    return this.#closes;
+    return { ...this.#closes, ...this.#gate.refusals };
   }
 
   async #accept(listener: Listener): Promise<void> {
-    const limit = this.#options.connectionsMax ?? 16_384;
     for (let socket = await listener.accept(); socket !== null; socket = await listener.accept()) {
-      if (this.#listener !== listener) {
-        socket.close();
-      } else if (this.#connections.size >= limit) {
-        socket.close();
-        this.#closes.refused++;
-        if (this.#closes.refused === 1) this.#options.logger.warn(`Refused a connection: ${limit} are open already`);
-      } else {
-        this.#serve(socket);
-      }
+      if (this.#listener === listener) this.#admit(socket);
+      else socket.close();
     }
   }
 
+  #admit(socket: Connection): void {
+    const { remoteAddress } = socket;
+    const refused = this.#gate.admit(remoteAddress.hostname);
+    if (refused === null) return this.#serve(socket);
+    socket.close();
+    this.#sayClosed(formatHostPort(remoteAddress), refused.reason, refused.detail);
+  }
+
   #serve(socket: Connection): void {
+    const { hostname } = socket.remoteAddress;
+    const { serverChannelMaxIdleTimeSeconds, remotingFrameTimeout } = this.#limits;
     const connection = new RemotingConnection(socket, {
       clock: this.#options.clock,
-      idleTimeoutMs: this.#options.serverChannelMaxIdleMs ?? 120_000,
+      idleTimeoutMs: serverChannelMaxIdleTimeSeconds * 1000,
+      frameTimeoutMs: remotingFrameTimeout,
       onRequest: (request, from) => this.#process(request, from),
-      onHeldBytes: (change) => this.#onHeldBytes(change),
+      onHeldBytes: (change) => this.#held.add(connection, hostname, change),
       onClose: (reason, detail) => {
         this.#connections.delete(connection);
+        this.#gate.release(hostname);
         this.#closes[reason]++;
-        if (reason === "garbage" || reason === "overflow") this.#sayClosed(connection.remoteAddress, reason, detail);
+        if (LOUD_REASONS.has(reason)) this.#sayClosed(connection.remoteAddress, reason, detail);
       },
     });
     this.#connections.add(connection);
     void connection.run();
   }
 
-  #sayClosed(remote: string, reason: RemotingCloseReason, detail: string): void {
+  #sayClosed(remote: string, reason: RemotingCloseReason | ConnectionRefusal, detail: string): void {
     const host = remote.slice(0, remote.lastIndexOf(":"));
     const repeated = this.#lines.admit(`${reason} ${host}`, this.#options.clock.monotonic());
     if (repeated !== null) {
       this.#options.logger.warn("Closed a remoting connection", { remote, reason, detail, repeated });
     }
-  }
-
-  /** A thousand peers with a frame each that never ends must not take the memory of those that mean it. */
-  #onHeldBytes(change: number): void {
-    this.#heldBytes += change;
-    const limit = this.#options.heldBytesMax ?? HELD_BYTES_MAX;
-    if (change < 0 || this.#heldBytes <= limit) return;
-    let greatest: RemotingConnection | null = null;
-    for (const each of this.#connections) if (each.heldBytes > (greatest?.heldBytes ?? 0)) greatest = each;
-    greatest?.close(
-      "overflow",
-      `${greatest.heldBytes} bytes of ${this.#heldBytes} held, wanted at most ${limit} for all`,
-    );
   }
 
   #process(

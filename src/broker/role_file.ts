@@ -2,9 +2,11 @@
 // promoted slave must not wake up demoted. Written atomically; a file that can't be read stops the start.
 
 import { makeDurableDirectory } from "../base/durable_directory.ts";
-import { errorMessage, StoreError } from "../base/errors.ts";
+import { StoreError } from "../base/errors.ts";
 import { utf8 } from "../base/bytes.ts";
+import { quoted } from "../base/printable.ts";
 import type { BrokerRole } from "../config/schema.ts";
+import { parseRemotingAddress } from "../remoting/remoting_address.ts";
 import type { FileSystem } from "../runtime/runtime.ts";
 
 /** What is saved. */
@@ -35,18 +37,11 @@ export class RoleFile {
   load(): SavedRole | null {
     const bytes = this.#fs.readFile(this.path);
     if (bytes === null) return null;
-    try {
-      const { brokerRole, brokerId, masterAddress = null } = JSON.parse(utf8.decode(bytes)) as Partial<SavedRole>;
-      if (!ROLES.includes(brokerRole as string)) throw new Error(`brokerRole is ${JSON.stringify(brokerRole)}`);
-      if (!Number.isSafeInteger(brokerId) || brokerId! < 0) throw new Error(`brokerId is ${JSON.stringify(brokerId)}`);
-      return { brokerRole: brokerRole!, brokerId: brokerId!, masterAddress };
-    } catch (error) {
-      throw new StoreError(
-        `Can't read the saved role in "${this.path}": ${
-          errorMessage(error)
-        }; remove the file, or start with --force-role`,
-      );
-    }
+    const role = parseRole(utf8.decode(bytes));
+    if (typeof role !== "string") return role;
+    throw new StoreError(
+      `Can't read the saved role in "${this.path}": ${role}; remove the file, or start with --force-role`,
+    );
   }
 
   /** Writes it durably. Throws {@link IoError}. */
@@ -63,4 +58,28 @@ export class RoleFile {
     this.#fs.rename(temporary, this.path);
     this.#fs.syncDirectory(this.#directory);
   }
+}
+
+/** The role, or what is wrong with the text. */
+function parseRole(text: string): SavedRole | string {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    return `it holds ${quoted(text, 40)}, wanted JSON`;
+  }
+  if (typeof parsed !== "object" || parsed === null) return `it holds ${quoted(text, 40)}, wanted an object`;
+  const { brokerRole, brokerId, masterAddress = null } = parsed as Record<string, unknown>;
+  if (typeof brokerRole !== "string" || !ROLES.includes(brokerRole)) return wrong("brokerRole", ROLES.join(", "));
+  if (typeof brokerId !== "number" || !Number.isSafeInteger(brokerId) || brokerId < 0) {
+    return wrong("brokerId", "0 or a positive whole number");
+  }
+  if (masterAddress !== null && (typeof masterAddress !== "string" || parseRemotingAddress(masterAddress) === null)) {
+    return wrong("masterAddress", "HOST:PORT or null");
+  }
+  return { brokerRole: brokerRole as BrokerRole, brokerId, masterAddress };
+}
+
+function wrong(key: string, wanted: string): string {
+  return `its ${key} makes no sense, wanted ${wanted}`;
 }

@@ -2,6 +2,7 @@
 // when one is put to, and takes over a master's table whole. System topics Apache makes at boot are not made up here.
 
 import { RemotingError } from "../base/errors.ts";
+import { quoted } from "../base/printable.ts";
 import { isJavaJsonObject, javaJsonObject } from "../remoting/java_json.ts";
 import type { JavaJson, JavaJsonObject } from "../remoting/java_json.ts";
 import { ResponseCode } from "../remoting/response_code.ts";
@@ -26,6 +27,8 @@ export interface TopicConfig {
 const QUEUE_NUMS_DEFAULT = 4;
 /** Queues a topic may have; far above what any cluster uses. */
 const QUEUE_NUMS_MAX = 65_536;
+/** Largest Java `int`. */
+const INT_MAX = 2 ** 31 - 1;
 /** Characters of a topic name. */
 const TOPIC_MAX_LENGTH = 127;
 
@@ -71,7 +74,7 @@ export class TopicConfigManager extends ConfigManager {
     if (!Number.isInteger(queueNums) || queueNums < 1 || queueNums > QUEUE_NUMS_MAX) {
       throw new RemotingError(
         ResponseCode.INVALID_PARAMETER,
-        `Queue count of "${topic}" is ${queueNums}, wanted 1 to ${QUEUE_NUMS_MAX}`,
+        `Queue count of ${quoted(topic, 200)} is ${queueNums}, wanted 1 to ${QUEUE_NUMS_MAX}`,
       );
     }
     const config = newTopicConfig(topic, queueNums);
@@ -95,7 +98,7 @@ export function checkTopicName(topic: string): void {
   if (topic.length > TOPIC_MAX_LENGTH || !/^[%|a-zA-Z0-9_-]+$/.test(topic)) {
     throw new RemotingError(
       ResponseCode.INVALID_PARAMETER,
-      `Topic is "${topic.slice(0, 200)}", wanted 1 to ${TOPIC_MAX_LENGTH} of the characters % | - _ 0-9 A-Z a-z`,
+      `Topic is ${quoted(topic, 200)}, wanted 1 to ${TOPIC_MAX_LENGTH} of the characters % | - _ 0-9 A-Z a-z`,
     );
   }
 }
@@ -115,12 +118,16 @@ export function newTopicConfig(topic: string, queueNums: number): JavaJsonObject
 }
 
 function readTopicConfig(topicName: string, config: JavaJsonObject): TopicConfig {
-  const number = (value: JavaJson | undefined, standard: number): number =>
-    typeof value === "number" ? value : typeof value === "string" && /^\d+$/.test(value) ? Number(value) : standard;
+  // Anything may stand in a file or in a master's table: what is no such number counts as Apache's default, and nobody
+  // makes more queues than there can be.
+  const number = (value: JavaJson | undefined, standard: number): number => {
+    const given = typeof value === "string" && /^\d{1,10}$/.test(value) ? Number(value) : value;
+    return typeof given === "number" && Number.isInteger(given) && given >= 0 && given <= INT_MAX ? given : standard;
+  };
   return {
     topicName,
-    readQueueNums: number(config.readQueueNums, 16),
-    writeQueueNums: number(config.writeQueueNums, 16),
+    readQueueNums: Math.min(number(config.readQueueNums, 16), QUEUE_NUMS_MAX),
+    writeQueueNums: Math.min(number(config.writeQueueNums, 16), QUEUE_NUMS_MAX),
     perm: number(config.perm, PermName.READ | PermName.WRITE),
     topicFilterType: typeof config.topicFilterType === "string" ? config.topicFilterType : "SINGLE_TAG",
     topicSysFlag: number(config.topicSysFlag, 0),

@@ -202,12 +202,27 @@ function addVerify(program: Command, runtime: Runtime, done: Done): void {
       "compare byte for byte with another store, or with a master over its HA port",
     )
     .option("--commit-log <dir>", "the commit log's directory when it is not in the store")
+    .option("--ha-tls-cert-file <file>", "for a master with haTlsEnable: the certificate to show (PEM)")
+    .option("--ha-tls-key-file <file>", "its key")
+    .option("--ha-tls-ca-file <file>", "the CA of the master's certificate")
     .option("--json", "the result as JSON")
-    .action(async (store: string, options: { against?: string; commitLog?: string; json?: boolean }) => {
+    .action(async (store: string, options: VerifyFlags) => {
       const { runVerify } = await import("./verify.ts");
       const { against = null, commitLog = null, json = false } = options;
-      done(await runVerify(runtime, store, { against, commitLog, json }));
+      const { haTlsCertFile = null, haTlsKeyFile = null, haTlsCaFile = null } = options;
+      const haTlsEnable = (haTlsCertFile ?? haTlsKeyFile ?? haTlsCaFile) !== null;
+      const tls = { haTlsEnable, haTlsCertFile, haTlsKeyFile, haTlsCaFile };
+      done(await runVerify(runtime, store, { against, commitLog, json, tls }));
     });
+}
+
+interface VerifyFlags {
+  readonly against?: string;
+  readonly commitLog?: string;
+  readonly json?: boolean;
+  readonly haTlsCertFile?: string;
+  readonly haTlsKeyFile?: string;
+  readonly haTlsCaFile?: string;
 }
 
 function wholeNumber(text: string): number {

@@ -2,6 +2,7 @@
 
 import { sleep } from "../base/async.ts";
 import { ConfigError } from "../base/errors.ts";
+import { printable, printableJson } from "../base/printable.ts";
 import type { MessageView } from "../admin/message_view.ts";
 import { toBase64 } from "../admin/message_view.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -46,7 +47,7 @@ export async function runSend(runtime: Runtime, client: AdminClient, options: Se
     if (answer.error !== undefined) throw new Error(`${client.address} refuses the message: ${answer.error}`);
     sent++;
     if (answer.status !== "PUT_OK") failed++;
-    runtime.process.writeOut(`${options.json ? JSON.stringify(answer) : formatPut(answer)}\n`);
+    runtime.process.writeOut(`${options.json ? printableJson(JSON.stringify(answer)) : printable(formatPut(answer))}\n`);
   }
   if (sent === 0) runtime.process.writeErr("Nothing was sent: standard input holds no line of text\n");
   return failed === 0 ? 0 : 1;
@@ -108,7 +109,10 @@ export async function runTail(runtime: Runtime, client: AdminClient, options: Ta
   const print = (message: MessageView) => {
     if (left <= 0) return;
     left--;
-    runtime.process.writeOut(`${options.json ? JSON.stringify(message) : formatMessage(message, stdoutIsTerminal)}\n`);
+    const text = options.json
+      ? printableJson(JSON.stringify(message))
+      : formatMessage(message, stdoutIsTerminal);
+    runtime.process.writeOut(`${text}\n`);
   };
   const follow = async (queue: Topic["queues"][number]) => {
     let offset = isNew ? 0 : options.from ?? queue.maxOffset;
@@ -167,11 +171,5 @@ export function formatMessage(message: MessageView, forTerminal: boolean): strin
   const body = message.body ?? `base64:${message.bodyBase64}`;
   const line = [`${message.queueId}:${message.queueOffset}`, formatTime(message.storeTimestamp), marks, body]
     .filter((part) => part !== "").join("  ");
-  return line.replaceAll(forTerminal ? /\p{Cc}/gu : /[\r\n]/g, escapeControl);
-}
-
-const ESCAPES: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
-
-function escapeControl(character: string): string {
-  return ESCAPES[character] ?? `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  return forTerminal ? printable(line) : line.replaceAll(/[\r\n]/g, printable);
 }

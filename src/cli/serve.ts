@@ -4,6 +4,7 @@ import type { BrokerAddresses } from "../admin/admin_port.ts";
 import { errorMessage } from "../base/errors.ts";
 import { ConfigError } from "../base/errors.ts";
 import { createLogger } from "../base/logger.ts";
+import { printable } from "../base/printable.ts";
 import type { Logger } from "../base/logger.ts";
 import { adminAccess } from "../config/admin_access.ts";
 import { loadConfig } from "../config/load.ts";
@@ -112,5 +113,5 @@ function stopSignals(runtime: Runtime, logger: Logger): { first: Promise<string>
 
 /** Prints what a verb threw as one line on stderr. */
 export function printError(runtime: Runtime, error: unknown): void {
-  runtime.process.writeErr(`twinlog: ${errorMessage(error)}\n`);
+  runtime.process.writeErr(`twinlog: ${printable(errorMessage(error))}\n`);
 }

@@ -3,6 +3,7 @@
 import type { NodeStatus } from "../admin/admin_port.ts";
 import { sleep } from "../base/async.ts";
 import { ConfigError } from "../base/errors.ts";
+import { printable, printableJson } from "../base/printable.ts";
 import { parseValue } from "../config/load.ts";
 import { parseHostPort } from "../config/setting.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -20,7 +21,7 @@ export async function runStatus(
 ): Promise<number> {
   const { process } = runtime;
   const show = (status: NodeStatus) =>
-    options.json ? JSON.stringify(status) : formatStatus(status, runtime.clock.now());
+    options.json ? printableJson(JSON.stringify(status)) : formatStatus(status, runtime.clock.now());
   if (!options.watch) {
     process.writeOut(`${show(await client.status())}\n`);
     return 0;
@@ -53,7 +54,8 @@ export async function runRole(
   const status = await client.request<NodeStatus>("PUT", "/role", { body: { ...request, role } });
   // The link to the master is only being made now: its state is status' to tell, later.
   const follows = status.brokerRole === "SLAVE" ? `, ${following(status.master?.masterAddr ?? null)}` : "";
-  runtime.process.writeOut(`${status.brokerName} (id ${status.brokerId}) is ${status.brokerRole}${follows}\n`);
+  const text = `${status.brokerName} (id ${status.brokerId}) is ${status.brokerRole}${follows}`;
+  runtime.process.writeOut(`${printable(text)}\n`);
   return 0;
 }
 
@@ -74,7 +76,7 @@ function following(address: string | null): string {
   return address === null ? "following nobody" : `following ${address}, connecting`;
 }
 
-/** `/ha` as text. `now` is Unix ms. */
+/** `/ha` as text. `now` is Unix ms. Peers have a part in it, so no line of it can steer a terminal. */
 export function formatStatus(status: NodeStatus, now: number): string {
   const { addresses } = status;
   const lines = [
@@ -91,9 +93,10 @@ export function formatStatus(status: NodeStatus, now: number): string {
     status.writable ? "Puts: taken" : `Puts: not taken, ${status.notWritableReason}`,
   ];
   if (status.master !== null) lines.push(...masterLines(status.master, now));
-  if (status.slaves.length > 0) lines.push("", formatTable([SLAVE_HEAD, ...status.slaves.map(slaveRow)]));
-  else if (status.brokerRole !== "SLAVE") lines.push("No slave is connected");
-  return lines.join("\n");
+  if (status.slaves.length === 0 && status.brokerRole !== "SLAVE") lines.push("No slave is connected");
+  const text = lines.map(printable).join("\n");
+  if (status.slaves.length === 0) return text;
+  return `${text}\n\n${formatTable([SLAVE_HEAD, ...status.slaves.map((slave) => slaveRow(slave).map(printable))])}`;
 }
 
 const SLAVE_HEAD = ["SLAVE", "STATE", "IN SYNC", "ACK", "LAG", "RATE"];

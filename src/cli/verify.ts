@@ -2,8 +2,10 @@
 // are the store's; here are the choice, the progress and the words.
 
 import { ConfigError } from "../base/errors.ts";
+import { printable, printableJson } from "../base/printable.ts";
+import { haTlsIdentity, type TlsConfig } from "../config/ha_tls.ts";
 import { parseHostPort } from "../config/setting.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { Runtime, TlsIdentity } from "../runtime/runtime.ts";
 import { compareStores, verifyStore } from "../store/store_verify.ts";
 import type { VerifyResult } from "../store/store_verify.ts";
 import { formatBytes } from "./format.ts";
@@ -16,11 +18,14 @@ export interface VerifyVerbOptions {
   /** The commit log's directory when it is not in the store. */
   readonly commitLog: string | null;
   readonly json: boolean;
+  /** What to show a master that has TLS on. */
+  readonly tls: TlsConfig;
 }
 
 /** 0 when all is right, 1 with the first bad offset otherwise. Throws {@link ConfigError} for what is no store. */
 export async function runVerify(runtime: Runtime, store: string, options: VerifyVerbOptions): Promise<number> {
   const { fs, process } = runtime;
+  const tls = haTlsIdentity(options.tls, (path) => fs.readFile(path));
   checkDirectory(runtime, options.commitLog ?? `${store}/commitlog`);
   const log = options.commitLog === null ? {} : { storePathCommitLog: options.commitLog };
   const result = await withProgress(
@@ -28,7 +33,8 @@ export async function runVerify(runtime: Runtime, store: string, options: Verify
     "Checking",
     (onProgress) => verifyStore(fs, store, { ...log, onProgress }),
   );
-  const say = (text: string) => options.json || process.writeOut(`${text}\n`);
+  // A store may hold topics of any name; its own line ends are those of the texts.
+  const say = (text: string) => options.json || process.writeOut(`${text.split("\n").map(printable).join("\n")}\n`);
   say(describeResult(store, result));
   let comparison: Comparison | null = null;
   if (options.against !== null) {
@@ -36,12 +42,12 @@ export async function runVerify(runtime: Runtime, store: string, options: Verify
     comparison = await withProgress(
       runtime,
       "Comparing",
-      (onProgress) => compare(runtime, { store, against, result, log, onProgress }),
+      (onProgress) => compare(runtime, { store, against, result, log, tls, onProgress }),
     );
     say(describeComparison(store, against, comparison));
   }
   if (options.json) {
-    process.writeOut(`${JSON.stringify({ ...result, ...(comparison === null ? {} : { comparison }) })}\n`);
+    process.writeOut(`${printableJson(JSON.stringify({ ...result, ...(comparison === null ? {} : { comparison }) }))}\n`);
   }
   return result.ok && comparison?.ok !== false ? 0 : 1;
 }
@@ -51,17 +57,18 @@ interface CompareParts {
   readonly against: string;
   readonly result: VerifyResult;
   readonly log: { readonly storePathCommitLog?: string };
+  readonly tls: TlsIdentity | null;
   readonly onProgress: (done: number, total: number) => void;
 }
 
 async function compare(
   runtime: Runtime,
-  { store, against, result, log, onProgress }: CompareParts,
+  { store, against, result, log, tls, onProgress }: CompareParts,
 ): Promise<Comparison> {
   const address = parseHostPort(against);
   if (runtime.fs.stat(against) === null && address !== null) {
     const directory = log.storePathCommitLog ?? `${store}/commitlog`;
-    return await compareWithMaster(runtime, address, { directory, ...result, onProgress });
+    return await compareWithMaster(runtime, address, { directory, ...result, onProgress }, tls);
   }
   checkDirectory(runtime, `${against}/commitlog`);
   const { files, ...compared } = await compareStores(runtime.fs, store, against, { ...log, onProgress });
@@ -75,11 +82,12 @@ function checkDirectory(runtime: Runtime, path: string): void {
 }
 
 function describeResult(store: string, result: VerifyResult): string {
-  const { finding, records, blanks, queues, units, minOffset, maxOffset, notDispatched } = result;
+  const { finding, records, blanks, queues, units, indexEntries, minOffset, maxOffset, notDispatched } = result;
   const range = `${minOffset} to ${maxOffset} (${formatBytes(maxOffset - minOffset)})`;
-  const counts = `${records} records, ${blanks} file ends, ${units} entries in ${queues} consume queues`;
+  const queueCounts = `${units} entries in ${queues} consume queues`;
+  const counts = `${records} records, ${blanks} file ends, ${queueCounts}, ${indexEntries} in the index`;
   const lines = finding === null ? [`ok: ${store}, offsets ${range}, ${counts}`] : [
-    `BAD at offset ${finding.offset} in ${finding.file}: ${finding.field}, ${finding.reason}`,
+    `BAD at offset ${finding.offset} in ${finding.file}: ${finding.reason}`,
     `Good before it: offsets ${range}, ${counts}`,
   ];
   if (finding === null && notDispatched > 0) {

@@ -8,7 +8,7 @@ import { formatHostPort, type HostPort } from "../base/host_port.ts";
 import { REPORT_HEADER_SIZE, writeReport } from "../ha/frames.ts";
 import { TransferDecoder } from "../ha/transfer_decoder.ts";
 import { RemotingClient } from "../remoting/remoting_client.ts";
-import type { Connection, Runtime, Timer } from "../runtime/runtime.ts";
+import type { Connection, Runtime, Timer, TlsIdentity } from "../runtime/runtime.ts";
 import { StoredLog } from "../store/stored_log.ts";
 
 /** A comparison's outcome, whatever it was with. Offsets are bytes of the log, `to` is not included. */
@@ -37,8 +37,16 @@ const SILENCE_MAX_MS = 30_000;
 /** A master closes a connection that reports nothing for 20 s. */
 const REPORT_INTERVAL_MS = 5000;
 
-/** Compares what both hold. Throws {@link IoError}, {@link ProtocolError} when the other side is no master. */
-export async function compareWithMaster(runtime: Runtime, address: HostPort, log: LogAtRest): Promise<Comparison> {
+/**
+ * Compares what both hold, with `tls` over an encrypted connection. Throws {@link IoError}, {@link ProtocolError} when the
+ * other side is no master.
+ */
+export async function compareWithMaster(
+  runtime: Runtime,
+  address: HostPort,
+  log: LogAtRest,
+  tls: TlsIdentity | null = null,
+): Promise<Comparison> {
   const notes: string[] = [];
   const held = await masterRange(runtime, address);
   if (held === null) {
@@ -53,7 +61,8 @@ export async function compareWithMaster(runtime: Runtime, address: HostPort, log
   }
 
   const stored = new StoredLog(runtime.fs, [log.directory], log.mappedFileSize);
-  const connection = await runtime.net.connect({ ...address, timeoutMs: CONNECT_TIMEOUT_MS });
+  const secured = tls === null ? {} : { tls };
+  const connection = await runtime.net.connect({ ...address, timeoutMs: CONNECT_TIMEOUT_MS, ...secured });
   try {
     return { ...await compareStream(runtime, connection, stored, { from, to, log }), notes };
   } finally {

@@ -60,7 +60,7 @@ export const REPLACED: Readonly<Record<string, string>> = {
   aclEnable: "not supported: bind the ports to a protected interface",
   authenticationEnabled: "not supported: bind the ports to a protected interface",
   authorizationEnabled: "not supported: bind the ports to a protected interface",
-  tlsEnable: "not supported: bind the ports to a protected interface",
+  tlsEnable: "not supported on the remoting ports: bind them to a protected interface; haTlsEnable is for the HA port",
 };
 
 /** Further Apache keys without effect here, so that they are not taken for typing errors: one line for all of them. */
@@ -86,7 +86,7 @@ processReplyMessageThreadPoolNums pullMessageThreadPoolNums pullThreadPoolQueueC
 queryThreadPoolQueueCapacity readUnCommitted realTimeNotifyConsumerChange recallMessageEnable regionId
 rejectPullConsumerEnable rejectTransactionMessage replyThreadPoolQueueCapacity reviveQueueNum rocketmqHome
 sendMessageThreadPoolNums sendThreadPoolQueueCapacity serverAsyncSemaphoreValue serverCallbackExecutorThreads
-serverChannelMaxIdleTimeSeconds serverOnewaySemaphoreValue serverPooledByteBufAllocatorEnable serverSelectorThreads
+serverOnewaySemaphoreValue serverPooledByteBufAllocatorEnable serverSelectorThreads
 serverSocketBacklog serverSocketRcvBufSize serverSocketSndBufSize serverWorkerThreads shortPollingTimeMills
 slaveReadEnable startAcceptSendRequestTimeStamp storeReplyMessageEnable subscriptionExpiredTimeout timerMaxDelaySec
 timerPrecisionMs timerRollWindowSlot timerWheelEnable traceOn traceTopicEnable transactionCheckInterval

@@ -3,6 +3,7 @@
 
 import { ConfigError } from "../base/errors.ts";
 import { formatHostPort } from "../base/host_port.ts";
+import { printableJson, quoted } from "../base/printable.ts";
 import type { Process } from "../runtime/runtime.ts";
 import { ALIASES, REFUSED, REPLACED, WITHOUT_EFFECT } from "./apache_keys.ts";
 import { nearest } from "./nearest.ts";
@@ -66,15 +67,26 @@ export function createConfig(values: Partial<Config>, host: ConfigHost): LoadedC
 export function parseValue(key: ConfigKey, raw: unknown, origin: string): Config[ConfigKey] {
   const setting = settingOf(key);
   const isScalar = raw === null || ["string", "number", "boolean"].includes(typeof raw);
-  const value = isScalar ? setting.parse(String(raw ?? "").trim()) : undefined;
-  if (value === undefined) throw new ConfigError(`${origin} is ${JSON.stringify(raw)}, wanted ${setting.wanted}`);
+  const text = isScalar ? String(raw ?? "").trim() : "";
+  // It would come back in log lines, on terminals and to other brokers.
+  const wanted = /\p{Cc}/u.test(text) ? "text without control characters" : setting.wanted;
+  const value = isScalar && wanted === setting.wanted ? setting.parse(text) : undefined;
+  if (value === undefined) throw new ConfigError(`${origin} is ${seen(raw)}, wanted ${wanted}`);
   return value as Config[ConfigKey];
+}
+
+/** Characters shown of what is no text. */
+const SEEN_MAX = 80;
+
+function seen(raw: unknown): string {
+  if (typeof raw === "string") return quoted(raw);
+  return printableJson(JSON.stringify(raw) ?? "nothing").slice(0, SEEN_MAX);
 }
 
 /** The message about a name that is not a key, with the nearest one that is. */
 export function unknownKey(what: string, key: string): string {
   const near = nearest(key, [...CONFIG_KEYS, ...Object.keys(ALIASES)]);
-  return `${what} "${key}" is unknown` + (near === null ? "" : `, did you mean "${near}"?`);
+  return `${what} ${quoted(key)} is unknown` + (near === null ? "" : `, did you mean "${near}"?`);
 }
 
 function readFile(
@@ -94,7 +106,7 @@ function readFile(
       give(given, target, { value: parseValue(target, value, origin), source: "file", origin });
     } else if (Object.hasOwn(REFUSED, key)) {
       const { only, instead } = REFUSED[key]!;
-      if (value.trim() !== only) throw new ConfigError(`${origin} is "${value.trim()}", wanted "${only}": ${instead}`);
+      if (value.trim() !== only) throw new ConfigError(`${origin} is ${quoted(value.trim())}, wanted "${only}": ${instead}`);
     } else if (Object.hasOwn(REPLACED, key)) {
       warnings.push(`${origin} has no effect here, ${REPLACED[key]}`);
     } else if (WITHOUT_EFFECT.has(key)) {
@@ -208,7 +220,7 @@ export function parseConfigPatch(current: Config, patch: Readonly<Record<string,
     const target = ALIASES[key] ?? key;
     if (!isConfigKey(target)) throw new ConfigError(unknownKey("Configuration key", key));
     if (!settingOf(target).live) {
-      throw new ConfigError(`${key} can't change while the node runs, restart it with the new value`);
+      throw new ConfigError(`${key} can't change while the node runs; set it for a restart`);
     }
     parsed[target] = parseValue(target, raw, key);
   }

@@ -31,19 +31,23 @@ function* logicalLines(content: string): Generator<{ text: string; line: number 
   const lines = content.split(/\r\n|\r|\n/);
   for (let at = 0; at < lines.length; at++) {
     const line = at + 1;
-    let text = lines[at]!.replace(/^[ \t\f]+/, "");
-    if (text === "" || text.startsWith("#") || text.startsWith("!")) continue;
-    while (endsContinued(text)) {
+    let part = lines[at]!.replace(/^[ \t\f]+/, "");
+    if (part === "" || part.startsWith("#") || part.startsWith("!")) continue;
+    let text = "";
+    while (endsContinued(part)) {
+      text += part.slice(0, -1);
       at++;
-      text = text.slice(0, -1) + (lines[at] ?? "").replace(/^[ \t\f]+/, "");
+      part = (lines[at] ?? "").replace(/^[ \t\f]+/, "");
     }
-    yield { text, line };
+    yield { text: text + part, line };
   }
 }
 
 /** Whether an odd number of backslashes ends the line. */
 function endsContinued(text: string): boolean {
-  return /\\*$/.exec(text)![0].length % 2 === 1;
+  let count = 0;
+  while (text[text.length - 1 - count] === "\\") count++;
+  return count % 2 === 1;
 }
 
 /** Where the key ends: at the first separator or white space that no backslash escapes. */

@@ -2,7 +2,18 @@
 // the Config type, the command line's flags, broker.conf's keys, PATCH /config, validation and docs/configuration.md.
 // It holds no logic: load.ts merges and cross-checks, apache_keys.ts knows the keys that have no row here.
 
-import { address, boolean, choice, derived, INT_MAX, integer, optionalInteger, optionalText, text } from "./setting.ts";
+import {
+  address,
+  boolean,
+  choice,
+  derived,
+  INT_MAX,
+  integer,
+  networks,
+  optionalInteger,
+  optionalText,
+  text,
+} from "./setting.ts";
 import type { Setting, SettingValue } from "./setting.ts";
 
 const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
@@ -274,6 +285,49 @@ const STORE = {
   }),
 };
 
+const LIMITS = {
+  haTlsEnable: boolean(
+    false,
+    "HA over TLS, both ends with a certificate; the same on master and slave, and nothing Apache's can take part",
+    { ours: NEW },
+  ),
+  haTlsCertFile: optionalText("PEM file of this node's certificate", { ours: NEW }),
+  haTlsKeyFile: optionalText("PEM file of its key", { ours: NEW }),
+  haTlsCaFile: optionalText("PEM file of the CA that the other end's certificate has to come from", { ours: NEW }),
+  haAllowedPeers: networks("Who may connect to the HA port; unset: anyone", { ours: NEW, live: true }),
+  haConnectionsMax: integer(1024, 1, 65535, "Connections of the HA port at once", { ours: NEW, live: true }),
+  haConnectionsPerAddressMax: integer(64, 1, 65535, "Of them from one address", { ours: NEW, live: true }),
+  remotingAllowedPeers: networks("Who may connect to the remoting and VIP ports; unset: anyone", {
+    ours: NEW,
+    live: true,
+  }),
+  remotingConnectionsMax: integer(16384, 1, 1000000, "Connections of each remoting port at once", {
+    ours: NEW,
+    live: true,
+  }),
+  remotingConnectionsPerAddressMax: integer(4096, 1, 1000000, "Of them from one address", { ours: NEW, live: true }),
+  remotingFrameTimeout: integer(
+    30000,
+    100,
+    INT_MAX,
+    "Time a peer has for its first request, and for the rest of each request it began",
+    { unit: "ms", ours: NEW, live: true },
+  ),
+  remotingHeldBytesMax: integer(
+    67108864,
+    16777216,
+    OFFSET_MAX,
+    "Memory for unfinished requests and unread answers of all remoting connections",
+    { unit: "bytes", ours: NEW, live: true },
+  ),
+  serverChannelMaxIdleTimeSeconds: integer(120, 1, 2000000, "A remoting connection at rest for so long is closed", {
+    unit: "s",
+    live: true,
+  }),
+  adminConnectionsMax: integer(256, 1, 65535, "Connections of an admin port beyond loopback at once", { ours: NEW }),
+  adminConnectionsPerAddressMax: integer(64, 1, 65535, "Of them from one address", { ours: NEW }),
+};
+
 /** The table, by section, in the order of the documents. */
 export const SECTIONS: readonly {
   readonly title: string;
@@ -283,10 +337,11 @@ export const SECTIONS: readonly {
   { title: "Admin and log output", settings: ADMIN },
   { title: "Replication", settings: HA },
   { title: "Store", settings: STORE },
+  { title: "Limits, TLS and allow-lists", settings: LIMITS },
 ];
 
 /** Every row by its key. */
-export const SETTINGS = { ...NODE, ...ADMIN, ...HA, ...STORE };
+export const SETTINGS = { ...NODE, ...ADMIN, ...HA, ...STORE, ...LIMITS };
 
 /** A configuration key. */
 export type ConfigKey = keyof typeof SETTINGS;

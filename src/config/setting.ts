@@ -3,6 +3,7 @@
 
 import { ConfigError } from "../base/errors.ts";
 import type { HostPort } from "../base/host_port.ts";
+import { PeerNetworks } from "../base/peer_networks.ts";
 
 /** A default that load.ts works out from other settings or from the machine; `text` says how, for the documents. */
 export class Derived {
@@ -110,6 +111,13 @@ export function optionalText(doc: string, traits: SettingTraits = {}): Setting<s
   return { ...traits, kind: "text", doc, fallback: null, wanted: "text, or nothing", nullable: true, parse };
 }
 
+/** Networks of peers, `10.0.0.0/8, fd00::/8`; unset: any. */
+export function networks(doc: string, traits: SettingTraits = {}): Setting<string | null> {
+  const parse = (value: string) => value === "" ? null : PeerNetworks.parse(value) === null ? undefined : value;
+  const wanted = "networks like 10.0.0.0/8, 192.168.1.7, fd00::/8, or nothing";
+  return { ...traits, kind: "text", doc, fallback: null, wanted, nullable: true, parse };
+}
+
 /** One of the given words; `synonyms` are read as the word they map to. */
 export function choice<const W extends string>(
   words: readonly W[],
@@ -125,12 +133,15 @@ export function choice<const W extends string>(
   return { ...traits, kind: "choice", doc, fallback, wanted, nullable: false, parse };
 }
 
+/** Characters of a host; names have at most 253. */
+const HOST_MAX = 255;
+
 /** Takes `HOST:PORT` apart at its last colon; `null` when it is not one. The port is `portMin` to 65535. */
 export function parseHostPort(value: string, portMin = 1): HostPort | null {
-  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:;,/@[\]]+)):(\d{1,5})$/.exec(value);
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:;,/@[\]\p{C}]+)):(\d{1,5})$/u.exec(value);
   if (match === null) return null;
   const port = Number(match[3]);
-  if (port < portMin || port > 65535) return null;
+  if (port < portMin || port > 65535 || (match[2]?.length ?? 0) > HOST_MAX) return null;
   return { hostname: match[1] ?? match[2]!, port };
 }
 

@@ -28,6 +28,11 @@ export const SLAVE_RECEIVE_BUFFER_SIZE = 4 * 1024 * 1024;
 /** The largest body a transfer may carry, bytes. */
 export const BODY_SIZE_MAX = SLAVE_RECEIVE_BUFFER_SIZE - TRANSFER_HEADER_SIZE;
 
+/** First bytes of TLS records, of a handshake and of an alert. An offset's first byte is always 0. */
+export const TLS_HANDSHAKE_BYTE = 0x16;
+/** See {@link TLS_HANDSHAKE_BYTE}. */
+export const TLS_ALERT_BYTE = 0x15;
+
 /** A transfer's header. */
 export interface TransferHeader {
   /** Where the body stands in the log; of a heartbeat: the next offset the master will send. Bytes, never negative. */

@@ -4,7 +4,7 @@
 
 import { assert, errorMessage, ProtocolError } from "../base/errors.ts";
 import { FlowMonitor, type FlowMonitorOptions } from "./flow_monitor.ts";
-import { BODY_SIZE_MAX, TRANSFER_HEADER_SIZE } from "./frames.ts";
+import { BODY_SIZE_MAX, TLS_HANDSHAKE_BYTE, TRANSFER_HEADER_SIZE } from "./frames.ts";
 import { HAConnectionState } from "./ha_connection_state.ts";
 import type { HARefusalReason } from "./ha_runtime_info.ts";
 import type { ReplicaLog } from "./replica_log.ts";
@@ -82,6 +82,7 @@ export class HAConnection {
   #servedFrom = -1;
   /** A frame is being read from the log or written to the socket. */
   #busy = false;
+  #heard = false;
   #lastReadTimestamp: number;
   #lastWriteTimestamp: number;
   /** For a slave that is ahead: whether it was told, and until when its own close is waited for. */
@@ -168,6 +169,10 @@ export class HAConnection {
     if (this.#state === HAConnectionState.SHUTDOWN) return;
     if (this.#farewell !== "none") return; // it only has to read and go; its silence or talk changes nothing
     this.#lastReadTimestamp = now;
+    if (!this.#heard && bytes[0] === TLS_HANDSHAKE_BYTE) {
+      return this.#refuse("badReport", "Slave speaks TLS, wanted a report: haTlsEnable is on there and off here");
+    }
+    this.#heard = true;
     try {
       const report = this.#decoder.push(bytes);
       if (report !== null) this.#onReport(report);

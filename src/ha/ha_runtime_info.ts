@@ -26,6 +26,12 @@ export const HA_REFUSAL_REASONS = [
   "housekeeping",
   /** The table of connections is full. */
   "tooManyConnections",
+  /** One address has its share of that table. */
+  "tooManyFromAddress",
+  /** Its address is not in `haAllowedPeers`. */
+  "notAllowed",
+  /** No TLS handshake with a certificate of the CA. */
+  "tlsFailed",
 ] as const;
 /** Why a peer of the HA port was refused, or closed on. */
 export type HARefusalReason = (typeof HA_REFUSAL_REASONS)[number];

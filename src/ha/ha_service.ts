@@ -4,6 +4,7 @@
 
 import { formatHostPort } from "../base/host_port.ts";
 import type { Logger } from "../base/logger.ts";
+import { normalHost } from "../base/peer_networks.ts";
 import type { NetAddress } from "../runtime/runtime.ts";
 import { ackedBy, type GroupCommitStatus, GroupTransferService } from "./group_transfer_service.ts";
 import { HAConnection, type HAConnectionObserver, type HAConnectionOptions } from "./ha_connection.ts";
@@ -34,6 +35,9 @@ export interface HAServiceOptions extends HAConnectionOptions {
   readonly haMaxGapNotInSync: number;
   /** Ours: what counts as one slave. On loopback it is each connection. */
   readonly haCountSlavesBy: "address" | "connection";
+  /** Ours: connections held at once, and of them from one address. */
+  readonly haConnectionsMax: number;
+  readonly haConnectionsPerAddressMax: number;
 }
 
 /** What the service may ask of a connection's driver. Both may be called at any time, and again. */
@@ -46,9 +50,6 @@ export interface HAConnectionPort {
 
 /** What replication says to a put. Values of Apache's `PutMessageStatus`. */
 export type ReplicationStatus = GroupCommitStatus | "SLAVE_NOT_AVAILABLE";
-
-/** HA connections held at most. */
-export const HA_CONNECTIONS_MAX = 1024;
 
 const DIFF_FIRST_MS = 10_000;
 const DIFF_INTERVAL_MS = 60_000;
@@ -67,7 +68,6 @@ export class HAService implements HAConnectionObserver {
   readonly #options: HAServiceOptions;
   readonly #logger: Logger;
   readonly #onChange: () => void;
-  readonly #connectionsMax: number;
   readonly #groupTransferService = new GroupTransferService();
   /** In the order they came. */
   readonly #connections = new Map<HAConnection, Entry>();
@@ -80,6 +80,8 @@ export class HAService implements HAConnectionObserver {
   #maxOffsetSeen = 0;
   /** Acks of the distinct slaves, greatest first; null when one changed since. */
   #acks: number[] | null = null;
+  /** The same of what they are known to hold. */
+  #confirmed: number[] | null = null;
 
   constructor(parts: {
     log: ReplicaLog;
@@ -88,14 +90,12 @@ export class HAService implements HAConnectionObserver {
     logger: Logger;
     /** A slave came, left, or is served differently. */
     onChange?: () => void;
-    connectionsMax?: number;
   }) {
     this.#log = parts.log;
     this.#options = parts.options;
     this.#role = parts.role;
     this.#logger = parts.logger;
     this.#onChange = parts.onChange ?? (() => {});
-    this.#connectionsMax = parts.connectionsMax ?? HA_CONNECTIONS_MAX;
   }
 
   get role(): BrokerRole {
@@ -198,7 +198,13 @@ export class HAService implements HAConnectionObserver {
     this.#now = now;
     const remoteAddress = formatHostPort(remote);
     const host = normalHost(remote.hostname);
-    if (this.#connections.size >= this.#connectionsMax && !this.#evictIdle()) {
+    const { haConnectionsMax, haConnectionsPerAddressMax } = this.#options;
+    if (this.#countOf(host) >= haConnectionsPerAddressMax && !this.#evictIdle("tooManyFromAddress", host)) {
+      const detail = `${haConnectionsPerAddressMax} slaves of its address are connected`;
+      this.#sayRefused(host, remoteAddress, "tooManyFromAddress", detail);
+      return null;
+    }
+    if (this.#connections.size >= haConnectionsMax && !this.#evictIdle("tooManyConnections", null)) {
       this.#sayRefused(host, remoteAddress, "tooManyConnections", `${this.#connections.size} slaves are connected`);
       return null;
     }
@@ -214,6 +220,12 @@ export class HAService implements HAConnectionObserver {
     });
     this.#connections.set(connection, { connection, port, host });
     return connection;
+  }
+
+  /** The driver closed a peer before it became a connection. `detail` is one line for the operator. */
+  refuse(remote: NetAddress, reason: HARefusalReason, detail: string, now: number): void {
+    this.#now = now;
+    this.#sayRefused(normalHost(remote.hostname), formatHostPort(remote), reason, detail);
   }
 
   /** Bytes came from a slave. */
@@ -301,7 +313,7 @@ export class HAService implements HAConnectionObserver {
     const ackNums = this.#needAckNums(inSync);
     if (ackNums <= 1) return "PUT_OK";
     if (inSync < ackNums) return "SLAVE_NOT_AVAILABLE";
-    if (nextOffset <= ackedBy(this.#acksDescending(), ackNums)) return "PUT_OK";
+    if (nextOffset <= ackedBy(this.#confirmedDescending(), ackNums)) return "PUT_OK";
     const deadline = now + this.#options.slaveTimeout;
     this.#groupTransferService.putRequest({ nextOffset, ackNums, deadline, complete });
     return null;
@@ -346,7 +358,7 @@ export class HAService implements HAConnectionObserver {
     if (entry === undefined) return;
     const { state, remoteAddress } = connection;
     const served = this.#serving.delete(entry);
-    this.#acks = null;
+    this.#acks = this.#confirmed = null;
     if (state === HAConnectionState.TRANSFER) {
       this.#serving.add(entry);
       this.#logger.info("Slave follows", {
@@ -374,8 +386,8 @@ export class HAService implements HAConnectionObserver {
   /** {@link HAConnectionObserver}: called by the connections. */
   onAck(connection: HAConnection): void {
     if (connection.state !== HAConnectionState.TRANSFER) return;
-    this.#acks = null;
-    if (this.#groupTransferService.waiting > 0) this.#groupTransferService.onAcks(this.#acksDescending());
+    this.#acks = this.#confirmed = null;
+    if (this.#groupTransferService.waiting > 0) this.#groupTransferService.onAcks(this.#confirmedDescending());
   }
 
   /** {@link HAConnectionObserver}: called by the connections. */
@@ -389,16 +401,22 @@ export class HAService implements HAConnectionObserver {
     if (repeated !== null) this.#logger.warn(`Refused HA peer: ${detail}`, { peer: remoteAddress, reason, repeated });
   }
 
-  /** Makes room by closing the oldest connection that never asked for anything. */
-  #evictIdle(): boolean {
+  /** Makes room by closing the oldest connection (of an address, when given) that never asked for anything. */
+  #evictIdle(reason: HARefusalReason, only: string | null): boolean {
     for (const { connection, host } of this.#connections.values()) {
-      if (connection.state !== HAConnectionState.HANDSHAKE) continue;
+      if (connection.state !== HAConnectionState.HANDSHAKE || (only !== null && host !== only)) continue;
       const detail = `Made room among ${this.#connections.size} connections, this one never sent a report`;
-      this.#sayRefused(host, connection.remoteAddress, "tooManyConnections", detail);
-      connection.close("tooManyConnections");
+      this.#sayRefused(host, connection.remoteAddress, reason, detail);
+      connection.close(reason);
       return true;
     }
     return false;
+  }
+
+  #countOf(host: string): number {
+    let count = 0;
+    for (const entry of this.#connections.values()) if (entry.host === host) count++;
+    return count;
   }
 
   /** Copies a put waits for, with `inSync` there, the master included. */
@@ -408,14 +426,22 @@ export class HAService implements HAConnectionObserver {
   }
 
   #acksDescending(): readonly number[] {
-    if (this.#acks !== null) return this.#acks;
+    return this.#acks ??= this.#ofSlavesDescending(({ slaveAckOffset }) => slaveAckOffset);
+  }
+
+  /** Unlike Apache, a put is told PUT_OK for what a slave has acknowledged beyond its request only. */
+  #confirmedDescending(): readonly number[] {
+    return this.#confirmed ??= this.#ofSlavesDescending(({ confirmedOffset }) => confirmedOffset);
+  }
+
+  /** The greatest offset of each distinct live slave, greatest first. */
+  #ofSlavesDescending(offsetOf: (connection: HAConnection) => number): number[] {
     const bySlave = new Map<string, number>();
     for (const { connection } of this.#serving) {
-      const { slaveKey, slaveAckOffset } = connection;
-      if (slaveAckOffset > (bySlave.get(slaveKey) ?? -1)) bySlave.set(slaveKey, slaveAckOffset);
+      const offset = offsetOf(connection);
+      if (offset > (bySlave.get(connection.slaveKey) ?? -1)) bySlave.set(connection.slaveKey, offset);
     }
-    this.#acks = [...bySlave.values()].sort((a, b) => b - a);
-    return this.#acks;
+    return [...bySlave.values()].sort((a, b) => b - a);
   }
 
   #statesOf(host: string): HAConnectionState[] {
@@ -447,11 +473,6 @@ export class HAService implements HAConnectionObserver {
 function least(a: number | null, b: number | null): number | null {
   if (a === null || b === null) return a ?? b;
   return Math.min(a, b);
-}
-
-/** An IPv4 address in IPv6 clothes is the same host. */
-function normalHost(hostname: string): string {
-  return /^::ffff:\d+\.\d+\.\d+\.\d+$/i.test(hostname) ? hostname.slice("::ffff:".length) : hostname;
 }
 
 function isLoopback(host: string): boolean {

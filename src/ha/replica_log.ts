@@ -64,9 +64,10 @@ export interface ReplicaLog {
   /**
    * `--resync`: copies `[fromOffset, maxOffset)` into a file beside the store (its path is returned), then cuts the log
    * at `fromOffset`: bytes from the cut to the end of the file are zeroed and synced, later files removed, consume
-   * queues and index cut alike.
+   * queues and index cut alike. All that takes time comes before the cut; `mayCut` is asked right before it, and when it
+   * says no nothing is cut: throws {@link IoError} `closed`.
    */
-  setTailAside(fromOffset: number): Promise<string>;
-  /** `--resync` after a hole: moves the whole log aside (the path is returned) and leaves it empty. */
-  setLogAside(): Promise<string>;
+  setTailAside(fromOffset: number, mayCut?: () => boolean): Promise<string>;
+  /** `--resync` after a hole: moves the whole log aside (the path is returned) and leaves it empty. `mayCut` as above. */
+  setLogAside(mayCut?: () => boolean): Promise<string>;
 }

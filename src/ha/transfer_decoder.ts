@@ -3,7 +3,7 @@
 // slave's driver feeds it what it read and drains it before it reads again.
 
 import { assert, ProtocolError } from "../base/errors.ts";
-import { readTransferHeader, TRANSFER_HEADER_SIZE } from "./frames.ts";
+import { readTransferHeader, TLS_ALERT_BYTE, TRANSFER_HEADER_SIZE } from "./frames.ts";
 
 /** What {@link TransferDecoder.next} found: a whole header, or a piece of the body of the last one. */
 export type TransferPart = "header" | "body";
@@ -64,7 +64,13 @@ export class TransferDecoder {
     this.#header.set(this.#input.subarray(this.#at, this.#at + size), this.#headerHeld);
     this.#headerHeld += size;
     this.#at += size;
-    if (this.#headerHeld < TRANSFER_HEADER_SIZE) return null;
+    if (this.#headerHeld < TRANSFER_HEADER_SIZE) {
+      // An alert is shorter than a header, and then the master closes.
+      if (this.#header[0] === TLS_ALERT_BYTE) {
+        throw new ProtocolError("Master speaks TLS, wanted a transfer: haTlsEnable is on there and off here");
+      }
+      return null;
+    }
     this.#headerHeld = 0;
     this.#take(this.#header, 0);
     return "header";

@@ -8,16 +8,27 @@ import { HTTP_BODY_BYTES_MAX, PLAIN_FAILURES } from "./http_limits.ts";
 import { closedError, toIoError } from "./map_error.ts";
 import { NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
-import type { Connection, HttpHandler, HttpServer, Listener, Net, NetAddress, Runtime } from "./runtime.ts";
+import type {
+  Connection,
+  ConnectOptions,
+  HttpHandler,
+  HttpServer,
+  Listener,
+  ListenOptions,
+  Net,
+  NetAddress,
+  Runtime,
+} from "./runtime.ts";
 import { SYSTEM_CLOCK, SYSTEM_RANDOM } from "./system_clock.ts";
 
 /** What we use of a Bun socket. `data` is the owner's, here the connection that wraps it. */
 interface BunSocket {
   data: BunConnection | undefined;
-  readonly localAddress: string;
-  readonly localPort: number;
-  readonly remoteAddress: string;
-  readonly remotePort: number;
+  /** The addresses are undefined on a connection that was reset before it got here. */
+  readonly localAddress: string | undefined;
+  readonly localPort: number | undefined;
+  readonly remoteAddress: string | undefined;
+  readonly remotePort: number | undefined;
   /** Bytes the kernel took; fewer than given means: wait for `drain`. Negative when closed. Nothing is copied. */
   write(bytes: Uint8Array, offset: number, length: number): number;
   pause(): void;
@@ -81,8 +92,8 @@ class BunConnection implements Connection {
 
   constructor(socket: BunSocket) {
     this.#socket = socket;
-    this.localAddress = { hostname: socket.localAddress, port: socket.localPort };
-    this.remoteAddress = { hostname: socket.remoteAddress, port: socket.remotePort };
+    this.localAddress = { hostname: socket.localAddress ?? "", port: socket.localPort ?? 0 };
+    this.remoteAddress = { hostname: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 };
     const closed = deferred<void>();
     this.closed = closed.promise;
     this.#resolveClosed = closed.resolve;
@@ -213,8 +224,8 @@ class BunNet implements Net {
     this.#bun = bun;
   }
 
-  // deno-lint-ignore require-await -- the interface wants a promise, so failures have to come as rejections
-  async listen({ hostname, port }: { hostname: string; port: number }): Promise<Listener> {
+  async listen({ hostname, port, tls }: ListenOptions): Promise<Listener> {
+    if (tls !== undefined) return (await import("./node_tls.ts")).listenTls(tls, () => this.listen({ hostname, port }));
     const queue = new AcceptQueue();
     try {
       const listener = this.#bun.listen({
@@ -236,13 +247,13 @@ class BunNet implements Net {
     }
   }
 
-  connect({ hostname, port, timeoutMs }: {
-    hostname: string;
-    port: number;
-    timeoutMs: number;
-  }): Promise<Connection> {
+  async connect({ hostname, port, timeoutMs, tls }: ConnectOptions): Promise<Connection> {
+    if (tls !== undefined) {
+      const { connectTls } = await import("./node_tls.ts");
+      return connectTls({ hostname, port, timeoutMs, tls }, () => this.connect({ hostname, port, timeoutMs }));
+    }
     const action = `Connect to ${hostname}:${port}`;
-    return new Promise((resolve, reject) => {
+    return await new Promise((resolve, reject) => {
       let givenUp = false;
       const timer = SYSTEM_CLOCK.setTimer(timeoutMs, () => {
         givenUp = true;
@@ -276,7 +287,7 @@ function promptEvents(response: Response): Response {
   return new Response(prompted, response);
 }
 
-// deno-lint-ignore require-await -- as above
+// deno-lint-ignore require-await -- the interface wants a promise, so failures have to come as rejections
 async function serve(
   bun: BunApi,
   { hostname, port }: { hostname: string; port: number },
@@ -314,6 +325,9 @@ export function createBunRuntime(): Runtime {
     clock: SYSTEM_CLOCK,
     random: SYSTEM_RANDOM,
     process: NODE_PROCESS,
-    serveHttp: (options, handler) => serve(bun, options, handler),
+    serveHttp: async (options, handler) => {
+      if (options.gate === undefined) return await serve(bun, options, handler);
+      return await (await import("./node_http.ts")).serveNodeHttp(options, handler);
+    },
   };
 }

@@ -7,7 +7,17 @@ import { HTTP_BODY_BYTES_MAX, limitBody, PLAIN_FAILURES } from "./http_limits.ts
 import { closedError, toIoError } from "./map_error.ts";
 import { NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
-import type { Connection, HttpHandler, HttpServer, Listener, Net, NetAddress, Runtime } from "./runtime.ts";
+import type {
+  Connection,
+  ConnectOptions,
+  HttpHandler,
+  HttpServer,
+  Listener,
+  ListenOptions,
+  Net,
+  NetAddress,
+  Runtime,
+} from "./runtime.ts";
 import { SYSTEM_CLOCK, SYSTEM_RANDOM } from "./system_clock.ts";
 
 /** What we use of a `Deno.Conn`. */
@@ -42,6 +52,10 @@ const ACCEPT_RETRY_MS = 100;
 // A connection's read buffer starts small, as most carry small requests, and doubles whenever one read fills it.
 const READ_BUFFER_BYTES_MIN = 16 * 1024;
 const READ_BUFFER_BYTES_MAX = 1024 * 1024;
+// What all of them together have grown beyond that: a peer that sends a lot once must not keep a large buffer for good,
+// a thousand times over. The few connections that are busy first get theirs.
+const READ_BUFFERS_GROWN_BYTES_MAX = 64 * 1024 * 1024;
+let readBuffersGrownBytes = 0;
 
 class DenoConnection implements Connection {
   readonly localAddress: NetAddress;
@@ -86,7 +100,7 @@ class DenoConnection implements Connection {
         return null;
       }
       const view = this.#buffer.subarray(0, count);
-      if (count === this.#buffer.length && count < READ_BUFFER_BYTES_MAX) this.#buffer = new Uint8Array(count * 2);
+      if (count === this.#buffer.length) this.#growBuffer();
       return view;
     } catch (error) {
       throw this.#fail(error);
@@ -127,6 +141,15 @@ class DenoConnection implements Connection {
     this.#release();
   }
 
+  #growBuffer(): void {
+    const size = this.#buffer.length;
+    if (
+      this.#released || size >= READ_BUFFER_BYTES_MAX || readBuffersGrownBytes + size > READ_BUFFERS_GROWN_BYTES_MAX
+    ) return;
+    readBuffersGrownBytes += size;
+    this.#buffer = new Uint8Array(2 * size);
+  }
+
   #refuseWhenOver(): void {
     if (this.#closedHere) throw closedError(this.#name());
     if (this.#failure !== null) throw this.#failure;
@@ -146,6 +169,7 @@ class DenoConnection implements Connection {
   #release(): void {
     if (this.#released) return;
     this.#released = true;
+    readBuffersGrownBytes -= this.#buffer.length - READ_BUFFER_BYTES_MIN;
     this.#conn.close();
     this.#resolveClosed();
   }
@@ -161,8 +185,8 @@ class DenoNet implements Net {
     this.#deno = deno;
   }
 
-  // deno-lint-ignore require-await -- the interface wants a promise, so failures have to come as rejections
-  async listen({ hostname, port }: { hostname: string; port: number }): Promise<Listener> {
+  async listen({ hostname, port, tls }: ListenOptions): Promise<Listener> {
+    if (tls !== undefined) return (await import("./node_tls.ts")).listenTls(tls, () => this.listen({ hostname, port }));
     let closed = false;
     try {
       const listener = this.#deno.listen({ hostname, port, tcpBacklog: LISTEN_BACKLOG });
@@ -190,11 +214,11 @@ class DenoNet implements Net {
     }
   }
 
-  async connect({ hostname, port, timeoutMs }: {
-    hostname: string;
-    port: number;
-    timeoutMs: number;
-  }): Promise<Connection> {
+  async connect({ hostname, port, timeoutMs, tls }: ConnectOptions): Promise<Connection> {
+    if (tls !== undefined) {
+      const { connectTls } = await import("./node_tls.ts");
+      return connectTls({ hostname, port, timeoutMs, tls }, () => this.connect({ hostname, port, timeoutMs }));
+    }
     const action = `Connect to ${hostname}:${port}`;
     const abort = new AbortController();
     const timer = SYSTEM_CLOCK.setTimer(timeoutMs, () => {
@@ -219,7 +243,7 @@ function limited(request: Request): Request | null {
   return new Request(url, { method, headers, body: limitBody(request.body), duplex: "half" } as RequestInit);
 }
 
-// deno-lint-ignore require-await -- as above
+// deno-lint-ignore require-await -- the interface wants a promise, so failures have to come as rejections
 async function serve(
   deno: DenoApi,
   { hostname, port }: { hostname: string; port: number },
@@ -259,6 +283,9 @@ export function createDenoRuntime(): Runtime {
     clock: SYSTEM_CLOCK,
     random: SYSTEM_RANDOM,
     process: NODE_PROCESS,
-    serveHttp: (options, handler) => serve(deno, options, handler),
+    serveHttp: async (options, handler) => {
+      if (options.gate === undefined) return await serve(deno, options, handler);
+      return await (await import("./node_http.ts")).serveNodeHttp(options, handler);
+    },
   };
 }

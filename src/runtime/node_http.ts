@@ -1,23 +1,40 @@
-// HTTP serving for Node: a small bridge between node:http and the fetch style. Bodies stream both ways; a client that
+// HTTP serving over node:http, on Node and wherever a gate is wanted: a small bridge to the fetch style. Bodies stream both ways; a client that
 // goes away cancels the response's stream and aborts the request's signal. Routing is the handler's business.
 
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { HTTP_BODY_BYTES_MAX, limitBody, PLAIN_FAILURES } from "./http_limits.ts";
 import { toIoError } from "./map_error.ts";
-import type { HttpHandler, HttpServer } from "./runtime.ts";
+import type { HttpHandler, HttpOptions, HttpServer } from "./runtime.ts";
 
-/** {@link Runtime.serveHttp} for Node. */
-export async function serveNodeHttp(
-  options: { hostname: string; port: number },
-  handler: HttpHandler,
-): Promise<HttpServer> {
-  const server = http.createServer((incoming, outgoing) => {
+/** {@link HttpGate.headTimeMs} without a gate. */
+const HEAD_TIME_MS = 10_000;
+const HEADER_BYTES_MAX = 16 * 1024;
+
+/** {@link Runtime.serveHttp} over node:http. */
+export async function serveNodeHttp(options: HttpOptions, handler: HttpHandler): Promise<HttpServer> {
+  const { gate } = options;
+  const { headTimeMs = HEAD_TIME_MS } = gate ?? {};
+  const limits = {
+    headersTimeout: headTimeMs,
+    requestTimeout: 6 * headTimeMs,
+    keepAliveTimeout: headTimeMs,
+    connectionsCheckingInterval: headTimeMs / 4,
+    maxHeaderSize: HEADER_BYTES_MAX,
+  };
+  const server = http.createServer(limits, (incoming, outgoing) => {
     // A connection that breaks under us is no event here: the exchange just ends.
     incoming.on("error", () => {});
     outgoing.on("error", () => {});
     exchange(incoming, outgoing, handler).catch(() => outgoing.destroy());
   });
+  if (gate !== undefined) {
+    server.on("connection", (socket) => {
+      const remote = { hostname: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 };
+      if (!gate.admits(remote)) return void socket.destroy();
+      socket.once("close", () => gate.onClosed(remote));
+    });
+  }
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) => reject(toIoError(error, `Listen on ${options.hostname}:${options.port}`)));
     server.listen({ host: options.hostname, port: options.port }, resolve);
@@ -58,7 +75,11 @@ function toRequest(incoming: IncomingMessage, signal: AbortSignal): Request | Re
     for (let i = 0; i < incoming.rawHeaders.length; i += 2) {
       headers.append(incoming.rawHeaders[i]!, incoming.rawHeaders[i + 1]!);
     }
-    const url = new URL(incoming.url ?? "/", `http://${incoming.headers.host ?? "localhost"}`);
+    // Joined as text, not resolved: the target "//127.0.0.1/ha" would name a host of its own and pass for it.
+    const target = incoming.url ?? "/";
+    const host = incoming.headers.host ?? "localhost";
+    if (!target.startsWith("/") || host === "") return PLAIN_FAILURES.badRequest();
+    const url = new URL(`http://${host}${target}`);
     if (method === "GET" || method === "HEAD") return new Request(url, { method, headers, signal });
     const body = limitBody(bodyOf(incoming));
     return new Request(url, { method, headers, signal, body, duplex: "half" } as RequestInit);

@@ -10,7 +10,8 @@ export interface NetAddress {
 
 /**
  * One TCP connection, pulled by its owner. TCP_NODELAY is on. Half-open connections are kept: the end of the peer's
- * stream does not close our own direction.
+ * stream does not close our own direction. Over TLS two promises are weaker: {@link shutdownWrite} may end both
+ * directions, and what was written right before {@link close} may be lost.
  */
 export interface Connection {
   readonly localAddress: NetAddress;
@@ -42,19 +43,57 @@ export interface Listener {
   readonly address: NetAddress;
   /** The next connection, or `null` once closed. Connections that arrive meanwhile wait in a bounded queue. */
   accept(): Promise<Connection | null>;
-  /** Stops listening and closes connections nobody accepted. Idempotent. */
+  /** Stops listening and closes connections nobody accepted; the port is free a turn later. Idempotent. */
   close(): void;
 }
 
-/** TCP. */
+/** One end of a TLS connection in which both ends show a certificate. Each is PEM text. */
+export interface TlsIdentity {
+  /** This end's certificate, followed by intermediate ones if there are any. */
+  readonly cert: string;
+  readonly key: string;
+  /** Who the other end's certificate has to come from. It is all that is asked: no name is compared. */
+  readonly ca: string;
+}
+
+/** TLS 1.2 or later on a listener: `accept` gives only peers whose certificate comes from the CA. */
+export interface TlsListenOptions {
+  readonly identity: TlsIdentity;
+  /** Asked before a peer costs a handshake; false closes it without a word. */
+  readonly admits: (remote: NetAddress) => boolean;
+  /** A peer got no further than the handshake: why, in one line of ours. */
+  readonly onRefused: (remote: NetAddress, detail: string) => void;
+}
+
+/** What {@link Net.listen} takes. */
+export interface ListenOptions {
+  readonly hostname: string;
+  readonly port: number;
+  readonly tls?: TlsListenOptions;
+}
+
+/** What {@link Net.connect} takes. */
+export interface ConnectOptions {
+  readonly hostname: string;
+  readonly port: number;
+  /** For everything up to the connection, a TLS handshake included. */
+  readonly timeoutMs: number;
+  readonly tls?: TlsIdentity;
+}
+
+/** TCP, and TLS over it. */
 export interface Net {
-  /** Binds and listens. Port 0 lets the system choose. Throws {@link IoError} `inUse`, `permission`, `other`. */
-  listen(options: { hostname: string; port: number }): Promise<Listener>;
+  /**
+   * Binds and listens. Port 0 lets the system choose. Throws {@link IoError} `inUse`, `permission`, `other`, and
+   * {@link ConfigError} for an identity that can't be used.
+   */
+  listen(options: ListenOptions): Promise<Listener>;
   /**
    * Connects. Throws {@link IoError} `refused`, `timeout` (after `timeoutMs`), `other` (also for a name that does not
-   * resolve).
+   * resolve, and for a TLS handshake that fails). Under TLS 1.3 a peer that refuses our certificate says so only later:
+   * the first `read` fails or ends.
    */
-  connect(options: { hostname: string; port: number; timeoutMs: number }): Promise<Connection>;
+  connect(options: ConnectOptions): Promise<Connection>;
 }
 
 /** An open file. Access is positional: there is no cursor. Offsets and sizes are bytes. */
@@ -155,6 +194,24 @@ export interface Random {
 /** A handler in the fetch style, as Hono's `app.fetch`. */
 export type HttpHandler = (request: Request) => Response | Promise<Response>;
 
+/** Who may hold a connection of an HTTP server, and how many of them. */
+export interface HttpGate {
+  /** Asked of each connection before it is read; false closes it. */
+  readonly admits: (remote: NetAddress) => boolean;
+  /** An admitted connection is closed. */
+  readonly onClosed: (remote: NetAddress) => void;
+  /** Time a peer has for a request's head, ms, and as long between two; six times that for all of a request. */
+  readonly headTimeMs: number;
+}
+
+/** What {@link Runtime.serveHttp} takes. */
+export interface HttpOptions {
+  readonly hostname: string;
+  readonly port: number;
+  /** For ports that strangers reach. Without it the runtime's own server starts faster and keeps its own limits. */
+  readonly gate?: HttpGate;
+}
+
 /** A running HTTP server. */
 export interface HttpServer {
   readonly address: NetAddress;
@@ -192,6 +249,6 @@ export interface Runtime {
   readonly clock: Clock;
   readonly random: Random;
   readonly process: Process;
-  /** Serves HTTP/1.1. Throws {@link IoError} `inUse`. */
-  serveHttp(options: { hostname: string; port: number }, handler: HttpHandler): Promise<HttpServer>;
+  /** Serves HTTP/1.1. Heads over some 16 KiB (without a gate on Deno: 100 KiB) are refused. Throws {@link IoError} `inUse`. */
+  serveHttp(options: HttpOptions, handler: HttpHandler): Promise<HttpServer>;
 }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { deflateSync } from "node:zlib";
 import { createAdminApp } from "../../src/admin/admin_app.ts";
+import { sameText } from "../../src/admin/guard.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { FakePort, followingStatus, storedMessage } from "./fake_port.ts";
 
@@ -233,19 +234,43 @@ describe("POST /topics/{topic}/messages", () => {
     assert.equal((await call("POST", "/topics/%25RETRY%25g/messages", { body: "x" })).status, 200);
   });
 
-  it("refuses bodies over its bound, and too many at once", async () => {
-    const { call } = setup();
+  it("refuses bodies over its bound, which goes by maxMessageSize, and too many at once", async () => {
+    const { port, call } = setup();
     const large = `{"body":"${"x".repeat(16 * 1024 * 1024)}"}`;
     const answer = await call("POST", "/topics/T/messages", large);
     assert.equal(answer.status, 413);
-    assert.match(answer.json.error, /too large, wanted at most 16777216 bytes/);
+    assert.match(answer.json.error, /too large, wanted at most 8454144 bytes/);
     assert.equal((await call("PUT", "/role", `{"role":"${"x".repeat(70_000)}"}`)).status, 413);
+    assert.equal((await call("GET", "/ha", undefined, { "content-length": "99999999" })).status, 200);
+    port.updateConfig({ maxMessageSize: 16 * 1024 * 1024 });
+    assert.match((await call("POST", "/topics/T/messages", large)).json.error, /at most 16777216 bytes/);
     const half = `{"body":"${"x".repeat(15 * 1024 * 1024)}"}`;
     const length = { "content-length": String(half.length) };
     const answers = await Promise.all(
       Array.from({ length: 5 }, () => call("POST", "/topics/T/messages", half, length)),
     );
     assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 200, 200, 200, 503]);
+    assert.equal((await call("POST", "/topics/T/messages", { body: "x" })).status, 200);
+  });
+
+  it("stops counting a body that stops coming", async () => {
+    const { app, call, clock } = setup();
+    let cancelled = 0;
+    const stalled = () => {
+      const body = new ReadableStream<Uint8Array>({
+        start: (controller) => controller.enqueue(new Uint8Array([0x7b])),
+        cancel: () => void cancelled++,
+      });
+      const headers = { "content-length": "8000000", "content-type": "application/json" };
+      const init = { method: "POST", body, headers, duplex: "half" } as RequestInit;
+      return Promise.resolve(app.request(`${BASE}/topics/T/messages`, init));
+    };
+    const waiting = Array.from({ length: 8 }, stalled);
+    await turns(() => false, 50);
+    assert.equal((await stalled()).status, 503);
+    clock.advance(30_000);
+    assert.deepEqual((await Promise.all(waiting)).map(({ status }) => status), new Array(8).fill(408));
+    assert.equal(cancelled, 8);
     assert.equal((await call("POST", "/topics/T/messages", { body: "x" })).status, 200);
   });
 });
@@ -482,20 +507,103 @@ describe("who may call", () => {
 
   it("without a token answers numeric hosts and localhost only (DNS rebinding)", async () => {
     const { app } = setup();
-    for (const host of ["127.0.0.1:1", "localhost", "[::1]:5"]) {
-      assert.equal((await app.request(`http://${host}/ha`)).status, 200, host);
+    const statusOf = async (host: string, path = "/ha") => (await app.request(`http://${host}${path}`)).status;
+    for (const host of ["127.0.0.1:1", "localhost", "[::1]:5", "10.1.2.3", "LOCALHOST:80"]) {
+      assert.equal(await statusOf(host), 200, host);
     }
-    assert.equal((await app.request("http://evil.test/ha")).status, 403);
-    assert.equal((await app.request("http://127.0.0.1.evil.test/ha")).status, 403);
+    for (
+      const host of [
+        "evil.test",
+        "127.0.0.1.evil.test",
+        "localhost.evil.test",
+        "localhost.",
+        "a.127.0.0.1.nip.test:10913",
+      ]
+    ) {
+      for (const path of ["/ha", "/events", "/config", "/topics/T/messages?offset=0"]) {
+        assert.equal(await statusOf(host, path), 403, `${host} ${path}`);
+      }
+      assert.equal(await statusOf(host, "/healthz"), 200, host);
+    }
   });
 
-  it("refuses changes that another site's page asks for", async () => {
-    const { port, call } = setup();
-    assert.equal((await call("PUT", "/role", { role: "master" }, { origin: "http://evil.test" })).status, 403);
-    assert.equal((await call("POST", "/topics/T/messages", { body: "x" }, { origin: "null" })).status, 403);
-    assert.deepEqual(port.asked, []);
-    assert.equal((await call("PUT", "/role", { role: "master" }, { origin: BASE })).status, 200);
+  it("refuses what another site's page asks for (CSRF), reads and event streams too", async () => {
+    for (const token of [null, TOKEN]) {
+      const { port, call } = setup(token);
+      const authorization: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
+      const asked = async (headers: Record<string, string>) => {
+        const all = { ...authorization, ...headers };
+        return [
+          (await call("PUT", "/role", { role: "master" }, all)).status,
+          (await call("POST", "/topics/T/messages", { body: "x" }, all)).status,
+          (await call("GET", "/ha", undefined, all)).status,
+        ];
+      };
+      for (const origin of ["http://evil.test", "null", "", "file://", "http://127.0.0.1:1", "http://127.0.0.1"]) {
+        assert.deepEqual(await asked({ origin }), [403, 403, 403], origin);
+      }
+      for (const site of ["cross-site", "same-site", "x"]) {
+        assert.deepEqual(await asked({ "sec-fetch-site": site }), [403, 403, 403], site);
+        assert.equal(
+          (await call("GET", "/events", undefined, { ...authorization, "sec-fetch-site": site })).status,
+          403,
+        );
+      }
+      assert.deepEqual(port.asked, []);
+      const link = { "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate" };
+      assert.equal((await call("GET", "/", undefined, link)).status, 200);
+      assert.equal((await call("GET", "/ha", undefined, { ...authorization, ...link })).status, 403);
+      assert.deepEqual(await asked({ origin: BASE, "sec-fetch-site": "same-origin" }), [200, 200, 200]);
+      assert.deepEqual(await asked({ origin: BASE.replace("http:", "https:") }), [200, 200, 200]);
+    }
   });
+
+  it("compares the token without telling where it differs, and never shows it", async () => {
+    for (
+      const [given, same] of [["abcdefgh", true], ["abcdefgi", false], ["abcdefg", false], [
+        "abcdefghabcdefgh",
+        false,
+      ]] as const
+    ) {
+      assert.equal(sameText(given, "abcdefgh"), same, given);
+    }
+    const { call } = setup(TOKEN);
+    for (const given of [undefined, `Bearer ${TOKEN}`, `Bearer ${TOKEN}x`]) {
+      for (const path of ["/", "/ha", "/config", "/metrics", "/openapi.json", "/nope", `/${TOKEN.slice(0, 4)}`]) {
+        const answer = await call("GET", path, undefined, given === undefined ? {} : { authorization: given });
+        const all = answer.text + [...answer.headers].join();
+        assert.ok(!all.includes(TOKEN), path);
+      }
+    }
+  });
+
+  it("lets no answer be sniffed, framed, kept or read by another site", async () => {
+    const { call, port } = setup();
+    port.queues = () => {
+      throw new Error("on purpose");
+    };
+    const paths = ["/ha", "/nope", "/metrics", "/events", "/openapi.json", "/topics/T", "/"];
+    for (const path of paths) {
+      const { headers, status } = await (path === "/events" ? headOf(path) : call("GET", path));
+      assert.equal(headers.get("x-content-type-options"), "nosniff", path);
+      assert.equal(headers.get("x-frame-options"), "DENY", path);
+      assert.match(headers.get("content-security-policy")!, /default-src 'none'.*frame-ancestors 'none'/, path);
+      assert.equal(headers.get("cross-origin-resource-policy"), "same-origin", path);
+      assert.match(headers.get("cache-control")!, /^no-(store|cache)$/, path);
+      assert.equal(headers.get("access-control-allow-origin"), null, path);
+      assert.ok([200, 404, 500].includes(status));
+    }
+    const refused = await call("GET", "/ha", undefined, { origin: "http://evil.test" });
+    assert.equal(refused.headers.get("x-content-type-options"), "nosniff");
+  });
+
+  async function headOf(path: string) {
+    const { app, ending } = setup();
+    const response = await app.request(`${BASE}${path}`);
+    ending.abort();
+    await response.text();
+    return response;
+  }
 });
 
 describe("the rest", () => {

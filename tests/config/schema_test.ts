@@ -63,6 +63,7 @@ const APACHE: Record<string, string | number | boolean | null> = {
   namesrvAddr: null,
   registerBrokerTimeoutMills: 24000,
   registerNameServerPeriod: 30000,
+  serverChannelMaxIdleTimeSeconds: 120,
   slaveTimeout: 3000,
   storePathCommitLog: null,
   syncFlushTimeout: 5000,

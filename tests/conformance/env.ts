@@ -31,4 +31,8 @@ export type Conduct = (body: (env: ConformanceEnv) => Promise<void>) => Promise<
 export interface Abilities {
   readonly silentPeer: true | string;
   readonly smallDisk: true | string;
+  /** After the end of its own direction a connection still reads. */
+  readonly halfClose: true | string;
+  /** What was written right before `close` arrives. */
+  readonly lastWords: true | string;
 }

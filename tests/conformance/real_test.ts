@@ -7,11 +7,13 @@ import os from "node:os";
 import process from "node:process";
 import { after } from "node:test";
 import { loadRuntime } from "../../src/runtime/detect.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
 import { runClockConformance } from "./clock_suite.ts";
 import type { Abilities, Conduct, SilentPeer } from "./env.ts";
 import { runFsConformance } from "./fs_suite.ts";
 import { runHttpConformance } from "./http_suite.ts";
 import { runNetConformance } from "./net_suite.ts";
+import { tlsNet } from "../support/tls.ts";
 
 const HOSTNAME = "127.0.0.1";
 const runtime = await loadRuntime();
@@ -25,9 +27,19 @@ after(() => {
 const abilities: Abilities = {
   silentPeer: os.platform() === "linux" ? true : "a full backlog is silent only on Linux",
   smallDisk,
+  halfClose: true,
+  lastWords: true,
+};
+const tlsAbilities: Abilities = {
+  ...abilities,
+  halfClose: runtime.name === "bun" ? "Bun's TLS ends both directions at once" : true,
+  lastWords: "TLS 1.3 tickets that nobody read reset the connection",
 };
 
-const conduct: Conduct = async (body) => {
+const conduct: Conduct = (body) => conductOn(runtime, body);
+const conductTls: Conduct = (body) => conductOn({ ...runtime, net: tlsNet(runtime.net) }, body);
+
+const conductOn = async (runtime: Runtime, body: Parameters<Conduct>[0]): Promise<void> => {
   const directory = fs.mkdtempSync(`${root}/test-`);
   await body({
     runtime,
@@ -98,4 +110,13 @@ async function silentPeer(): Promise<SilentPeer> {
 runClockConformance(runtime.name, conduct);
 runFsConformance(runtime.name, conduct, abilities);
 runNetConformance(runtime.name, conduct, abilities);
+runNetConformance(`${runtime.name} with TLS`, conductTls, tlsAbilities);
 runHttpConformance(runtime.name, conduct);
+
+// Node's own server either way; on Deno and Bun another one than without a gate.
+const gate = { admits: () => true, onClosed: () => {}, headTimeMs: 10_000 };
+const gated: Runtime = {
+  ...runtime,
+  serveHttp: (options, handler) => runtime.serveHttp({ ...options, gate }, handler),
+};
+runHttpConformance(`${runtime.name} with a gate`, (body) => conductOn(gated, body));

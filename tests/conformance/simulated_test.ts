@@ -8,7 +8,7 @@ import { runHttpConformance } from "./http_suite.ts";
 import { runNetConformance } from "./net_suite.ts";
 import { SimulatedWorld } from "../../src/runtime/simulated/mod.ts";
 
-const abilities: Abilities = { silentPeer: true, smallDisk: true };
+const abilities: Abilities = { silentPeer: true, smallDisk: true, halfClose: true, lastWords: true };
 const SMALL_DISK_BYTES = 2 * 1024 * 1024;
 // As roomy as a real kernel: a test writes 1 MiB that nobody reads yet.
 const NETWORK = { sendBufferSize: 1024 * 1024, receiveBufferSize: 1024 * 1024 };

@@ -16,7 +16,6 @@ function report(offset: number): Uint8Array {
 function harness(setup: {
   role?: BrokerRole;
   options?: Partial<MutableHAServiceOptions>;
-  connectionsMax?: number;
 } = {}) {
   const log = new MemoryReplicaLog({ mappedFileSize: 64 * 1024 });
   log.fillTo(1000);
@@ -27,7 +26,6 @@ function harness(setup: {
     options,
     role: setup.role ?? "SYNC_MASTER",
     logger,
-    connectionsMax: setup.connectionsMax,
   });
   service.start(0);
   log.onGrow(() => service.onLogGrew(0));
@@ -105,8 +103,9 @@ describe("HAService: what a put is told", () => {
   });
 
   it("says PUT_OK at once when the slaves have it already", () => {
-    const { service, slave, log } = harness();
-    slave("10.0.0.2");
+    const { service, slave, ack, log } = harness();
+    const { connection } = slave("10.0.0.2", log.maxOffset - 64);
+    ack(connection, log.maxOffset);
     assert.equal(service.handleHA(log.maxOffset, true, () => assert.fail("called"), 0), "PUT_OK");
   });
 
@@ -121,14 +120,40 @@ describe("HAService: what a put is told", () => {
     assert.deepEqual(later, ["FLUSH_SLAVE_TIMEOUT"]);
   });
 
-  it("waits on when the slave leaves, and takes its new request as the ack", () => {
-    const { service, put, slave, later, log } = harness();
+  it("waits on when the slave leaves, until it acknowledges something beyond its new request", () => {
+    const { service, put, slave, ack, sendAll, later, log } = harness();
     const first = slave("10.0.0.2");
     assert.equal(put(), null);
     service.close(first.connection, "reset", 10);
     assert.deepEqual(later, []);
-    slave("10.0.0.2", log.maxOffset, 20);
+    // Ours asks from its last record and compares it before it acknowledges the end.
+    const second = slave("10.0.0.2", log.maxOffset - 64, 20);
+    assert.deepEqual(later, []);
+    ack(second.connection, log.maxOffset, 30);
     assert.deepEqual(later, ["PUT_OK"]);
+    // Apache's asks from its end, and acknowledges with what comes next.
+    assert.equal(put(), null);
+    service.close(second.connection, "reset", 40);
+    const third = slave("10.0.0.2", log.maxOffset, 50);
+    assert.deepEqual(later, ["PUT_OK"]);
+    assert.equal(put(), null);
+    sendAll(third.connection);
+    ack(third.connection, log.maxOffset, 60);
+    assert.deepEqual(later, ["PUT_OK", "PUT_OK", "PUT_OK"]);
+  });
+
+  it("never takes the request of an old master, whose log parts from this one, for an acknowledgement", () => {
+    const { put, slave, ack, connect, service, later, log } = harness();
+    slave("10.0.0.2"); // in sync, and stalled from now on
+    assert.equal(put(), null);
+    // It was the master, has a message of its own at the same place, and asks from its last record.
+    const { connection } = connect("10.0.0.3");
+    service.onBytes(connection, report(log.maxOffset), 10);
+    // Its heartbeat while it compares says the same.
+    ack(connection, log.maxOffset, 20);
+    assert.deepEqual(later, []);
+    service.onTick(3000);
+    assert.deepEqual(later, ["FLUSH_SLAVE_TIMEOUT"]);
   });
 
   it("says IN_SYNC_REPLICAS_NOT_ENOUGH before writing", () => {
@@ -267,7 +292,7 @@ describe("HAService: connections", () => {
   });
 
   it("makes room by closing the oldest peer that never asked", () => {
-    const { service, connect, slave } = harness({ connectionsMax: 3 });
+    const { service, connect, slave } = harness({ options: { haConnectionsMax: 3 } });
     const served = slave("10.0.0.2");
     const idle = connect("10.0.0.3");
     connect("10.0.0.4");
@@ -279,12 +304,26 @@ describe("HAService: connections", () => {
   });
 
   it("refuses one more when all are slaves", () => {
-    const { service, connect, slave } = harness({ connectionsMax: 2 });
+    const { service, connect, slave } = harness({ options: { haConnectionsMax: 2 } });
     slave("10.0.0.2");
     slave("10.0.0.3");
     assert.equal(connect("10.0.0.4").connection, null);
     assert.equal(service.connectionCount, 2);
     assert.equal(service.refusals.counts.get("tooManyConnections"), 1);
+  });
+
+  it("gives one address its share only, and makes room within it", () => {
+    const { service, connect, slave } = harness({ options: { haConnectionsPerAddressMax: 2 } });
+    const other = connect("10.0.0.9");
+    slave("10.0.0.2");
+    const idle = connect("::ffff:10.0.0.2");
+    assert.notEqual(connect("10.0.0.2").connection, null);
+    assert.deepEqual([idle.asked.closed, other.asked.closed], [1, 0]);
+    slave("10.0.0.3");
+    slave("10.0.0.3");
+    assert.equal(connect("10.0.0.3").connection, null);
+    assert.notEqual(connect("10.0.0.4").connection, null);
+    assert.equal(service.refusals.counts.get("tooManyFromAddress"), 2);
   });
 
   it("drops every connection when the log turns out to have been cut", () => {

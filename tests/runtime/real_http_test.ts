@@ -5,7 +5,7 @@ import { after, before, describe, it } from "node:test";
 import { sleep } from "../../src/base/async.ts";
 import { utf8 } from "../../src/base/bytes.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
-import type { Connection, HttpServer } from "../../src/runtime/runtime.ts";
+import type { Connection, HttpGate, HttpServer } from "../../src/runtime/runtime.ts";
 
 const HOSTNAME = "127.0.0.1";
 const MIB = 1024 * 1024;
@@ -91,6 +91,70 @@ describe(`${runtime.name}: http on the wire`, () => {
     await sleep(runtime.clock, 20);
     connection.close();
     await stillServes();
+  });
+});
+
+describe(`${runtime.name}: http behind a gate`, () => {
+  const open = new Set<number>();
+  let allowed = 3;
+  let server: HttpServer;
+  before(async () => {
+    const gate: HttpGate = {
+      admits: ({ hostname, port }) => {
+        if (hostname !== HOSTNAME || open.size >= allowed) return false;
+        open.add(port);
+        return true;
+      },
+      onClosed: ({ port }) => void open.delete(port),
+      headTimeMs: 400,
+    };
+    server = await runtime.serveHttp({ hostname: HOSTNAME, port: 0, gate }, () => new Response("hello"));
+  });
+  after(() => server.close());
+
+  const connect = (): Promise<Connection> =>
+    runtime.net.connect({ hostname: HOSTNAME, port: server.address.port, timeoutMs: 5_000 });
+  const ask = async (): Promise<string> => {
+    const connection = await connect();
+    await connection.write(utf8.encode("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).catch(() => {});
+    const text = await readText(connection);
+    connection.close();
+    return text;
+  };
+  const until = async (condition: () => boolean): Promise<void> => {
+    const deadline = runtime.clock.monotonic() + 20_000;
+    while (!condition()) {
+      assert.ok(runtime.clock.monotonic() < deadline);
+      await sleep(runtime.clock, 5);
+    }
+  };
+
+  it("closes connections beyond those it admits, and admits again once others are gone", async () => {
+    const idle = [await connect(), await connect(), await connect()];
+    await until(() => open.size === 3);
+    assert.equal(await ask(), "");
+    for (const connection of idle) connection.close();
+    await until(() => open.size === 0);
+    assert.match(await ask(), /^HTTP\/1\.1 200/);
+    await until(() => open.size === 0);
+  });
+
+  it("closes one that says nothing, or half a head, or half a body", async () => {
+    allowed = 100;
+    for (
+      const start of [
+        "",
+        "GET / HT",
+        "GET / HTTP/1.1\r\nhost: x\r\nx: ",
+        "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1",
+      ]
+    ) {
+      const connection = await connect();
+      if (start !== "") await connection.write(utf8.encode(start));
+      while (await connection.read().catch(() => null) !== null);
+      connection.close();
+    }
+    await until(() => open.size === 0);
   });
 });
 

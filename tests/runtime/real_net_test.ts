@@ -2,7 +2,7 @@
 // descriptors given back, and the memory of a connection nobody reads.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import process from "node:process";
@@ -24,6 +24,7 @@ const PEER = `
   const [mode, port] = process.argv.slice(2);
   const socket = net.connect({ host: "${HOSTNAME}", port: Number(port), noDelay: true });
   socket.on("error", () => {});
+  if (mode === "gone") socket.once("connect", () => socket.resetAndDestroy());
   socket.once("data", () => {
     if (mode === "reset") socket.resetAndDestroy();
     else for (let i = 0; i < 1000; i++) socket.write(new Uint8Array([i % 251]));
@@ -68,6 +69,26 @@ describe(`${runtime.name}: sockets against a foreign peer`, () => {
       await sleep(runtime.clock, 50);
       await rejectsWith(connection.read(), "reset");
     }));
+
+  it("accepts a connection that was reset before anybody looked", async () => {
+    const script = `${directory}/gone.mjs`;
+    fs.writeFileSync(script, PEER);
+    const args = [...(runtime.name === "deno" ? ["run", "-A"] : []), script, "gone", String(listener.address.port)];
+    // Blocks this event loop, so the peer is there and gone in between.
+    assert.equal(spawnSync(process.execPath, args).status, 0);
+    const client = await runtime.net.connect({ ...listener.address, timeoutMs: 5_000 });
+    for (let isClient = false; !isClient;) {
+      const connection = await listener.accept();
+      assert.ok(connection);
+      // It may be accepted as one that is over, or not at all; its address may be unknown, but is always a text.
+      assert.equal(typeof connection.remoteAddress.hostname, "string");
+      assert.equal(typeof connection.remoteAddress.port, "number");
+      assert.equal(typeof connection.localAddress.hostname, "string");
+      isClient = connection.remoteAddress.port === client.localAddress.port;
+      connection.close();
+    }
+    client.close();
+  });
 
   it("reads what a peer writes byte by byte", () =>
     withPeer("bytes", async (connection) => {

@@ -21,6 +21,8 @@ export function haOptions(changes: Partial<HAServiceOptions> = {}): MutableHASer
     slaveTimeout: 3000,
     haMaxGapNotInSync: 268435456,
     haCountSlavesBy: "address",
+    haConnectionsMax: 1024,
+    haConnectionsPerAddressMax: 4096,
     ...changes,
   };
 }

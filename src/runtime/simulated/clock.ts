@@ -19,6 +19,10 @@ export class SimulatedHostClock {
   #driftPpm = 0;
   #baseWorldUs: number;
   #baseLocalUs: number;
+  #isStepUnseen = false;
+  #isDriftUnseen = false;
+  /** Steps and changes of pace that a program's clock showed. */
+  readonly counters = { steps: 0, drifts: 0 };
 
   constructor(scheduler: Scheduler, wallStartMs: number) {
     this.#scheduler = scheduler;
@@ -42,6 +46,21 @@ export class SimulatedHostClock {
   step(deltaMs: number): void {
     assert(Number.isSafeInteger(deltaMs), `Step is ${deltaMs}, wanted whole milliseconds`);
     this.#wallOffsetUs += deltaMs * 1000;
+    this.#isStepUnseen = true;
+  }
+
+  /** A program looked at the wall clock. */
+  onWallRead(): void {
+    if (!this.#isStepUnseen) return;
+    this.#isStepUnseen = false;
+    this.counters.steps++;
+  }
+
+  /** A program's timer ended, or it looked how much time has passed. */
+  onPaceRead(): void {
+    if (!this.#isDriftUnseen) return;
+    this.#isDriftUnseen = false;
+    this.counters.drifts++;
   }
 
   /** From now on this host's time runs faster (or, below 0, slower) by parts per million; at most ±100,000. */
@@ -50,6 +69,7 @@ export class SimulatedHostClock {
     this.#baseLocalUs = this.localUs;
     this.#baseWorldUs = this.#scheduler.nowUs;
     this.#driftPpm = ppm;
+    this.#isDriftUnseen = ppm !== 0;
   }
 
   /** World microseconds after which `localUs` of this host's time will have passed, or a little less. */
@@ -69,6 +89,7 @@ export class SimulatedClock implements Clock {
   readonly #prng: Prng;
   readonly #startedLocalUs: number;
   readonly #jitterMaxUs: number;
+  #timerCount = 0;
 
   constructor(
     scheduler: Scheduler,
@@ -86,11 +107,18 @@ export class SimulatedClock implements Clock {
   }
 
   now(): number {
+    this.#host.onWallRead();
     return this.#host.wallMs;
+  }
+
+  /** Timers that are set and have neither ended nor been cancelled. */
+  get timerCount(): number {
+    return this.#timerCount;
   }
 
   /** Whole milliseconds since this life began. */
   monotonic(): number {
+    this.#host.onPaceRead();
     return Math.floor((this.#host.localUs - this.#startedLocalUs) / 1000);
   }
 
@@ -110,15 +138,19 @@ export class SimulatedClock implements Clock {
         run: () => {
           pending = null;
           if (this.#host.localUs < dueLocalUs) return arm();
+          this.#timerCount--;
           callback();
         },
       });
     };
+    this.#timerCount++;
     arm();
     return {
       cancel: () => {
-        if (pending !== null) this.#scheduler.cancel(pending);
+        if (pending === null) return;
+        this.#scheduler.cancel(pending);
         pending = null;
+        this.#timerCount--;
       },
     };
   }

@@ -127,6 +127,24 @@ export class SimulatedConnection implements Connection {
     }
   }
 
+  /** Bytes of a pending write that the kernel did not take yet. */
+  get queuedBytes(): number {
+    const pending = this.#pendingWrite;
+    return pending === null ? 0 : pending.bytes.length - pending.at;
+  }
+
+  /** Bytes that arrived and nobody read. */
+  get unreadBytes(): number {
+    return this.#in!.unreadSize;
+  }
+
+  /** Breaks this end only: the other hears nothing, and a reset once it sends. */
+  forget(): void {
+    if (!this.isOpen) return;
+    if (this.#peer!.isOpen) this.#counters.halfOpens++;
+    this.#fail(resetError());
+  }
+
   /** Breaks the connection from outside; the peer hears of it after the delay of the way there. */
   reset(): void {
     if (!this.isOpen) return;
@@ -144,6 +162,7 @@ export class SimulatedConnection implements Connection {
 
   /** The host lost power: no packet tells the peer. */
   vanish(): void {
+    if (this.isOpen && this.#peer!.isOpen) this.#counters.halfOpens++;
     this.#isClosed = true;
     this.#pendingRead = null;
     this.#pendingWrite = null;

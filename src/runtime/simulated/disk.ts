@@ -11,7 +11,7 @@
 // its sectors; after a failed sync its bytes read as written, count as clean, and may be gone after a crash, while the
 // next sync says success. The disk fills up (ENOSPC; holes cost nothing). It may flip bits, and put a write in the
 // wrong place of its file, without a word. Syncs and asynchronous reads take time and end in any order; blocking calls
-// take no simulated time.
+// take no simulated time. It may be replaced while no program runs: by an empty one, or by an older copy of itself.
 
 import type { DiskUsage } from "../runtime.ts";
 import type { Prng } from "./prng.ts";
@@ -27,6 +27,13 @@ import {
   type DiskOptions,
 } from "./disk_faults.ts";
 import { assert, IoError } from "../../base/errors.ts";
+
+/** What {@link SimulatedDisk.image} copied. */
+export interface DiskImage {
+  /** Paths, parents first. */
+  readonly directories: string[];
+  readonly files: { readonly path: string; readonly size: number; readonly pages: Map<number, Uint8Array> }[];
+}
 
 /** The disk of one host. */
 export class SimulatedDisk {
@@ -129,6 +136,49 @@ export class SimulatedDisk {
     this.#crashFiles(mode);
   }
 
+  /** A copy of everything on it, as programs see it now. */
+  image(): DiskImage {
+    const image: DiskImage = { directories: [], files: [] };
+    const walk = (directory: DiskDirectory, path: string) => {
+      image.directories.push(path);
+      for (const [name, node] of directory.entries) {
+        if (node instanceof DiskDirectory) walk(node, `${path}/${name}`);
+        else image.files.push({ path: `${path}/${name}`, size: node.size, pages: node.copyPages() });
+      }
+    };
+    walk(this.#root, "");
+    return image;
+  }
+
+  /**
+   * Puts another disk in its place: an image's copy, all of it durable, or an empty one. What was armed for the old one
+   * never strikes. No program may run.
+   */
+  replace(image: DiskImage | null): void {
+    this.#epoch++;
+    this.#stalledUntilUs = 0;
+    this.#usedPages = 0;
+    this.faults.disarm();
+    this.#root = new DiskDirectory(this.#wallMs());
+    const directories = new Map([["", this.#root]]);
+    const place = (path: string, node: DiskNode) => {
+      const at = path.lastIndexOf("/");
+      DiskDirectory.apply([{ directory: directories.get(path.slice(0, at))!, name: path.slice(at + 1), node }]);
+    };
+    for (const path of image?.directories.slice(1) ?? []) {
+      const directory = new DiskDirectory(this.#wallMs());
+      directories.set(path, directory);
+      place(path, directory);
+    }
+    for (const { path, size, pages } of image?.files ?? []) {
+      const file = this.createFile();
+      file.linkCount = 1;
+      file.fill(size, pages);
+      place(path, file);
+    }
+    for (const directory of directories.values()) directory.sync();
+  }
+
   // What follows is the file system's.
 
   get usage(): DiskUsage {
@@ -143,6 +193,9 @@ export class SimulatedDisk {
   /** Runs `done` after `delayUs` and any stall, unless the power goes first. */
   after(kind: string, delayUs: number, done: () => number | void): void {
     const epoch = this.#epoch;
+    if (delayUs > DEFAULT_DISK_OPTIONS.syncLatencyMaxUs || this.#stalledUntilUs > this.scheduler.nowUs + delayUs) {
+      this.counters.slowOperations++;
+    }
     const wait = (remainingUs: number) =>
       void this.scheduler.schedule({
         kind,
@@ -191,14 +244,14 @@ export class SimulatedDisk {
     if (failure !== null || fitting < bytes.length) {
       const limit = failure === null ? fitting : Math.min(fitting, this.#drawShortSize(bytes.length));
       if (limit > 0) {
-        this.counters.shortWrites++;
+        if (limit < bytes.length) this.counters.shortWrites++;
         this.#put(file, bytes.subarray(0, limit), offset);
       }
       if (failure !== null) throw failure;
       this.counters.noSpace++;
       throw new IoError("noSpace", `write "${path}" failed: ENOSPC`, "ENOSPC");
     }
-    if (this.prng.chance(this.options.misdirectedWritePerMillion)) this.#misdirect(file, bytes);
+    if (this.faults.drawMisdirect(path)) this.#misdirect(file, bytes);
     else this.#put(file, bytes, offset);
   }
 
@@ -242,8 +295,9 @@ export class SimulatedDisk {
       file.openCount = 0;
       file.linkCount = 1;
       const fileMode = mode ?? this.#drawCrashMode();
-      if (fileMode === "tear" && file.dirtyPageCount > 0) this.counters.tornFiles++;
-      this.counters.lostSectors += file.crash(fileMode, this.prng);
+      const { lost, kept } = file.crash(fileMode, this.prng);
+      if (lost > 0 && kept > 0) this.counters.tornFiles++;
+      this.counters.lostSectors += lost;
     }
     this.#usedPages = 0;
     for (const file of files) this.#usedPages += file.pageCount;
@@ -277,6 +331,8 @@ export class SimulatedDisk {
 
   #drawShortSize(size: number): number {
     const sectors = Math.floor((size + SECTOR_SIZE - 1) / SECTOR_SIZE);
+    if (this.faults.part === "none") return 0;
+    if (this.faults.part === "some" && sectors > 1) return this.prng.between(1, sectors - 1) * SECTOR_SIZE;
     return Math.min(size, this.prng.nextInt(sectors + 1) * SECTOR_SIZE);
   }
 

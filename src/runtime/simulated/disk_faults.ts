@@ -55,7 +55,7 @@ export interface DiskCounters {
   writeErrors: number;
   syncErrors: number;
   noSpace: number;
-  /** Failed writes that had written some of their bytes. */
+  /** Failed writes that had written some of their bytes, not all. */
   shortWrites: number;
   misdirectedWrites: number;
   bitFlips: number;
@@ -63,7 +63,10 @@ export interface DiskCounters {
   /** Unsynced sectors and directory changes that crashes lost. */
   lostSectors: number;
   lostChanges: number;
+  /** Files of which a crash lost some unsynced sectors and kept others. */
   tornFiles: number;
+  /** Syncs and reads that took longer than a healthy disk's. */
+  slowOperations: number;
 }
 
 /** All zero. */
@@ -83,11 +86,12 @@ export function createDiskCounters(): DiskCounters {
     lostSectors: 0,
     lostChanges: 0,
     tornFiles: 0,
+    slowOperations: 0,
   };
 }
 
-/** What a fault can be armed for. `sync` is also a directory's. */
-export type DiskOperation = "read" | "write" | "sync";
+/** What a fault can be armed for. `sync` is also a directory's; `misdirect` is a write that goes elsewhere, silently. */
+export type DiskOperation = "read" | "write" | "sync" | "misdirect";
 
 /** A fault that strikes the next operations that match. */
 export interface ArmedFault {
@@ -100,7 +104,11 @@ export interface ArmedFault {
   readonly times?: number;
   /** How many matching operations pass before; default 0. */
   readonly after?: number;
+  /** A write that fails leaves nothing, or a part where it has more than one sector; by seed when absent. */
+  readonly part?: "none" | "some";
 }
+
+type FailingOperation = Exclude<DiskOperation, "misdirect">;
 
 const RATE_OF = {
   read: "readErrorPerMillion",
@@ -116,6 +124,8 @@ export class DiskFaults {
   readonly #counters: DiskCounters;
   readonly #prng: Prng;
   #armed: { fault: ArmedFault; toPass: number; toStrike: number }[] = [];
+  /** What the write that {@link draw} failed last leaves; null: by seed. */
+  part: "none" | "some" | null = null;
 
   constructor(options: DiskOptions, counters: DiskCounters, prng: Prng) {
     this.#options = options;
@@ -134,17 +144,32 @@ export class DiskFaults {
     };
   }
 
+  /** Takes back everything that was armed and has not struck. */
+  disarm(): void {
+    this.#armed = [];
+  }
+
   /** The error this operation ends with, or `null`. */
-  draw(operation: DiskOperation, path: string): IoError | null {
-    const code = this.#drawArmed(operation, path) ??
-      (this.#prng.chance(this.#options[RATE_OF[operation]]) ? "EIO" : null);
+  draw(operation: FailingOperation, path: string): IoError | null {
+    const armed = this.#takeArmed(operation, path);
+    this.part = armed?.part ?? null;
+    const code = armed !== null
+      ? armed.code ?? "EIO"
+      : this.#prng.chance(this.#options[RATE_OF[operation]])
+      ? "EIO"
+      : null;
     if (code === null) return null;
     if (code === "ENOSPC") this.#counters.noSpace++;
     else this.#counters[COUNTER_OF[operation]]++;
     return new IoError(code === "ENOSPC" ? "noSpace" : "other", `${operation} "${path}" failed: ${code}`, code);
   }
 
-  #drawArmed(operation: DiskOperation, path: string): "EIO" | "ENOSPC" | null {
+  /** Whether this write goes to another place of its file. */
+  drawMisdirect(path: string): boolean {
+    return this.#takeArmed("misdirect", path) !== null || this.#prng.chance(this.#options.misdirectedWritePerMillion);
+  }
+
+  #takeArmed(operation: DiskOperation, path: string): ArmedFault | null {
     for (const armed of this.#armed) {
       const { fault } = armed;
       if (fault.operation !== operation || !path.includes(fault.path ?? "")) continue;
@@ -153,7 +178,7 @@ export class DiskFaults {
         continue;
       }
       if (--armed.toStrike === 0) this.#armed = this.#armed.filter((it) => it !== armed);
-      return fault.code ?? "EIO";
+      return fault;
     }
     return null;
   }

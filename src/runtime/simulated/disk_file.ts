@@ -73,6 +73,22 @@ export class DiskFile {
     return [...this.#pages.keys()].sort((a, b) => a - b);
   }
 
+  /** Copies of all pages. */
+  copyPages(): Map<number, Uint8Array> {
+    return new Map([...this.#pages].map(([index, page]) => [index, page.slice()]));
+  }
+
+  /** The content of a new file: copies of `pages`, on the disk already. */
+  fill(size: number, pages: ReadonlyMap<number, Uint8Array>): void {
+    for (const [index, page] of pages) {
+      const copy = page.slice();
+      this.#pages.set(index, copy);
+      this.#durable.set(index, copy);
+      this.#onPages(1);
+    }
+    this.#size = this.#durableSize = size;
+  }
+
   /** Whether writing here would take a new page. */
   isHole(pageIndex: number): boolean {
     return !this.#pages.has(pageIndex);
@@ -171,12 +187,12 @@ export class DiskFile {
     if (durable !== undefined && durable !== current) durable[inPage]! ^= 1 << bit;
   }
 
-  /** Loss of power: what the disk holds becomes the content. Returns how many unsynced sectors were lost. */
-  crash(mode: CrashMode, prng: Prng): number {
+  /** Loss of power: what the disk holds becomes the content. Returns how many unsynced sectors were lost, and kept. */
+  crash(mode: CrashMode, prng: Prng): { lost: number; kept: number } {
     const size = this.#drawSize(mode, prng);
     const cutPage = this.#drawCut(mode, prng);
-    let lost = 0;
-    for (const pageIndex of this.#unsyncedPages()) lost += this.#crashPage(pageIndex, mode, cutPage, prng);
+    const count = { lost: 0, kept: 0 };
+    for (const pageIndex of this.#unsyncedPages()) this.#crashPage(pageIndex, mode, cutPage, prng, count);
     this.#dirty.clear();
     this.#batches = [];
     this.#orphaned.clear();
@@ -186,7 +202,7 @@ export class DiskFile {
     this.#pages = new Map(this.#durable);
     this.#onPages(this.#pages.size - before);
     this.#size = size;
-    return lost;
+    return count;
   }
 
   /** The page's array, which only programs see, marked unsynced. */
@@ -240,7 +256,13 @@ export class DiskFile {
     return pages[prng.nextInt(pages.length)]!;
   }
 
-  #crashPage(pageIndex: number, mode: CrashMode, cutPage: number | null, prng: Prng): number {
+  #crashPage(
+    pageIndex: number,
+    mode: CrashMode,
+    cutPage: number | null,
+    prng: Prng,
+    count: { lost: number; kept: number },
+  ): void {
     const durable = this.#durable.get(pageIndex) ?? null;
     const orphaned = this.#orphaned.get(pageIndex) ?? 0;
     const inFlight = this.#batches.flatMap((batch) => batch.pages.get(pageIndex) ?? []);
@@ -250,7 +272,6 @@ export class DiskFile {
     const newest = versions.length - 1;
     const result = new Uint8Array(PAGE_SIZE);
     if (durable !== null) result.set(durable);
-    let lost = 0;
     for (let sector = 0; sector < SECTORS_PER_PAGE; sector++) {
       if ((unsynced & (1 << sector)) === 0) continue;
       let version = mode === "keep" ? newest : 0;
@@ -259,7 +280,8 @@ export class DiskFile {
         if (cutPage === null || pageIndex === cutPage) version = prng.nextInt(versions.length);
         else version = pageIndex < cutPage ? newest : 0;
       }
-      if (version !== newest) lost++;
+      if (version !== newest) count.lost++;
+      else count.kept++;
       const [from, to] = [sector * SECTOR_SIZE, (sector + 1) * SECTOR_SIZE];
       const bytes = versions[version] ?? null;
       if (bytes === null) result.fill(0, from, to);
@@ -267,7 +289,6 @@ export class DiskFile {
     }
     if (result.some((byte) => byte !== 0)) this.#durable.set(pageIndex, result);
     else this.#durable.delete(pageIndex);
-    return lost;
   }
 
   /** Nothing lies behind the end of a file. */

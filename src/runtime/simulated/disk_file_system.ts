@@ -20,6 +20,13 @@ export class SimulatedFileSystem implements FileSystem {
     this.#life = life;
   }
 
+  /** Handles of files that another handle is open for as well: a program that leaks handles gathers them. */
+  get surplusHandleCount(): number {
+    const paths = new Set<string>();
+    for (const { path } of this.#handles) paths.add(path);
+    return this.#handles.size - paths.size;
+  }
+
   /** Handles that the program holds open. */
   get openHandleCount(): number {
     return this.#handles.size;

@@ -43,6 +43,7 @@ interface Program {
   readonly life: SimulatedLife;
   readonly runtime: Runtime;
   readonly fs: SimulatedFileSystem;
+  readonly clock: SimulatedClock;
   readonly process: SimulatedProcess;
 }
 
@@ -56,6 +57,8 @@ export class SimulatedHost {
   readonly disk: SimulatedDisk;
   /** What the last program exited with; `null` while it runs, or when it was killed. */
   exitCode: number | null = null;
+  /** Events that had to wait for the end of a pause. */
+  heldCount = 0;
   readonly #world: HostWorld;
   readonly #options: HostOptions;
   readonly #prng: Prng;
@@ -102,6 +105,16 @@ export class SimulatedHost {
   /** The running program's process, or the last one's: its captured output. */
   get process(): SimulatedProcess {
     return this.#lastProcess!;
+  }
+
+  /** Timers that the running program has set. */
+  get timerCount(): number {
+    return this.#running().clock.timerCount;
+  }
+
+  /** Handles beyond one per file that the running program holds open. */
+  get surplusFileCount(): number {
+    return this.#running().fs.surplusHandleCount;
   }
 
   /** Files that the running program holds open. */
@@ -171,6 +184,7 @@ export class SimulatedHost {
 
   /** Keeps an event for the end of the pause. Called by the world. */
   hold(event: SimulatedEvent): void {
+    this.heldCount++;
     this.#held.push(event);
   }
 
@@ -198,17 +212,18 @@ export class SimulatedHost {
       onExit: (code) => this.#exit(life, code),
     });
     const jitterMaxUs = this.#options.timerJitterMaxUs;
+    const clock = new SimulatedClock(scheduler, this.clock, life, prng.fork("timers"), jitterMaxUs);
     const runtime: Runtime = {
       name: "simulated",
       version: VERSION,
       net: network.netOf(life),
       fs,
-      clock: new SimulatedClock(scheduler, this.clock, life, prng.fork("timers"), jitterMaxUs),
+      clock,
       random: randomOf(prng.fork("random")),
       process,
       serveHttp: (options, handler) => http.serve(life, options, handler),
     };
-    return { life, runtime, fs, process };
+    return { life, runtime, fs, clock, process };
   }
 
   #exit(life: SimulatedLife, code: number): void {

@@ -32,12 +32,22 @@ export interface NetworkCounters {
   connectsLost: number;
   segments: number;
   bytes: number;
+  /** Segments cut off before the end of what could have travelled together. */
   splits: number;
   coalescedReads: number;
   resets: number;
   clogs: number;
+  /** Packets whose drawn delay was {@link LATE_US} or more. */
+  delays: number;
+  /** Packets that waited for a clogged direction. */
+  clogged: number;
   /** Packets that met a cut link or a host that was down. */
   parked: number;
+  /** Of those, packets that met a link cut both ways, and one cut this way only (or whose answer can't come back). */
+  partitioned: number;
+  oneWay: number;
+  /** Connections that one end holds while the other has forgotten them without a word. */
+  halfOpens: number;
   /** Writes that had to wait for a reader. */
   stalledWrites: number;
   /** Connections given up because nothing was acknowledged for too long. */
@@ -58,12 +68,20 @@ export function createNetworkCounters(): NetworkCounters {
     coalescedReads: 0,
     resets: 0,
     clogs: 0,
+    delays: 0,
+    clogged: 0,
     parked: 0,
+    partitioned: 0,
+    oneWay: 0,
+    halfOpens: 0,
     stalledWrites: 0,
     giveUps: 0,
     backlogOverflows: 0,
   };
 }
+
+/** A packet that takes so long, microseconds, counts as delayed: twice what a healthy network takes. */
+const LATE_US = 1_000;
 
 /** One direction between two hosts (or of a host's loopback). */
 export class Link {
@@ -72,6 +90,7 @@ export class Link {
   readonly options: LinkOptions;
   readonly prng: Prng;
   readonly #scheduler: Scheduler;
+  readonly #counters: NetworkCounters;
   readonly #isHostUp: (index: number) => boolean;
   readonly #retransmitMaxUs: number;
   #isCut = false;
@@ -83,6 +102,7 @@ export class Link {
     toIndex: number;
     options: LinkOptions;
     scheduler: Scheduler;
+    counters: NetworkCounters;
     isHostUp: (index: number) => boolean;
     retransmitMaxUs: number;
   }) {
@@ -90,6 +110,7 @@ export class Link {
     this.toIndex = init.toIndex;
     this.options = init.options;
     this.#scheduler = init.scheduler;
+    this.#counters = init.counters;
     this.#isHostUp = init.isHostUp;
     this.#retransmitMaxUs = init.retransmitMaxUs;
     this.prng = init.scheduler.prng.fork(`link ${init.fromIndex} ${init.toIndex}`);
@@ -98,6 +119,18 @@ export class Link {
   /** Whether a packet under way gets through now: the direction is not cut, and the host it goes to has power. */
   get isOpen(): boolean {
     return !this.#isCut && this.#isHostUp(this.toIndex);
+  }
+
+  /** Whether the direction is cut. */
+  get isCut(): boolean {
+    return this.#isCut;
+  }
+
+  /** Counts a packet that did not get through; `back` is the other direction. */
+  countParked(back: Link): void {
+    this.#counters.parked++;
+    if (this.#isCut && back.isCut) this.#counters.partitioned++;
+    else if (this.#isCut || back.isCut) this.#counters.oneWay++;
   }
 
   /** Cuts the direction, or joins it again and lets what waited be sent anew. */
@@ -114,7 +147,10 @@ export class Link {
   /** Microseconds from now at which a packet sent now arrives. */
   drawArrivalUs(): number {
     const delayUs = this.prng.between(this.options.latencyMinUs, this.options.latencyMaxUs);
-    return Math.max(delayUs, this.#cloggedUntilUs - this.#scheduler.nowUs);
+    const cloggedUs = this.#cloggedUntilUs - this.#scheduler.nowUs;
+    if (cloggedUs > delayUs) this.#counters.clogged++;
+    else if (delayUs >= LATE_US) this.#counters.delays++;
+    return Math.max(delayUs, cloggedUs);
   }
 
   /** Keeps `retry` until the link opens; then it runs after the delay of a retransmission. */

@@ -6,7 +6,7 @@ export type { HostOptions, SimulatedHost } from "./host.ts";
 export { type SimulatedHostClock, WALL_START_MS } from "./clock.ts";
 export { DEFAULT_NETWORK_OPTIONS, type NetworkOptions, type SimulatedNetwork } from "./network.ts";
 export type { Link, LinkOptions, NetworkCounters } from "./link.ts";
-export type { SimulatedDisk } from "./disk.ts";
+export type { DiskImage, SimulatedDisk } from "./disk.ts";
 export { type CrashMode, type DiskFile, PAGE_SIZE, SECTOR_SIZE } from "./disk_file.ts";
 export type { DiskDirectory, DiskNode } from "./disk_directory.ts";
 export {

@@ -8,7 +8,7 @@
 // Connections break by RST, seen by the receiver first; unread bytes survive that or don't, by seed. A host that loses
 // power says nothing: its peers stay half-open until they send something to its next life, which answers with RST. A
 // program that dies leaves its kernel to close for it. Kernel buffers are bounded both ways, so a stopped reader stops
-// the writer. Connecting meets no listener (refused), no answer (timeout), a full backlog (tried again, then timeout).
+// the writer. One end may forget a connection without a word, too. Connecting meets no listener (refused), no answer (timeout), a full backlog (tried again, then timeout).
 
 import type { Connection, Net, NetAddress } from "../runtime.ts";
 import type { Scheduler, SimulatedLife } from "./scheduler.ts";
@@ -16,7 +16,7 @@ import { createNetworkCounters, Link, type LinkOptions, type NetworkCounters } f
 import { connectPair, SimulatedConnection } from "./connection.ts";
 import { SimulatedListener } from "./listener.ts";
 import { type Deferred, deferred } from "../../base/async.ts";
-import { assert, IoError } from "../../base/errors.ts";
+import { assert, ConfigError, IoError } from "../../base/errors.ts";
 import { requireAlive } from "./scheduler.ts";
 
 /** Settings of a simulated network; sizes in bytes. */
@@ -77,6 +77,8 @@ interface NetHost {
 export class SimulatedNetwork {
   /** The settings new links start with. */
   readonly options: NetworkOptions;
+  /** The settings it was made with. */
+  readonly baseline: Readonly<NetworkOptions>;
   readonly counters: NetworkCounters = createNetworkCounters();
   readonly #scheduler: Scheduler;
   readonly #hosts: NetHost[] = [];
@@ -85,6 +87,7 @@ export class SimulatedNetwork {
   constructor(scheduler: Scheduler, options: Partial<NetworkOptions>) {
     this.#scheduler = scheduler;
     this.options = { ...DEFAULT_NETWORK_OPTIONS, ...options };
+    this.baseline = { ...this.options };
   }
 
   /** Adds a host with power on; returns its address. Its index is the count of hosts before it. */
@@ -101,6 +104,7 @@ export class SimulatedNetwork {
     return {
       listen: async (options) => {
         requireAlive(life);
+        refuseTls(options);
         const listener = new SimulatedListener(this.#scheduler, life, this.options.backlog);
         const { address, release } = this.bind(life, options, listener);
         listener.start(address, release);
@@ -108,6 +112,7 @@ export class SimulatedNetwork {
       },
       connect: async (options) => {
         requireAlive(life);
+        refuseTls(options);
         return await this.#connect(life, options);
       },
     };
@@ -186,6 +191,26 @@ export class SimulatedNetwork {
     return broken.length;
   }
 
+  /**
+   * One end forgets every connection to the other host without a word, as behind a box that lost its table or a host
+   * that was reinstalled: the other end finds out when it sends something. Returns how many were open.
+   */
+  forgetConnections(at: string, other: string): number {
+    const otherIndex = this.#indexOf(other);
+    const forgotten = [...this.#hosts[this.#indexOf(at)]!.connections].filter((connection) =>
+      connection.isOpen && this.#resolve(this.#indexOf(at), connection.remoteAddress.hostname) === otherIndex
+    );
+    for (const connection of forgotten) connection.forget();
+    return forgotten.length;
+  }
+
+  /** Bytes that programs on a host gave to `write` and the kernel has no room for yet. */
+  queuedBytes(name: string): number {
+    let bytes = 0;
+    for (const connection of this.#hosts[this.#indexOf(name)]!.connections) bytes += connection.queuedBytes;
+    return bytes;
+  }
+
   /** Connections that a host's kernel still holds. */
   connectionCount(name: string): number {
     return this.#hosts[this.#indexOf(name)]!.connections.size;
@@ -245,7 +270,7 @@ export class SimulatedNetwork {
     const arrive = (): number => {
       if (attempt.isOver || !life.alive) return 0;
       if (!attempt.forth.isOpen) {
-        this.counters.parked++;
+        attempt.forth.countParked(attempt.back);
         attempt.forth.park(arrive);
         return -1;
       }
@@ -402,6 +427,7 @@ export class SimulatedNetwork {
         toIndex,
         options,
         scheduler: this.#scheduler,
+        counters: this.counters,
         isHostUp: (index) => this.#hosts[index]!.isUp,
         retransmitMaxUs: this.options.retransmitMaxMs * 1000,
       });
@@ -443,4 +469,8 @@ class ConnectAttempt {
     this.client?.close();
     this.done.reject(failure);
   }
+}
+
+function refuseTls(options: { readonly tls?: unknown }): void {
+  if (options.tls !== undefined) throw new ConfigError("Simulated machines have no TLS, wanted haTlsEnable false");
 }

@@ -200,9 +200,10 @@ export class Pipe {
 
   #drawSegmentSize(available: number): number {
     const size = Math.min(available, this.#link.options.segmentSizeMax);
+    if (size < available) this.#counters.splits++;
     const prng = this.#link.prng;
     if (size < 2 || !prng.chance(this.#link.options.splitPerMillion)) return size;
-    this.#counters.splits++;
+    if (size === available) this.#counters.splits++;
     return 1 + prng.nextInt(prng.nextInt(2) === 0 ? Math.min(size - 1, TINY_SPLIT_MAX) : size - 1);
   }
 
@@ -265,6 +266,7 @@ export class Pipe {
   #acknowledge(size: number): void {
     if (this.#back.isOpen) return;
     if (this.#isSenderGone) return;
+    if (size > 0) this.#back.countParked(this.#link);
     this.#unacknowledged += size;
     if (this.#isAckParked) return;
     this.#isAckParked = true;
@@ -280,7 +282,7 @@ export class Pipe {
   }
 
   #parkFlight(): number {
-    this.#counters.parked++;
+    this.#link.countParked(this.#back);
     if (this.#isSenderGone) {
       this.#flight = [];
       return -4;

@@ -48,6 +48,8 @@ export class SimulatedWorld implements Scheduler {
   readonly prng: Prng;
   readonly network: SimulatedNetwork;
   readonly trace: Trace;
+  /** Host of the event released last, -1 for the world's own. */
+  lastHostIndex = -1;
   readonly #options: WorldOptions;
   readonly #queue = new EventQueue();
   readonly #priorities: Prng;
@@ -229,6 +231,7 @@ export class SimulatedWorld implements Scheduler {
 
   #release(event: SimulatedEvent): void {
     this.#nowUs = Math.max(this.#nowUs, event.dueUs);
+    this.lastHostIndex = event.hostIndex;
     const host = this.#hosts[event.hostIndex];
     if (host?.isPaused) return host.hold(event);
     let detail = -1;
