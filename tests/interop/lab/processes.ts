@@ -59,6 +59,11 @@ export class LabProcess {
     return Number(fs.readFileSync(`/proc/${this.pid}/status`, "utf8").match(/RssAnon:\s+(\d+)/)![1]) * 1024;
   }
 
+  /** Resident memory with the file pages it maps, bytes. */
+  residentMemory(): number {
+    return Number(fs.readFileSync(`/proc/${this.pid}/status`, "utf8").match(/VmRSS:\s+(\d+)/)![1]) * 1024;
+  }
+
   /** Everything it printed so far. */
   output(): string {
     return fs.readFileSync(this.logPath, "utf8");

@@ -34,10 +34,11 @@ export class TwinlogNode {
     return Number(this.addresses.remoting.split(":").at(-1));
   }
 
-  /** Calls the admin API; rejects on a status other than 2xx with the answer's text. */
-  async admin(method: string, route: string, body?: unknown): Promise<HaStatus> {
+  /** Calls the admin API; rejects on a status other than 2xx with the answer's text, and after `limitMs`. */
+  async admin(method: string, route: string, body?: unknown, limitMs = 120_000): Promise<HaStatus> {
     const response = await fetch(`http://${this.addresses.admin}${route}`, {
       method,
+      signal: AbortSignal.timeout(limitMs),
       headers: body === undefined ? {} : { "content-type": "application/json" },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
@@ -47,8 +48,8 @@ export class TwinlogNode {
   }
 
   /** The answer of `/ha`. */
-  ha(): Promise<HaStatus> {
-    return this.admin("GET", "/ha");
+  ha(limitMs?: number): Promise<HaStatus> {
+    return this.admin("GET", "/ha", undefined, limitMs);
   }
 
   /** Waits until its log ends at `offset`. */
