@@ -47,7 +47,8 @@ export async function runSend(runtime: Runtime, client: AdminClient, options: Se
     if (answer.error !== undefined) throw new Error(`${client.address} refuses the message: ${answer.error}`);
     sent++;
     if (answer.status !== "PUT_OK") failed++;
-    runtime.process.writeOut(`${options.json ? printableJson(JSON.stringify(answer)) : printable(formatPut(answer))}\n`);
+    const text = options.json ? printableJson(JSON.stringify(answer)) : printable(formatPut(answer));
+    runtime.process.writeOut(`${text}\n`);
   }
   if (sent === 0) runtime.process.writeErr("Nothing was sent: standard input holds no line of text\n");
   return failed === 0 ? 0 : 1;
@@ -109,9 +110,7 @@ export async function runTail(runtime: Runtime, client: AdminClient, options: Ta
   const print = (message: MessageView) => {
     if (left <= 0) return;
     left--;
-    const text = options.json
-      ? printableJson(JSON.stringify(message))
-      : formatMessage(message, stdoutIsTerminal);
+    const text = options.json ? printableJson(JSON.stringify(message)) : formatMessage(message, stdoutIsTerminal);
     runtime.process.writeOut(`${text}\n`);
   };
   const follow = async (queue: Topic["queues"][number]) => {

@@ -47,7 +47,8 @@ export async function runVerify(runtime: Runtime, store: string, options: Verify
     say(describeComparison(store, against, comparison));
   }
   if (options.json) {
-    process.writeOut(`${printableJson(JSON.stringify({ ...result, ...(comparison === null ? {} : { comparison }) }))}\n`);
+    const whole = { ...result, ...(comparison === null ? {} : { comparison }) };
+    process.writeOut(`${printableJson(JSON.stringify(whole))}\n`);
   }
   return result.ok && comparison?.ok !== false ? 0 : 1;
 }

@@ -26,6 +26,8 @@ export const CleanEnd = {
     fs.remove(path);
     fs.syncDirectory(storeDirectory);
     const match = /^(\d{1,16}) (-1|\d{1,16})$/.exec(utf8.decode(bytes));
-    return match === null ? null : { end: Number(match[1]), lastRecordOffset: Number(match[2]) };
+    if (match === null) return null;
+    const note = { end: Number(match[1]), lastRecordOffset: Number(match[2]) };
+    return Number.isSafeInteger(note.end) && note.lastRecordOffset < Math.max(note.end, 1) ? note : null;
   },
 };

@@ -12,8 +12,8 @@ import { CleanEnd, type CleanEndNote } from "./clean_end.ts";
 import { FlushDiskType, FlushService, type FlushServiceOptions, type FlushTarget } from "./flush_service.ts";
 import type { HandlePool } from "./handle_pool.ts";
 import { findLastRecord, scanLog } from "./log_scan.ts";
-import { asidePath, copyRange } from "./log_aside.ts";
-import type { MappedFile } from "./mapped_file.ts";
+import { asidePath, copyOfFile, copyRange, endOfData } from "./log_aside.ts";
+import { type MappedFile, offsetToFileName } from "./mapped_file.ts";
 import { MappedFileQueue } from "./mapped_file_queue.ts";
 import {
   BLANK_MAGIC_CODE,
@@ -414,7 +414,9 @@ export class CommitLog implements FlushTarget, ReplicaSink {
 
   /** The whole record of `size` bytes at `offset`, in a buffer of its own; null when it is not held. Unchecked. */
   readRecord(offset: number, size: number): Uint8Array | null | Promise<Uint8Array | null> {
-    if (size <= 0 || size > this.mappedFileSize) return null;
+    const file = this.mappedFileQueue.findMappedFileByOffset(offset);
+    // A size comes from a consume queue, which may be damaged: no memory for what is not there.
+    if (file === null || size <= 0 || size > file.fileFromOffset + file.wrotePosition - offset) return null;
     const target = new Uint8Array(size);
     const count = this.read(offset, target);
     if (typeof count === "number") return count === size ? target : null;
@@ -464,10 +466,11 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   /**
    * Recovery's last step: the log ends at `end`, and its last record starts at `lastRecordOffset`. Later files go, and
    * what stands behind the end is zeroed and synced: stale records there would come back to life after the next crash.
-   * `knownClean` tells that nothing stands there. Returns how many bytes had to be cleared. Throws {@link IoError}.
+   * From `dataEnd` on the file of the end is known to hold zeros; null: from the end on, and on the disk. Returns how
+   * many bytes had to be cleared. Throws {@link IoError}.
    */
-  setRecoveredEnd(end: number, lastRecordOffset: number, knownClean = false): number {
-    const cleared = this.#cut(end, lastRecordOffset, knownClean);
+  setRecoveredEnd(end: number, lastRecordOffset: number, dataEnd: number | null = Infinity): number {
+    const cleared = this.#cut(end, lastRecordOffset, dataEnd);
     this.mappedFileQueue.flushedWhere = this.maxOffset;
     this.#writtenFrom = this.maxOffset;
     this.#lastStoreTimestamp = this.#storeTimestampOf(lastRecordOffset);
@@ -483,7 +486,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     return storeTimestampAt(front, 0);
   }
 
-  #cut(offset: number, lastRecordOffset: number, knownClean: boolean): number {
+  #cut(offset: number, lastRecordOffset: number, dataEnd: number | null): number {
     this.#cuts++;
     this.discardPartial();
     this.mappedFileQueue.truncateDirtyFiles(offset);
@@ -491,8 +494,8 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     this.#uncleared = null;
     const file = this.mappedFileQueue.lastFile;
     let cleared = 0;
-    if (file !== null && !knownClean) {
-      cleared = file.zeroFrom(file.wrotePosition);
+    if (file !== null && dataEnd !== null) {
+      cleared = file.zeroFrom(file.wrotePosition, Math.min(file.fileSize, dataEnd - file.fileFromOffset));
       file.syncBlocking();
     }
     this.mappedFileQueue.flushBlocking();
@@ -501,8 +504,28 @@ export class CommitLog implements FlushTarget, ReplicaSink {
 
   // --- setting aside ---
 
+  /**
+   * Before recovery cuts at `end` though whole records stand behind it: keeps all that stands there in a directory beside
+   * the log, each file named by the offset of its first byte. The rest of the file is copied, later files are moved.
+   * Blocks. Throws {@link IoError}; nothing is lost then.
+   */
+  keepBehind(end: number): { readonly path: string; readonly bytes: number } {
+    const queue = this.mappedFileQueue;
+    const { fs } = this.#pool;
+    const last = queue.files.findLast((file) => endOfData(file, Math.max(0, end - file.fileFromOffset)) > 0)!;
+    const keptEnd = last.fileFromOffset + endOfData(last, Math.max(0, end - last.fileFromOffset));
+    const path = asidePath(fs, queue.directories[0]!, end, keptEnd, this.#clock.now());
+    makeDurableDirectory(fs, path);
+    const file = queue.findMappedFileByOffset(end)!;
+    const from = end - file.fileFromOffset;
+    copyOfFile(fs, file, from, endOfData(file, from), `${path}/${offsetToFileName(end)}`);
+    queue.truncateDirtyFiles(keptEnd);
+    queue.moveTo(path, end);
+    return { path, bytes: keptEnd - end };
+  }
+
   /** See `ReplicaLog.setTailAside`. The store cuts consume queues and index afterwards. */
-  async setTailAside(fromOffset: number): Promise<string> {
+  async setTailAside(fromOffset: number, mayCut: () => boolean = () => true): Promise<string> {
     const validator = this.ownValidator(false);
     const from = Math.max(fromOffset - (fromOffset % this.mappedFileSize), this.minOffset);
     const scan = scanLog(this.mappedFileQueue, from, fromOffset, validator, () => {});
@@ -512,20 +535,25 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     const path = asidePath(this.#pool.fs, this.mappedFileQueue.directories[0]!, fromOffset, end, this.#clock.now());
     await copyRange(this.#pool.fs, this, fromOffset, end, path);
     assert(this.maxOffset === end, "Log grew while its tail was set aside");
-    this.#wholly(() => void this.#cut(fromOffset, lastRecordOffset, false));
+    if (!mayCut()) {
+      this.#pool.fs.remove(path);
+      throw calledOff();
+    }
+    this.#wholly(() => void this.#cut(fromOffset, lastRecordOffset, Infinity));
     return path;
   }
 
   /** See `ReplicaLog.setLogAside`. The store empties consume queues and index afterwards. */
-  setLogAside(): Promise<string> {
+  async setLogAside(mayCut: () => boolean = () => true): Promise<string> {
+    if (!mayCut()) throw calledOff();
     const { minOffset, maxOffset } = this;
     const directory = this.mappedFileQueue.directories[0]!;
     const path = asidePath(this.#pool.fs, directory, minOffset, maxOffset, this.#clock.now());
     this.#cuts++;
     this.discardPartial();
-    this.#wholly(() => this.mappedFileQueue.moveAllTo(path));
+    this.#wholly(() => this.mappedFileQueue.moveTo(path));
     this.#lastRecordOffset = -1;
-    return Promise.resolve(path);
+    return path;
   }
 
   /** A cut that fails halfway leaves a log that is neither the old nor the new one: only recovery can tell what it is. */
@@ -537,6 +565,10 @@ export class CommitLog implements FlushTarget, ReplicaSink {
       throw error;
     }
   }
+}
+
+function calledOff(): IoError {
+  return new IoError("closed", "The cut was called off");
 }
 
 /** The directories that hold commit-log files. */

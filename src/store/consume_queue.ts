@@ -111,7 +111,7 @@ export class ConsumeQueue {
   }
 
   #scanEnd(scanFrom: number): number {
-    const chunk = new Uint8Array(CQ_STORE_UNIT_SIZE * 4096);
+    const chunk = new Uint8Array(Math.min(CQ_STORE_UNIT_SIZE * 4096, this.#queue.mappedFileSize));
     const end = this.#queue.maxOffset;
     let previousEnd = -1;
     for (let at = scanFrom; at < end;) {

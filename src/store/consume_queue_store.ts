@@ -2,6 +2,7 @@
 // ReputMessageService (units), CommitLog's puts (offsets) and MessageStore (life cycle). Which record gets a unit is
 // decided before; the commit log stays the truth that all of this can be built from again.
 
+import { utf8 } from "../base/bytes.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { Clock, FileSystem, Timer } from "../runtime/runtime.ts";
 import type { QueueOffsetAssigner } from "./commit_log.ts";
@@ -10,6 +11,10 @@ import type { HandlePool } from "./handle_pool.ts";
 import type { StoreCheckpoint } from "./store_checkpoint.ts";
 
 const PAGE_SIZE = 4096;
+/** Largest queue offset that gets a unit: its place in bytes stays a safe integer. */
+const QUEUE_OFFSET_MAX = 2 ** 48;
+/** Bytes of a file's name, on every file system in use. */
+const NAME_SIZE_MAX = 255;
 
 /** Apache's keys that consume queues obey. Intervals are ms. */
 export interface ConsumeQueueOptions {
@@ -116,8 +121,9 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   }
 
   /**
-   * Adds a record's unit; it can be read after {@link writePending}. A topic that is no name for a directory is
-   * reported once and gets no queue: the log may hold anything a master ever took.
+   * Adds a record's unit; it can be read after {@link writePending}. A topic that is no name for a directory, or a
+   * queue or offset that no queue can have, is reported once and gets no unit: the log may hold anything a master ever
+   * took, and a name that is too long would stop dispatch for good.
    */
   put(
     topic: string,
@@ -129,8 +135,9 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     storeTimestamp: number,
   ): void {
     let queue = this.find(topic, queueId);
+    if (!isQueueOffset(queueOffset)) return this.#refuse(topic, queueId, pos);
     if (queue === null) {
-      if (!isDirectoryName(topic) || queueId < 0 || queueOffset < 0) return this.#refuse(topic, queueId, pos);
+      if (!isQueueName(topic, queueId)) return this.#refuse(topic, queueId, pos);
       queue = this.#add(topic, queueId);
       this.#unsyncedDirectories.add(`${this.#parts.directory}/${topic}`).add(this.#parts.directory);
     }
@@ -144,7 +151,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     if (this.#refusedTopics.size >= 100 || this.#refusedTopics.has(topic)) return;
     this.#refusedTopics.add(topic);
     this.#logger.error("A message's topic or queue can't have a consume queue; the message stays in the log only", {
-      topic,
+      topic: topic.slice(0, NAME_SIZE_MAX),
       queueId,
       physicOffset: pos,
     });
@@ -264,7 +271,8 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     if (storeTimestamp > 0 && storeTimestampAt >= checkpoint.trustedFrom) {
       checkpoint.logicsMsgTimestamp = storeTimestamp;
     }
-    await checkpoint.flush();
+    if (await checkpoint.flush()) return;
+    this.#logger.warn("The checkpoint can't be written; the next flush of the consume queues tries again");
   }
 
   async #flushOne(queue: ConsumeQueue): Promise<void> {
@@ -294,6 +302,16 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   }
 }
 
-function isDirectoryName(topic: string): boolean {
-  return topic !== "" && topic !== "." && topic !== ".." && !/[/\\\0]/.test(topic);
+/** Whether a record of that topic and queue, at that queue offset, gets a unit. */
+export function canHaveUnit(topic: string, queueId: number, queueOffset: number): boolean {
+  return isQueueOffset(queueOffset) && isQueueName(topic, queueId);
+}
+
+function isQueueOffset(queueOffset: number): boolean {
+  return queueOffset >= 0 && queueOffset <= QUEUE_OFFSET_MAX;
+}
+
+function isQueueName(topic: string, queueId: number): boolean {
+  if (queueId < 0 || topic === "" || topic === "." || topic === ".." || /[/\\\0]/.test(topic)) return false;
+  return utf8.encode(topic).length <= NAME_SIZE_MAX;
 }

@@ -98,26 +98,35 @@ export class IndexFile {
    */
   static open(fs: FileSystem, path: string, shape: IndexFileShape): IndexFile {
     const handle = fs.open(path, "write");
+    const file = new IndexFile(fs, path, handle, shape);
+    try {
+      file.#readHeader(handle, shape);
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
+    return file;
+  }
+
+  #readHeader(handle: FileHandle, shape: IndexFileShape): void {
     const size = handle.size();
     const wanted = indexFileSize(shape);
     if (size > wanted) {
-      handle.close();
       throw new StoreError(
-        `Can't use index file "${path}": its size is ${size}, wanted ${wanted}; set maxHashSlotNum and maxIndexNum as they were`,
+        `Can't use index file "${this.path}": its size is ${size}, wanted ${wanted}; set maxHashSlotNum and maxIndexNum as they were`,
       );
     }
     if (size < wanted) handle.truncate(wanted);
-    const file = new IndexFile(fs, path, handle, shape);
     const header = new Uint8Array(HEADER_SIZE);
     handle.readAt(header, 0);
-    file.beginTimestamp = readInt64(header, 0);
-    file.endTimestamp = readInt64(header, 8);
-    file.beginPhyOffset = readInt64(header, 16);
-    file.endPhyOffset = readInt64(header, 24);
-    file.hashSlotCount = readInt32(header, 32);
-    file.indexCount = Math.max(1, readInt32(header, 36));
-    file.#pendingFrom = file.indexCount;
-    return file;
+    this.beginTimestamp = readInt64(header, 0);
+    this.endTimestamp = readInt64(header, 8);
+    this.beginPhyOffset = readInt64(header, 16);
+    this.endPhyOffset = readInt64(header, 24);
+    this.hashSlotCount = readInt32(header, 32);
+    // A count that can't be is damage: no entry lies beyond the file's end.
+    this.indexCount = Math.min(Math.max(1, readInt32(header, 36)), shape.maxIndexNum);
+    this.#pendingFrom = this.indexCount;
   }
 
   /** Whether no entry fits any more. */

@@ -31,6 +31,8 @@ export interface QueryOffsetResult {
 }
 
 const SPACE = 0x20;
+/** Topics whose hash is remembered; a log with more of them only gets slower. */
+const TOPIC_HASHES_MAX = 4096;
 
 /** The index files of a store. Mirrors Apache's `IndexService`. Methods throw {@link IoError} from the disk. */
 export class IndexService {
@@ -129,6 +131,7 @@ export class IndexService {
     let hash = this.#topicHashes.get(topic);
     if (hash === undefined) {
       hash = javaHashCode(`${topic}#`);
+      if (this.#topicHashes.size >= TOPIC_HASHES_MAX) this.#topicHashes.clear();
       this.#topicHashes.set(topic, hash);
     }
     return hash;

@@ -1,8 +1,11 @@
 // Walks the records of a commit log's files in order, through one buffer, as recovery does and as the search for the
-// last record does. Blocks while it reads. Where the walk starts and what its end means is the caller's.
+// last record does; and looks for records behind the end of such a walk. Blocks while it reads. Where a walk starts and
+// what its end means is the caller's.
 
-import type { MappedFile } from "./mapped_file.ts";
+import { readInt32 } from "../base/bytes.ts";
+import { isZero, type MappedFile } from "./mapped_file.ts";
 import type { MappedFileQueue } from "./mapped_file_queue.ts";
+import { MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, RecordField } from "./message_codec.ts";
 import { type RecordValidator, RecordVerdict } from "./record_validator.ts";
 
 const WINDOW_SIZE = 4 * 1024 * 1024;
@@ -34,7 +37,7 @@ export function scanLog(
   validator: RecordValidator,
   visit: RecordVisitor,
 ): ScanResult {
-  const scan = new LogScan(validator, visit, from, limit);
+  const scan = new LogScan(validator, visit, from, limit, Math.min(WINDOW_SIZE, queue.mappedFileSize));
   for (;;) {
     const file = queue.findMappedFileByOffset(scan.end);
     if (file === null || scan.end >= limit || !scan.walkFile(file)) break;
@@ -49,13 +52,14 @@ class LogScan implements ScanResult {
   readonly #limit: number;
   readonly #validator: RecordValidator;
   readonly #visit: RecordVisitor;
-  #window: Uint8Array<ArrayBuffer> = new Uint8Array(WINDOW_SIZE);
+  #window: Uint8Array<ArrayBuffer>;
 
-  constructor(validator: RecordValidator, visit: RecordVisitor, from: number, limit: number) {
+  constructor(validator: RecordValidator, visit: RecordVisitor, from: number, limit: number, windowSize: number) {
     this.#validator = validator;
     this.#visit = visit;
     this.end = from;
     this.#limit = limit;
+    this.#window = new Uint8Array(windowSize);
   }
 
   /** Walks one file from `end`; true when it ended with a filler, so that the next file follows. */
@@ -117,4 +121,82 @@ export function findLastRecord(queue: MappedFileQueue, end: number, validator: R
     limit = file.fileFromOffset;
   }
   return -1;
+}
+
+/** What stands behind the end of a walk, see {@link searchBehind}. */
+export interface BehindEnd {
+  /** Start of the first whole record; -1 for none. */
+  readonly recordOffset: number;
+  /** From here to the end of the file that holds the walk's end all is zero. Infinity when it was not looked at. */
+  readonly dataEnd: number;
+}
+
+/**
+ * Looks for a whole record that starts behind `end`, where a walk stopped, in this file and all later ones. A record
+ * carries its own offset, so it is found wherever the damage before it ends.
+ */
+export function searchBehind(queue: MappedFileQueue, end: number, validator: RecordValidator): BehindEnd {
+  let dataEnd = end;
+  for (const file of queue.files) {
+    if (file.fileFromOffset + file.fileSize <= end) continue;
+    const holdsEnd = file.fileFromOffset <= end;
+    const search = new RecordSearch(file, validator);
+    const recordOffset = search.run(holdsEnd ? end + 1 : file.fileFromOffset);
+    if (recordOffset >= 0) return { recordOffset, dataEnd: Infinity };
+    if (holdsEnd) dataEnd = Math.max(end, search.dataEnd);
+  }
+  return { recordOffset: -1, dataEnd };
+}
+
+/** Bytes of a record up to and with its magic code. */
+const MAGIC_END = RecordField.MAGIC + 4;
+
+/** Finds the first whole record of a file by its magic code, whatever stands before it. */
+class RecordSearch {
+  /** End of the last part of the file, as far as it was read, that is not all zero. */
+  dataEnd = 0;
+  readonly #file: MappedFile;
+  readonly #validator: RecordValidator;
+
+  constructor(file: MappedFile, validator: RecordValidator) {
+    this.#file = file;
+    this.#validator = validator;
+  }
+
+  /** Start of the first whole record that starts at `from`, an offset of the log, or behind it; -1 for none. */
+  run(from: number): number {
+    const { fileFromOffset, fileSize } = this.#file;
+    const window = new Uint8Array(Math.min(WINDOW_SIZE, Math.max(0, fileFromOffset + fileSize - from)));
+    for (let at = from; at + MAGIC_END <= fileFromOffset + fileSize;) {
+      const bytes = window.subarray(0, this.#file.readAt(window, at - fileFromOffset));
+      if (!isZero(bytes)) {
+        this.dataEnd = at + bytes.length;
+        const found = this.#searchWindow(bytes, at);
+        if (found >= 0) return found;
+      }
+      // The next window begins with what may be the front of a record that this one cut off.
+      at += Math.max(1, bytes.length - MAGIC_END + 1);
+    }
+    return -1;
+  }
+
+  #searchWindow(bytes: Uint8Array, windowAt: number): number {
+    const firstByte = MESSAGE_MAGIC_CODE >>> 24;
+    for (let at: number = RecordField.MAGIC;; at++) {
+      at = bytes.indexOf(firstByte, at);
+      if (at < 0 || at + 4 > bytes.length) return -1;
+      const magic = readInt32(bytes, at);
+      if (magic !== MESSAGE_MAGIC_CODE && magic !== MESSAGE_MAGIC_CODE_V2) continue;
+      const start = at - RecordField.MAGIC;
+      if (this.#isWhole(bytes, start, windowAt + start)) return windowAt + start;
+    }
+  }
+
+  #isWhole(bytes: Uint8Array, at: number, offset: number): boolean {
+    const verdict = this.#validator.check(bytes, at, bytes.length, offset);
+    if (verdict !== RecordVerdict.PARTIAL) return verdict === RecordVerdict.OK;
+    const record = new Uint8Array(this.#validator.size);
+    const count = this.#file.readAt(record, offset - this.#file.fileFromOffset);
+    return this.#validator.check(record, 0, count, offset) === RecordVerdict.OK;
+  }
 }

@@ -229,11 +229,15 @@ export class MappedFileQueue {
     this.flushedWhere = 0;
   }
 
-  /** Moves all files into `directory` (made when missing, on the same file system) and is empty then. */
-  moveAllTo(directory: string): void {
+  /**
+   * Moves all files that begin behind `offset` into `directory` (made when missing, on the same file system); with -1 the
+   * queue is empty then.
+   */
+  moveTo(directory: string, offset = -1): void {
     makeDurableDirectory(this.#pool.fs, directory);
     this.#cuts++;
     for (let last = this.#files.at(-1); last !== undefined; last = this.#files.at(-1)) {
+      if (last.fileFromOffset <= offset) break;
       this.#pool.close(last.path);
       this.#pool.fs.rename(last.path, `${directory}/${offsetToFileName(last.fileFromOffset)}`);
       this.#unsyncedDirectories.add(directoryOf(last.path));
@@ -241,7 +245,7 @@ export class MappedFileQueue {
     }
     this.#unsyncedDirectories.add(directory);
     this.syncDirectories();
-    this.flushedWhere = 0;
+    this.flushedWhere = Math.min(this.flushedWhere, this.maxOffset);
   }
 
   #removeFile(file: MappedFile): void {

@@ -555,17 +555,17 @@ export class MessageStore implements ReplicaLog {
     return this.#log.onGrow(listener);
   }
 
-  setTailAside(fromOffset: number): Promise<string> {
+  setTailAside(fromOffset: number, mayCut: () => boolean = () => true): Promise<string> {
     return this.#cut(async () => {
-      const path = await this.#log.setTailAside(fromOffset);
+      const path = await this.#log.setTailAside(fromOffset, mayCut);
       await this.#wholly(() => this.#cutDerived(fromOffset));
       return path;
     });
   }
 
-  setLogAside(): Promise<string> {
+  setLogAside(mayCut: () => boolean = () => true): Promise<string> {
     return this.#cut(async () => {
-      const path = await this.#log.setLogAside();
+      const path = await this.#log.setLogAside(mayCut);
       await this.#wholly(() => this.#forgetDerived());
       return path;
     });

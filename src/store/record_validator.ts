@@ -148,9 +148,15 @@ export class RecordValidator {
       );
     }
     const bodyLengthAt = bodyLengthPosition(readInt32(bytes, at + RecordField.SYS_FLAG));
+    const topicLengthSize = magic === MESSAGE_MAGIC_CODE_V2 ? 2 : 1;
+    // Such a record would never be whole: its size is reached before the fields that its sysFlag announces.
+    const sizeMin = bodyLengthAt + 4 + topicLengthSize + 2;
+    if (totalSize < sizeMin) {
+      const detail = `totalSize is ${totalSize}, wanted ${sizeMin} or more by its sysFlag`;
+      return this.#reject("badRecord", "totalSize", detail);
+    }
     if (available < bodyLengthAt + 4) return RecordVerdict.PARTIAL;
     const bodySize = readInt32(bytes, at + bodyLengthAt);
-    const topicLengthSize = magic === MESSAGE_MAGIC_CODE_V2 ? 2 : 1;
     const topicRoom = totalSize - bodyLengthAt - 4 - bodySize - topicLengthSize - 2;
     if (bodySize < 0 || topicRoom < 0) {
       return this.#reject("badRecord", "bodyLength", `bodyLength is ${bodySize} in a record of ${totalSize} bytes`);

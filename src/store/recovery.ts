@@ -1,10 +1,11 @@
 // Finding the end of the commit log at start, by Apache 5.3.3's rules, so that an Apache broker opening the same files
 // would find the same end. Blocks. The store calls it once, between loading the consume queues and cutting them.
 
+import { IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { CommitLog } from "./commit_log.ts";
 import type { CleanEndNote } from "./clean_end.ts";
-import { findLastRecord, scanLog, type ScanResult } from "./log_scan.ts";
+import { findLastRecord, scanLog, type ScanResult, searchBehind } from "./log_scan.ts";
 import type { MappedFile } from "./mapped_file.ts";
 import { storeTimestampAt } from "./message_codec.ts";
 import { isTorn, RecordVerdict } from "./record_validator.ts";
@@ -41,13 +42,16 @@ export interface RecoveryResult {
   readonly startOffset: number;
   /** Bytes behind the end that had to be cleared, in whole chunks. */
   readonly clearedBytes: number;
+  /** Where what stood behind the end is kept; null where no whole record stood there. */
+  readonly keptPath: string | null;
 }
 
 /**
  * Finds the end, hands records to dispatch, cuts the log there. Mirrors `recoverNormally` and `recoverAbnormally`, with
- * these differences: what is behind the end is zeroed, the physical offset of a record counts, the record that starts
- * exactly where the consume queues end is dispatched, a filler that ends the last file is kept, and a record that was
- * not on the disk yet when the power went is none if its end is missing.
+ * these differences: what is behind the end is zeroed, and kept elsewhere if it holds whole records (bit rot, no torn
+ * tail); the physical offset of a record counts, the record that starts exactly where the consume queues end is
+ * dispatched, a filler that ends the last file is kept, and a record that was not on the disk yet when the power went is
+ * none if its end is missing. Throws {@link IoError}, also when what must be kept can't be.
  */
 export function recoverCommitLog(
   log: CommitLog,
@@ -59,7 +63,7 @@ export function recoverCommitLog(
   const note = log.takeCleanEnd();
   if (files.length === 0) {
     log.setRecoveredEnd(0, -1);
-    return { end: 0, isEmpty: true, startOffset: 0, clearedBytes: 0 };
+    return { end: 0, isEmpty: true, startOffset: 0, clearedBytes: 0, keptPath: null };
   }
   const knownEnd = options.cleanExit ? note : null;
   const walk = walkFromQueues(log, knownEnd, options) ?? walkFromFile(log, checkpoint, options);
@@ -68,15 +72,36 @@ export function recoverCommitLog(
   let lastRecordOffset = scan.lastRecordOffset;
   if (lastRecordOffset < 0 && scan.end === knownEnd?.end) lastRecordOffset = knownEnd.lastRecordOffset;
   if (lastRecordOffset < 0) lastRecordOffset = findLastRecord(log.mappedFileQueue, scan.end, log.ownValidator(false));
-  const clearedBytes = log.setRecoveredEnd(scan.end, lastRecordOffset, scan.end === knownEnd?.end);
+  const isKnown = scan.end === knownEnd?.end;
+  const behind = isKnown ? null : searchBehind(log.mappedFileQueue, scan.end, log.ownValidator(true));
+  const keptPath = behind !== null && behind.recordOffset >= 0 ? keepBehind(log, scan, logger) : null;
+  const clearedBytes = log.setRecoveredEnd(scan.end, lastRecordOffset, behind === null ? null : behind.dataEnd);
   if (lastRecordOffset >= 0) checkpoint.confirmPhyOffset = lastRecordOffset;
-  if (clearedBytes > 0) {
+  if (clearedBytes > 0 && keptPath === null) {
     logger.warn(`Commit log ends at ${scan.end}: ${scan.stopDetail}; cleared what stood behind it`, {
       clearedBytes,
       filesEnd,
     });
   }
-  return { end: scan.end, isEmpty: false, startOffset, clearedBytes };
+  return { end: scan.end, isEmpty: false, startOffset, clearedBytes, keptPath };
+}
+
+/** Whole records behind the end are no torn tail: something is wrong with the disk, and they may be all there is. */
+function keepBehind(log: CommitLog, { end, stopDetail }: ScanResult, logger: Logger): string {
+  const why = `${stopDetail || "what follows is missing"}, but whole records stand behind it`;
+  try {
+    const { path, bytes } = log.keepBehind(end);
+    logger.error(`Commit log is cut at ${end}: ${why}; kept ${bytes} bytes in "${path}"`);
+    return path;
+  } catch (error) {
+    if (!(error instanceof IoError)) throw error;
+    const advice = "keeping them failed, make room or copy the store";
+    throw new IoError(
+      error.kind,
+      `Commit log must be cut at ${end}: ${why}; ${advice}: ${error.message}`,
+      error.code,
+    );
+  }
 }
 
 interface Walk {

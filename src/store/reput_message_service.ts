@@ -273,15 +273,19 @@ export class ReputMessageService {
 
   /** Bytes of the log from `from`, at most a slice, at least a whole record when one lies below `limit`. */
   async #read(from: number, limit: number): Promise<Uint8Array> {
-    if (this.#buffer.length < SLICE_SIZE) this.#buffer = new Uint8Array(SLICE_SIZE);
+    const sliceSize = Math.min(SLICE_SIZE, this.#parts.log.mappedFileSize);
+    if (this.#buffer.length < sliceSize) this.#buffer = new Uint8Array(sliceSize);
     for (;;) {
       const target = this.#buffer.subarray(0, Math.min(this.#buffer.length, Math.max(0, limit - from)));
       if (target.length === 0) return target;
       const result = this.#parts.log.read(from, target);
       const bytes = target.subarray(0, typeof result === "number" ? result : await result);
       const size = bytes.length >= 8 && isRecordMagic(readInt32(bytes, RecordField.MAGIC)) ? readInt32(bytes, 0) : 0;
-      // A record larger than the buffer: one buffer of its size. A size beyond the limit is damage, and no reason to.
-      if (size <= this.#buffer.length || size > limit - from) return bytes;
+      // A record larger than the buffer: one buffer of its size. A size beyond the limit, or the file, is damage, and no
+      // reason to.
+      const { mappedFileSize } = this.#parts.log;
+      const sizeMax = Math.min(limit - from, mappedFileSize - from % mappedFileSize);
+      if (size <= this.#buffer.length || size > sizeMax) return bytes;
       this.#buffer = new Uint8Array(size);
     }
   }

@@ -2,6 +2,7 @@
 // its five fields and their bytes. The flush service and dispatch move the fields, recovery reads them.
 
 import { readInt64, writeInt64 } from "../base/bytes.ts";
+import { IoError } from "../base/errors.ts";
 import type { FileHandle, FileSystem } from "../runtime/runtime.ts";
 
 const CHECKPOINT_SIZE = 4096;
@@ -76,21 +77,27 @@ export class StoreCheckpoint {
     this.flushBlocking();
   }
 
-  /** Writes the fields and makes them durable; does nothing when they did not change. Throws {@link IoError}. */
-  async flush(): Promise<void> {
+  /**
+   * Writes the fields and makes them durable; does nothing when they did not change. False when they can't be written,
+   * on a full disk say: the file then vouches for less than it could, which is no reason to end. Throws {@link IoError}
+   * when a sync fails.
+   */
+  async flush(): Promise<boolean> {
     const state = this.#state();
-    if (state === this.#flushed) return;
-    const handle = this.#write();
+    if (state === this.#flushed) return true;
+    const handle = this.#tryWrite();
+    if (handle === null) return false;
     try {
       await handle.sync();
       this.#syncName();
       this.#flushed = state;
+      return true;
     } finally {
       handle.close();
     }
   }
 
-  /** {@link flush}, blocking: for recovery and shutdown. */
+  /** Writes the fields and makes them durable, blocking: for recovery and shutdown. Throws {@link IoError}. */
   flushBlocking(): void {
     const state = this.#state();
     if (state === this.#flushed) return;
@@ -125,13 +132,27 @@ export class StoreCheckpoint {
     return this.#fields().join();
   }
 
-  /** The fields fit one sector, so a crash leaves the old or the new ones. */
+  #tryWrite(): FileHandle | null {
+    try {
+      return this.#write();
+    } catch (error) {
+      if (!(error instanceof IoError)) throw error;
+      return null;
+    }
+  }
+
+  /** The fields fit one sector, so a crash, or a write that fails, leaves the old or the new ones. */
   #write(): FileHandle {
     const fields = new Uint8Array(40);
     this.#fields().forEach((value, index) => writeInt64(fields, index * 8, value));
     const handle = this.#fs.open(this.#path, "create");
-    if (handle.size() !== CHECKPOINT_SIZE) handle.truncate(CHECKPOINT_SIZE);
-    handle.writeAt(fields, 0);
+    try {
+      if (handle.size() !== CHECKPOINT_SIZE) handle.truncate(CHECKPOINT_SIZE);
+      handle.writeAt(fields, 0);
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
     return handle;
   }
 }

@@ -1,16 +1,26 @@
-// Is a store what it should be? Walks every record of every file and every unit of every consume queue, and names the
-// first thing that is wrong; or compares two stores byte for byte. Read only, for stores at rest. The command line's
-// `verify` and the interoperability tests drive it.
+// Is a store what it should be? Walks every record of every file, every unit of every consume queue and every entry of the
+// index, and names the first thing that is wrong; or compares two stores byte for byte. Read only, for stores at rest.
+// The command line's `verify` and the interoperability tests drive it.
 
 import { readInt32 } from "../base/bytes.ts";
 import { StoreError } from "../base/errors.ts";
 import type { FileSystem } from "../runtime/runtime.ts";
+import { isZero } from "./mapped_file.ts";
 import { isPreBlank } from "./consume_queue.ts";
+import { canHaveUnit } from "./consume_queue_store.ts";
 import { DispatchReader } from "./dispatch_reader.ts";
-import { BLANK_MAGIC_CODE, MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2 } from "./message_codec.ts";
+import {
+  BLANK_MAGIC_CODE,
+  END_FILE_MIN_BLANK_LENGTH,
+  MESSAGE_MAGIC_CODE,
+  MESSAGE_MAGIC_CODE_V2,
+} from "./message_codec.ts";
 import { DelayLevels } from "./message_properties.ts";
 import { isConsumable, MessageSysFlag } from "./message_sys_flag.ts";
 import { recordSizeMax, RecordValidator, RecordVerdict } from "./record_validator.ts";
+import { StoreCheckpoint } from "./store_checkpoint.ts";
+import { AbortFile } from "./store_lock.ts";
+import { IndexCheck } from "./store_verify_index.ts";
 import { claimsToBeRecord, isDirectory, StoredLog, StoredQueue } from "./stored_log.ts";
 
 /** What to look at, and how far it is. */
@@ -23,18 +33,21 @@ export interface VerifyOptions {
   readonly maxMessageSize?: number;
   /** Delay levels the store was written with; Apache's default without it. */
   readonly messageDelayLevel?: string;
+  /** Shape of the index files; Apache's defaults without it. Files of another size are not checked, a note says so. */
+  readonly maxHashSlotNum?: number;
+  readonly maxIndexNum?: number;
   readonly onProgress?: (checkedBytes: number, totalBytes: number) => void;
 }
 
 /** The first thing that is wrong. */
 export interface VerifyFinding {
-  /** Offset in the commit log: of the record that is wrong, or that a consume queue is wrong about. */
+  /** Offset in the commit log: of the record that is wrong, or that a consume queue or the index is wrong about. */
   readonly offset: number;
-  /** The commit-log file that holds the offset, or the file that is wrong. */
+  /** The file that is wrong: of the commit log, of a consume queue, of the index. */
   readonly file: string;
-  /** The record's field, `consumeQueue`, or `file`. */
+  /** The record's field, `consumeQueue`, `index`, or `file`. */
   readonly field: string;
-  /** The value seen and the value wanted. */
+  /** What is wrong, the value seen and the value wanted: a sentence that needs no {@link field}. */
   readonly reason: string;
 }
 
@@ -53,17 +66,24 @@ export interface VerifyResult {
   /** Consume queues, and units that were checked against their records. */
   readonly queues: number;
   readonly units: number;
+  /** Index files, and entries that were checked against their records. */
+  readonly indexFiles: number;
+  readonly indexEntries: number;
   /** Records at the end that no consume queue knows yet: the next start dispatches them. */
   readonly notDispatched: number;
 }
 
 const WINDOW_SIZE = 4 * 1024 * 1024;
+/** Apache's defaults. */
+const MAX_HASH_SLOT_NUM = 5_000_000;
+const MAX_INDEX_NUM = 20_000_000;
 const MAGICS = [MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, BLANK_MAGIC_CODE];
 
 /**
  * Checks every record (size, magic, physical offset, body CRC, `__CRC32#`), that fillers end where files end, that queue
- * offsets have no gaps, and that consume queues and records match one to one (offset, size, tagsCode). What a record's
- * format does not protect (such as its born timestamp) can only be checked by {@link compareStores}. Throws
+ * offsets have no gaps, that consume queues and records match one to one (offset, size, tagsCode), and that the index
+ * holds the keys of all records in its range and no others. What a record's format does not protect (such as its born
+ * timestamp) can only be checked by {@link compareStores}; what fillers hold is open, a note says what is odd. Throws
  * {@link IoError}.
  */
 export async function verifyStore(
@@ -80,12 +100,13 @@ export async function verifyStore(
     finding = { offset: verifier.end, file: storeDir, field: "file", reason: error.message };
   } finally {
     verifier.log?.close();
+    verifier.index.close();
   }
-  const { log, notes, end, records, blanks, queues } = verifier;
+  const { log, notes, end, records, blanks, queues, index } = verifier;
   return {
     ok: finding === null,
     finding,
-    notes,
+    notes: [...notes, ...index.notes],
     minOffset: log?.minOffset ?? 0,
     maxOffset: end,
     mappedFileSize: log?.mappedFileSize ?? 0,
@@ -93,15 +114,19 @@ export async function verifyStore(
     blanks,
     queues: queues.count,
     units: queues.units,
+    indexFiles: index.files,
+    indexEntries: index.entries,
     notDispatched: queues.notDispatched,
   };
 }
 
-type Finding = Omit<VerifyFinding, "file">;
+/** Without a file it is that of the commit log which holds the offset. */
+type Finding = Omit<VerifyFinding, "file"> & { readonly file?: string };
 
 class StoreVerifier {
   log: StoredLog | null = null;
   readonly queues: QueueCheck;
+  readonly index: IndexCheck;
   readonly notes: string[] = [];
   /** End of the last whole record or filler. */
   end = 0;
@@ -110,29 +135,47 @@ class StoreVerifier {
   readonly #fs: FileSystem;
   readonly #storeDir: string;
   readonly #options: VerifyOptions;
+  readonly #isAbort: boolean;
+  readonly #record: DispatchReader;
 
   constructor(fs: FileSystem, storeDir: string, options: VerifyOptions) {
     this.#fs = fs;
     this.#storeDir = storeDir;
     this.#options = options;
-    this.queues = new QueueCheck(fs, `${storeDir}/consumequeue`, new DelayLevels(options.messageDelayLevel));
+    this.#isAbort = AbortFile.exists(fs, storeDir);
+    this.#record = new DispatchReader(new DelayLevels(options.messageDelayLevel));
+    this.queues = new QueueCheck(fs, `${storeDir}/consumequeue`);
+    const { maxHashSlotNum = MAX_HASH_SLOT_NUM, maxIndexNum = MAX_INDEX_NUM } = options;
+    this.index = new IndexCheck(fs, `${storeDir}/index`, { maxHashSlotNum, maxIndexNum });
   }
 
   async run(): Promise<VerifyFinding | null> {
     const log = this.log = openLog(this.#fs, this.#storeDir, this.#options);
     this.end = log.minOffset;
     this.queues.load(log.minOffset);
+    const { indexMsgTimestamp } = new StoreCheckpoint(this.#fs, this.#storeDir);
     const walk = new LogWalk(log, this.#options);
     const total = log.filesEnd - log.minOffset;
-    const finding = await walk.run((bytes, at, offset) => this.queues.check(bytes, at, offset), (offset) => {
-      this.#options.onProgress?.(offset - log.minOffset, total);
-    });
+    const finding = this.index.load(log.minOffset, this.#isAbort ? indexMsgTimestamp : null) ??
+      await walk.run((bytes, at, offset) => this.#checkRecord(bytes, at, offset), (offset) => {
+        this.#options.onProgress?.(offset - log.minOffset, total);
+      });
     this.end = walk.end;
     this.records = walk.records;
     this.blanks = walk.blanks;
-    const first = finding ?? await this.#checkTail(log, walk) ?? this.queues.finish(walk.end);
+    if (walk.dirtyBlanks > 0) {
+      const where = `the first at ${walk.dirtyBlankOffset}; the format leaves open what they hold`;
+      this.notes.push(`${walk.dirtyBlanks} fillers at the end of files hold bytes that are not zero, ${where}`);
+    }
+    const first = finding ?? await this.#checkTail(log, walk) ?? this.queues.finish(walk.end) ??
+      this.index.finish(walk.end);
     if (first === null) this.#options.onProgress?.(total, total);
-    return first === null ? null : { ...first, file: log.pathOf(first.offset) };
+    return first === null ? null : { ...first, file: first.file ?? log.pathOf(first.offset) };
+  }
+
+  #checkRecord(bytes: Uint8Array, at: number, offset: number): Finding | null {
+    this.#record.read(bytes, at);
+    return this.queues.check(this.#record, offset) ?? this.index.check(this.#record, bytes);
   }
 
   /**
@@ -142,8 +185,7 @@ class StoreVerifier {
   async #checkTail(log: StoredLog, walk: LogWalk): Promise<Finding | null> {
     const tail = await classifyTail(log, walk, this.queues.maxPhysicOffset);
     if (tail.type === "clean") return null;
-    const isAbort = this.#fs.stat(`${this.#storeDir}/abort`) !== null;
-    if (tail.type === "torn" && isAbort) {
+    if (tail.type === "torn" && this.#isAbort) {
       this.notes.push(
         `The record at ${walk.end} is not whole, the process ended while writing it; the next start cuts it`,
       );
@@ -201,6 +243,9 @@ class LogWalk {
   end: number;
   records = 0;
   blanks = 0;
+  /** Fillers that hold bytes which are not zero, and where the first is. */
+  dirtyBlanks = 0;
+  dirtyBlankOffset = -1;
   /** Why what stands at {@link end} is no record. */
   stopField = "totalSize";
   stopDetail = "";
@@ -257,7 +302,9 @@ class LogWalk {
         if (finding !== null) return finding;
         this.records++;
       } else if (verdict === RecordVerdict.BLANK || (verdict === RecordVerdict.PARTIAL && validator.isBlank)) {
-        this.blanks++;
+        // One that the window cuts off is looked at again at the window's begin, as far as it fits.
+        if (verdict === RecordVerdict.PARTIAL && at > 0) return "more";
+        this.#countBlank(this.#window.subarray(at + END_FILE_MIN_BLANK_LENGTH, Math.min(at + validator.size, count)));
       } else if (verdict === RecordVerdict.PARTIAL) {
         return "more";
       } else {
@@ -269,6 +316,11 @@ class LogWalk {
     }
     return "more";
   }
+
+  #countBlank(rest: Uint8Array): void {
+    this.blanks++;
+    if (!isZero(rest) && this.dirtyBlanks++ === 0) this.dirtyBlankOffset = this.end;
+  }
 }
 
 /** Holds consume queues against the records they should point at, in the log's order. */
@@ -279,17 +331,15 @@ class QueueCheck {
   maxPhysicOffset = -1;
   readonly #fs: FileSystem;
   readonly #directory: string;
-  readonly #record: DispatchReader;
   readonly #hasExtensions: boolean;
   readonly #queues = new Map<string, StoredQueue>();
   /** Queue offset of each queue's next record. */
   readonly #expected = new Map<string, number>();
 
-  constructor(fs: FileSystem, directory: string, delayLevels: DelayLevels) {
+  constructor(fs: FileSystem, directory: string) {
     this.#fs = fs;
     this.#directory = directory;
     this.#hasExtensions = fs.list(`${directory}_ext`).length > 0;
-    this.#record = new DispatchReader(delayLevels);
   }
 
   get count(): number {
@@ -314,28 +364,33 @@ class QueueCheck {
     }
   }
 
-  /** Checks the record at `at`, which starts at `offset` of the log, against its queue's next unit. */
-  check(bytes: Uint8Array, at: number, offset: number): Finding | null {
-    const record = this.#record;
-    record.read(bytes, at);
+  /** Checks the record, which starts at `offset` of the log, against its queue's next unit. */
+  check(record: DispatchReader, offset: number): Finding | null {
     if (!isConsumable(record.sysFlag) || (record.sysFlag & MessageSysFlag.INNER_BATCH) !== 0) return null;
+    // Dispatch leaves it out: such a log came from a master that took anything.
+    if (!canHaveUnit(record.topic, record.queueId, record.consumeQueueOffset)) return null;
     const key = `${record.topic}/${record.queueId}`;
     const queue = this.#queues.get(key);
     const unit = queue?.peek() ?? null;
     if (unit === null || queue === undefined) {
-      if (offset < this.maxPhysicOffset) return wrong(offset, `queue ${key} has no unit for this record`);
+      if (offset < this.maxPhysicOffset) {
+        const file = queue?.pathOf(queue.maxOffset) ?? `${this.#directory}/${key}`;
+        return wrong(file, offset, `queue ${key} has no unit for the record at ${offset}`);
+      }
       this.notDispatched++;
     } else if (unit.pos !== offset) {
       const at = `unit ${unit.queueOffset} of queue ${key} points at ${unit.pos}`;
+      const file = queue.pathOf(unit.queueOffset);
       // The unit of this very record is wrong, or that of an earlier record, which does not (or no longer) look like it.
       return unit.pos < offset && unit.queueOffset !== record.consumeQueueOffset
-        ? wrong(unit.pos, `${at}, where no record of this queue starts`)
-        : wrong(offset, `${at}, wanted ${offset}`);
+        ? wrong(file, unit.pos, `${at}, where no record of this queue starts`)
+        : wrong(file, offset, `${at}, wanted ${offset}`);
     } else if (unit.size !== record.msgSize) {
-      return wrong(offset, `unit ${unit.queueOffset} of queue ${key} has size ${unit.size}, wanted ${record.msgSize}`);
+      const reason = `unit ${unit.queueOffset} of queue ${key} has size ${unit.size}, wanted ${record.msgSize}`;
+      return wrong(queue.pathOf(unit.queueOffset), offset, reason);
     } else if (unit.tagsCode !== record.tagsCode && !this.#isExtensionAddress(unit.tagsCode)) {
-      const field = "tagsCode";
-      return { offset, field, reason: `tagsCode is ${record.tagsCode}, its unit has ${unit.tagsCode}` };
+      const has = `unit ${unit.queueOffset} of queue ${key} has ${unit.tagsCode}`;
+      return { offset, field: "tagsCode", reason: `tagsCode is ${record.tagsCode}, ${has}` };
     } else {
       queue.advance();
       this.units++;
@@ -358,16 +413,15 @@ class QueueCheck {
       const unit = queue.peek();
       if (unit === null || (first !== null && unit.pos >= first.offset)) continue;
       const at = `unit ${unit.queueOffset} of queue ${key} points at ${unit.pos}`;
-      first = unit.pos >= end
-        ? wrong(unit.pos, `${at}, beyond the log's end ${end}`)
-        : wrong(unit.pos, `${at}, where no record of this queue starts`);
+      const why = unit.pos >= end ? `beyond the log's end ${end}` : "where no record of this queue starts";
+      first = wrong(queue.pathOf(unit.queueOffset), unit.pos, `${at}, ${why}`);
     }
     return first;
   }
 }
 
-function wrong(offset: number, reason: string): Finding {
-  return { offset, field: "consumeQueue", reason };
+function wrong(file: string, offset: number, reason: string): Finding {
+  return { offset, field: "consumeQueue", reason, file };
 }
 
 /** Outcome of {@link compareStores}. */

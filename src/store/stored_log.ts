@@ -130,6 +130,7 @@ export class StoredQueue {
   /** End of the record the last unit points at; -1 for none. */
   readonly maxPhysicOffset: number;
   readonly #fs: FileSystem;
+  readonly #directory: string;
   readonly #files: readonly StoredFile[];
   readonly #fileSize: number;
   #units: Uint8Array = new Uint8Array(0);
@@ -140,6 +141,7 @@ export class StoredQueue {
   /** Throws {@link StoreError} for files of different sizes or with gaps between them. */
   constructor(fs: FileSystem, directory: string, topic: string, queueId: number) {
     this.#fs = fs;
+    this.#directory = directory;
     this.topic = topic;
     this.queueId = queueId;
     const { files, size } = listFiles(fs, [directory], null);
@@ -157,7 +159,7 @@ export class StoredQueue {
   }
 
   #findEnd(): number {
-    const chunk = new Uint8Array(UNITS_READ * CQ_STORE_UNIT_SIZE);
+    const chunk = new Uint8Array(Math.min(UNITS_READ * CQ_STORE_UNIT_SIZE, this.#fileSize));
     for (const file of this.#files.toReversed()) {
       const handle = this.#fs.open(file.path, "read");
       try {
@@ -175,6 +177,14 @@ export class StoredQueue {
       }
     }
     return this.#next;
+  }
+
+  /** Path of the file that holds the unit, of the last one behind the end; the directory's without files. */
+  pathOf(queueOffset: number): string {
+    const first = this.#files[0];
+    if (first === undefined) return this.#directory;
+    const at = queueOffset * CQ_STORE_UNIT_SIZE - first.fromOffset;
+    return (this.#files[Math.floor(at / this.#fileSize)] ?? this.#files.at(-1)!).path;
   }
 
   /** The next unit, without taking it; null at the end. */

@@ -68,7 +68,7 @@ after(() => rmSync(directory, { recursive: true, force: true }));
 describe("verify", () => {
   it("says ok, with counts", async () => {
     const { code, out } = await verify(store);
-    assert.match(out, /^ok: .*, 40 records, 2 file ends, 40 entries in 1 consume queues\n$/);
+    assert.match(out, /^ok: .*, 40 records, 2 file ends, 40 entries in 1 consume queues, 0 in the index\n$/);
     assert.equal(code, 0);
     const json = JSON.parse((await verify(store, "--json")).out);
     assert.deepEqual([json.ok, json.records], [true, 40]);

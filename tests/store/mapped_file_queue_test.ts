@@ -170,10 +170,18 @@ describe("mapped file queue", () => {
 
   it("moves everything elsewhere", () => {
     fill(3);
-    queue.moveAllTo(`${directory.path}/aside`);
+    queue.moveTo(`${directory.path}/aside`);
     assert.deepEqual(names(), []);
     assert.deepEqual(fs.list(`${directory.path}/aside`).map(Number), [0, 100, 200]);
     assert.equal(queue.getLastMappedFile(500).fileFromOffset, 500);
+  });
+
+  it("moves what begins behind an offset elsewhere", () => {
+    fill(3);
+    queue.moveTo(`${directory.path}/aside`, 100);
+    assert.deepEqual(names(), [0, 100]);
+    assert.deepEqual(fs.list(`${directory.path}/aside`).map(Number), [200]);
+    assert.deepEqual([queue.maxOffset, queue.flushedWhere], [200, 0]);
   });
 
   it("zeroes a file's end, and only where something stands", () => {

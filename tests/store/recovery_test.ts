@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { readInt64 } from "../../src/base/bytes.ts";
-import { StoreError } from "../../src/base/errors.ts";
+import { IoError, StoreError } from "../../src/base/errors.ts";
+import { SILENT_LOGGER } from "../../src/base/logger.ts";
 import type { FileSystem } from "../../src/runtime/runtime.ts";
 import type { CommitLog } from "../../src/store/commit_log.ts";
 import { decodeMessage, RecordField } from "../../src/store/message_codec.ts";
@@ -184,6 +185,77 @@ describe("recovery", () => {
     assert.equal(end, FILE_SIZE);
     assert.equal(log.maxOffset, FILE_SIZE);
     assert.deepEqual(files(), [0, FILE_SIZE]);
+  });
+
+  /** What recovery kept: file names and bytes. */
+  const kept = (path: string | null) => {
+    assert.ok(path !== null && path.startsWith(`${root}/commitlog.aside/`), `kept in ${path}`);
+    return fs.list(path).map((name): [number, Uint8Array] => [Number(name), fs.readFile(`${path}/${name}`)!]);
+  };
+
+  it("keeps whole records that it cuts at bit rot, in their file and in later ones, and says so", async () => {
+    const starts = await write(12);
+    const before = bytes();
+    const end = starts[11]! + (starts[1]! - starts[0]!);
+    const lines: string[] = [];
+    const logger = { ...SILENT_LOGGER, error: (text: string) => lines.push(text) };
+    setByte(starts[1]! + 300, 0xff);
+    before[starts[1]! + 300] = 0xff;
+    const { keptPath } = recover({ logger });
+    const [rest, ...later] = kept(keptPath);
+    const firstFileEnd = starts.findLast((start) => start < FILE_SIZE)! + (starts[1]! - starts[0]!) + 8;
+    assert.equal(rest![0], starts[1]);
+    assert.deepEqual(rest![1], before.slice(starts[1], firstFileEnd));
+    assert.deepEqual(later.map(([name]) => name), [FILE_SIZE, 2 * FILE_SIZE].filter((start) => start < end));
+    for (const [name, content] of later) assert.deepEqual(content, before.slice(name, name + FILE_SIZE));
+    assert.equal(lines.length, 1);
+    for (const part of [`cut at ${starts[1]}`, "bodyCRC", `${end - starts[1]!} bytes`, keptPath!]) {
+      assert.ok(lines[0]!.includes(part), `${lines[0]} lacks ${part}`);
+    }
+    assert.deepEqual(files(), [0]);
+    assert.deepEqual(recover().keptPath, null, "once");
+  });
+
+  it("finds the records behind bit rot wherever it is, and keeps no torn tail", async () => {
+    const starts = await write(3);
+    const whole = bytes();
+    const size = starts[1]! - starts[0]!;
+    const put = (file: Uint8Array) => fs.writeFile(`${root}/commitlog/${"0".repeat(20)}`, file);
+    for (const at of [0, 3, 4, 28, 84, 88, 500]) {
+      const file = whole.slice();
+      file[starts[1]! + at]! ^= 0x40;
+      put(file);
+      const { end, keptPath } = recover();
+      assert.equal(end, starts[1], `byte ${at}`);
+      assert.deepEqual(kept(keptPath), [[starts[1]!, file.slice(starts[1], starts[2]! + size)]]);
+      // The last record: nothing whole follows.
+      const tail = whole.slice();
+      tail[starts[2]! + at]! ^= 0x40;
+      put(tail);
+      const second = recover();
+      assert.deepEqual([second.end, second.keptPath], [starts[2], null]);
+      assert.ok(second.clearedBytes > 0);
+    }
+    // A record without its front, as a loss of power may leave it, with another behind: that one is whole.
+    const file = whole.slice();
+    file.fill(0, starts[1], starts[1]! + 512);
+    put(file);
+    assert.equal(kept(recover().keptPath).length, 1);
+  });
+
+  it("cuts nothing when the records can't be kept", async () => {
+    const starts = await write(12);
+    setByte(starts[1]! + 300, 0xff);
+    const before = bytes();
+    // A file is where the directory should be.
+    fs.writeFile(`${root}/commitlog.aside`, new Uint8Array(1));
+    assert.throws(
+      () => recover(),
+      (error: Error) => error instanceof IoError && /cut at \d+.*make room/.test(error.message),
+    );
+    assert.deepEqual(bytes(), before);
+    fs.remove(`${root}/commitlog.aside`);
+    assert.equal(kept(recover().keptPath).length > 1, true);
   });
 
   it("starts after a crash at the newest file that the checkpoint covers", async () => {

@@ -3,8 +3,10 @@ import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import type { MessageStoreOptions } from "../../src/store/message_store.ts";
-import { compareStores, verifyStore } from "../../src/store/store_verify.ts";
-import { message, putOk, StoreKit } from "../support/store_kit.ts";
+import { indexFileSize } from "../../src/store/index_file.ts";
+import { compareStores, type VerifyOptions, verifyStore } from "../../src/store/store_verify.ts";
+import { APACHE_STORES } from "../support/store_fixtures.ts";
+import { message, putOk, SMALL, StoreKit } from "../support/store_kit.ts";
 
 let kit: StoreKit;
 before(async () => {
@@ -46,15 +48,15 @@ function logPath(directory: string, offset: number): string {
   return join(directory, "commitlog", String(offset - offset % FILE_SIZE).padStart(20, "0"));
 }
 
-const verify = (directory: string) => verifyStore(kit.runtime.fs, directory);
+const { maxHashSlotNum, maxIndexNum } = SMALL;
+const verify = (directory: string, options: VerifyOptions = {}) =>
+  verifyStore(kit.runtime.fs, directory, { maxHashSlotNum, maxIndexNum, ...options });
 
 describe("verifyStore", () => {
   it("passes a good store and counts what it saw", async () => {
     const { directory, end } = await makeStore(60);
     const progress: number[] = [];
-    const result = await verifyStore(kit.runtime.fs, directory, {
-      onProgress: (done, total) => progress.push(done / total),
-    });
+    const result = await verify(directory, { onProgress: (done, total) => progress.push(done / total) });
     assert.deepEqual(result.finding, null);
     assert.deepEqual(
       [result.ok, result.records, result.units, result.queues, result.maxOffset, result.notes.length],
@@ -62,6 +64,7 @@ describe("verifyStore", () => {
     );
     assert.equal(result.blanks, Math.floor(end / FILE_SIZE));
     assert.equal(result.mappedFileSize, FILE_SIZE);
+    assert.deepEqual([result.indexFiles, result.indexEntries], [1, 180], "UNIQ_KEY and two words of KEYS each");
     assert.equal(progress.at(-1), 1);
   });
 
@@ -138,6 +141,7 @@ describe("verifyStore", () => {
       writeFileSync(path, bytes);
       const { finding } = await verify(directory);
       assert.ok(finding !== null, `bit ${bit}`);
+      assert.equal(finding.file, finding.field === "consumeQueue" ? path : logPath(directory, finding.offset));
       const unit = Math.floor(bit / 160);
       if (bit % 160 >= 64) assert.equal(finding.offset, offsets[unit * 2 + 1]);
     }
@@ -207,6 +211,115 @@ describe("verifyStore", () => {
     const result = await verify(directory);
     assert.deepEqual([result.ok, result.maxOffset], [true, end]);
     assert.match(result.notes[0]!, /Stale bytes/);
+  });
+
+  it("notes what fillers hold, which the format leaves open", async () => {
+    const { directory } = await makeStore(60);
+    const lastByte = FILE_SIZE - 1;
+    const result = await withFlip(directory, lastByte, 3, () => verify(directory));
+    assert.equal(result.finding, null);
+    assert.match(result.notes.join(), /^1 fillers .* not zero, the first at \d+/);
+  });
+});
+
+describe("verifyStore, the index", () => {
+  /** Runs `check` with other bytes in the index file, and mends it. */
+  async function withIndex<T>(path: string, change: (bytes: Uint8Array) => void, check: () => Promise<T>): Promise<T> {
+    const good = readFileSync(path);
+    const bytes = Uint8Array.from(good);
+    change(bytes);
+    writeFileSync(path, bytes);
+    try {
+      return await check();
+    } finally {
+      writeFileSync(path, good);
+    }
+  }
+
+  const indexPaths = (directory: string) =>
+    readdirSync(join(directory, "index")).toSorted().map((name) => join(directory, "index", name));
+  const entryAt = (index: number) => 40 + maxHashSlotNum * 4 + index * 20;
+
+  it("finds every flipped bit of entries and slots, and of the header's positions", async () => {
+    const { directory } = await makeStore(12);
+    const [path] = indexPaths(directory);
+    const used = 12 * 3 + 1;
+    // The first entry's time counts from the end of the file before, which may have expired: nobody can tell.
+    const entries = [[entryAt(1), entryAt(1) + 12], [entryAt(1) + 16, entryAt(used)]] as const;
+    const checked = [[16, 32], [36, 40], [40, 40 + maxHashSlotNum * 4], ...entries] as const;
+    for (const [from, to] of checked) {
+      for (let bit = from * 8; bit < to * 8; bit += 11) {
+        const flip = (bytes: Uint8Array) => void (bytes[bit >> 3]! ^= 1 << (bit & 7));
+        const { finding } = await withIndex(path!, flip, () => verify(directory));
+        assert.deepEqual([finding?.field, finding?.file], ["index", path], `bit ${bit}: ${finding?.reason}`);
+      }
+    }
+    assert.equal((await verify(directory)).finding, null);
+  });
+
+  it("names the record that has no entry, and the entry that has no record", async () => {
+    const { directory, offsets } = await makeStore(12);
+    const [path] = indexPaths(directory);
+    const swap = (bytes: Uint8Array) => {
+      // Entry 4 is the first key of the second record.
+      new DataView(bytes.buffer).setBigInt64(entryAt(4) + 4, BigInt(offsets[0]!));
+    };
+    const other = await withIndex(path!, swap, () => verify(directory));
+    assert.deepEqual([other.finding?.offset, other.finding?.field], [offsets[0], "index"]);
+    assert.match(other.finding!.reason, /^entry 4 is for hash \d+, the record there has/);
+    const push = (bytes: Uint8Array) => {
+      for (const i of [4, 5, 6]) new DataView(bytes.buffer).setBigInt64(entryAt(i) + 4, BigInt(offsets[2]!));
+    };
+    const missing = await withIndex(path!, push, () => verify(directory));
+    assert.equal(missing.finding?.offset, offsets[1]);
+    assert.match(missing.finding!.reason, /^the index has no entry for hash \d+ of the record at/);
+    const nowhere = (bytes: Uint8Array) => {
+      new DataView(bytes.buffer).setBigInt64(entryAt(4) + 4, BigInt(offsets[1]! + 1));
+    };
+    const found = await withIndex(path!, nowhere, () => verify(directory));
+    assert.ok(found.finding?.offset === offsets[1], found.finding?.reason);
+  });
+
+  it("walks several files, expired fronts included, and notes what a crash took between two", async () => {
+    const { directory, offsets } = await makeStore(60, { maxIndexNum: 40 });
+    const options = { maxIndexNum: 40 };
+    const whole = await verify(directory, options);
+    assert.deepEqual([whole.finding, whole.notes, whole.indexEntries], [null, [], 180]);
+    assert.equal(whole.indexFiles, 5);
+    // The first file of the log, and with it the front of what the index points at.
+    rmSync(logPath(directory, 0));
+    assert.equal((await verify(directory, options)).finding, null);
+    rmSync(indexPaths(directory)[3]!);
+    const gap = await verify(directory, options);
+    assert.equal(gap.finding, null);
+    assert.match(gap.notes.join(), /The index lacks 1\d records of offsets/);
+    // The last: as when the index was turned off.
+    rmSync(indexPaths(directory).at(-1)!);
+    assert.match((await verify(directory, options)).notes.join(), /lacks the last \d+ records that have keys/);
+    assert.ok(offsets.length === 60);
+  });
+
+  it("leaves out files that the next start removes, and says when the shape is unknown", async () => {
+    const { directory } = await makeStore(60, { maxIndexNum: 40 });
+    const last = indexPaths(directory).at(-1)!;
+    const damage = (bytes: Uint8Array) => bytes.fill(0xff, entryAt(1), entryAt(3));
+    assert.equal((await withIndex(last, damage, () => verify(directory, { maxIndexNum: 40 }))).ok, false);
+    writeFileSync(join(directory, "abort"), "1");
+    const result = await withIndex(last, damage, () => verify(directory, { maxIndexNum: 40 }));
+    assert.deepEqual([result.finding, result.indexFiles], [null, 4]);
+    rmSync(join(directory, "abort"));
+    const other = await verifyStore(kit.runtime.fs, directory);
+    assert.deepEqual([other.ok, other.indexFiles], [true, 0]);
+    const wanted = indexFileSize({ maxHashSlotNum: 5_000_000, maxIndexNum: 20_000_000 });
+    assert.match(other.notes.join(), new RegExp(`The index was not checked: .* wanted ${wanted}`));
+  });
+
+  it("passes what Apache wrote", async () => {
+    for (const name of ["plain", "crc", "plain-crashed", "crc-crashed"]) {
+      const result = await verify(`${APACHE_STORES}/${name}`);
+      assert.equal(result.finding, null, name);
+      assert.equal(result.indexEntries > 0, !name.endsWith("crashed"), name);
+    }
   });
 });
 
