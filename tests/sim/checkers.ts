@@ -1,10 +1,12 @@
-// What must hold, judged from outside: after every event of the world (StepChecker), and once all faults are over and
-// everybody had time (checkQuiet, checkAtRest). They read what the nodes say and, past them, the bytes on their disks.
-// They change nothing.
+// What must hold at every step, judged from outside: after each event of the world the node it happened on, and whoever
+// stands in a relation to it, are held against invariants.ts. It reads what nodes say and, past them, the bytes on their
+// disks; it changes nothing. What is judged once all is quiet is in rest_checks.ts, what readers see in readers.ts.
 
 import type { NodeStatus } from "../../src/admin/admin_port.ts";
-import { verifyStore } from "../../src/store/store_verify.ts";
 import type { ClusterListener, Death, SimCluster, SimNode } from "./cluster.ts";
+import { deriveRecords } from "./derive.ts";
+import { InvariantCounts, Violation } from "./invariants.ts";
+import { LogMirror } from "./log_mirror.ts";
 import type { PutRecord, Workload } from "./workload.ts";
 
 /**
@@ -12,10 +14,19 @@ import type { PutRecord, Workload } from "./workload.ts";
  * notices: two house-keeping intervals and the longest pause of a host. So long, ms, the two are not compared.
  */
 const STALE_MS = 15_000;
-/** Connections, open files and pending events a quiet node may have; far below what a leak would bring. */
-const CONNECTIONS_MAX = 40;
-const OPEN_FILES_MAX = 320;
-const PENDING_EVENTS_MAX = 60;
+/** All nodes are looked at once in so many steps, besides the one that something happened on. */
+const FULL_ROUND = 32;
+/**
+ * What a node may hold at any time, about twice of what was ever seen: open files (a store keeps up to 256 of its log
+ * and queues open), and those of them beyond one per file; connections (beside those a fault brings along); timers beyond one per connection; bytes given to `write` per connection, which is one frame.
+ */
+export const BOUNDS = {
+  openFiles: 320,
+  surplusFiles: 4,
+  timers: 16,
+  connections: 30,
+  queuedBytes: 1024 * 1024 + 12,
+} as const;
 
 /** What is known of a node beyond its present status. */
 interface NodeMemory {
@@ -24,6 +35,12 @@ interface NodeMemory {
   /** Highest ends of this and the last life: what it may have acknowledged. */
   appendedHigh: number;
   flushedHigh: number;
+  /** The same of a life that lost some: acknowledgements of it may still be under way, until this world time. */
+  wordAppended: number;
+  wordFlushed: number;
+  wordUntilMs: number;
+  /** The highs at the end of each life that ended: what was acknowledged in it may still be under way. */
+  readonly lives: Map<number, { readonly appended: number; readonly flushed: number }>;
   /** What must be there after the next start: bytes that survive a loss of power, or only the end of the program. */
   durableFloor: number;
   keptFloor: number;
@@ -35,17 +52,34 @@ interface NodeMemory {
   comparedTo: number;
   comparedWith: string;
   isStopped: boolean;
+  /** What its log held, byte for byte. */
+  readonly mirror: LogMirror;
 }
 
 /** Checks every step, and keeps the ledger's holders true. */
 export class StepChecker implements ClusterListener {
+  readonly invariants = new InvariantCounts();
   /** Losses that no promise covers, and what else a report should tell. */
-  readonly counters = { lostOnRestart: 0, cuts: 0, comparedBytes: 0, checkedAcks: 0, stops: 0 };
+  readonly counters = {
+    lostOnRestart: 0,
+    cuts: 0,
+    comparedBytes: 0,
+    checkedAcks: 0,
+    stops: 0,
+    voidedByElection: 0,
+    voidedByRestart: 0,
+  };
+  /** Hears of each cut or loss: the node's log ended at `end` then, wherever it went since. */
+  onLost: (node: SimNode, end: number) => void = () => {};
+  /** Connections that a fault holds open, which the bound must allow. */
+  extraConnections = 0;
   readonly #cluster: SimCluster;
   readonly #workload: Workload;
   readonly #memory = new Map<SimNode, NodeMemory>();
-  /** Highest end each HA connection's slave had while it lasted, by master, life and address. */
-  readonly #connections = new Map<string, { slave: SimNode; life: number; appended: number; flushed: number }>();
+  /** By master, life and address: in which life of the slave an HA connection was made, and its highest ends since. */
+  readonly #connections = new Map<string, { readonly life: number; appended: number; flushed: number }>();
+  #steps = 0;
+  #master: SimNode | null = null;
 
   constructor(cluster: SimCluster, workload: Workload) {
     this.#cluster = cluster;
@@ -64,19 +98,46 @@ export class StepChecker implements ClusterListener {
     return this.#of(node).isSuspect;
   }
 
+  /** Its disk is about to alter bytes silently: its copy counts for nothing any more. */
+  damage(node: SimNode): void {
+    node.isDamaged = true;
+    node.isTrusted = false;
+    for (const put of this.#workload.ledger) put.holders.delete(node.name);
+  }
+
+  onReplaced(node: SimNode): void {
+    const memory = this.#of(node);
+    memory.keptFloor = memory.durableFloor = 0;
+    memory.isSuspect = false;
+    memory.mirror.clear();
+  }
+
   onUp(node: SimNode): void {
     const memory = this.#of(node);
     const status = node.status();
-    const floor = memory.isSuspect ? 0 : memory.keptFloor;
-    if (status.maxOffset < floor) {
-      this.#cluster.report(`${node.name} came back with its log up to ${status.maxOffset}, wanted at least ${floor}`);
+    const end = status.maxOffset;
+    if (!node.isDamaged) {
+      const floor = memory.isSuspect ? 0 : memory.keptFloor;
+      this.invariants.add("survivesRestart");
+      if (end < floor) {
+        this.#cluster.report("survivesRestart", `${node.name} came back with a log up to ${end}, wanted ${floor}`);
+      }
+      this.#checkRecovered(node, status);
     }
-    if (status.maxOffset < memory.appendedHigh) this.#onLoss(node, status.maxOffset);
-    memory.appendedHigh = status.maxOffset;
+    memory.mirror.cut(status.minOffset, end);
+    if (end < memory.appendedHigh) {
+      memory.wordAppended = memory.appendedHigh;
+      memory.wordFlushed = memory.flushedHigh;
+      memory.wordUntilMs = this.#cluster.world.nowMs + STALE_MS;
+      this.#onLoss(node, end);
+    }
+    memory.appendedHigh = end;
     memory.flushedHigh = status.flushedOffset;
     memory.status = status;
     memory.comparedWith = "";
     memory.isStopped = false;
+    if (status.master === null) this.#master ??= node;
+    if (node === this.#master) this.#voidPromisesNotHeldBy(node);
   }
 
   onDown(node: SimNode, how: Death, status: NodeStatus | null): void {
@@ -88,7 +149,20 @@ export class StepChecker implements ClusterListener {
       memory.appendedHigh = Math.max(memory.appendedHigh, last.maxOffset);
     }
     if (how === "crash") memory.keptFloor = memory.durableFloor;
+    memory.lives.set(node.life, {
+      appended: memory.appendedHigh,
+      flushed: Math.max(memory.flushedHigh, last?.flushedOffset ?? 0),
+    });
     memory.status = null;
+    const isExcused = node.isDamaged || node.diskErrors > node.diskErrorsAtStart;
+    if (how === "fatal") {
+      this.invariants.add("fatalHasCause");
+      if (!isExcused) this.#cluster.report("fatalHasCause", `${node.name} ended with ${node.failure}`);
+    }
+    if (how === "failedStart") {
+      this.invariants.add("startsAgain");
+      if (!isExcused) this.#cluster.report("startsAgain", `${node.name} failed to start: ${node.failure}`);
+    }
   }
 
   /** A host that is down loses power: what the kernel held is gone too. */
@@ -97,21 +171,58 @@ export class StepChecker implements ClusterListener {
     memory.keptFloor = memory.durableFloor;
   }
 
+  /** Promises end where the elected node never had the message, and nobody else who could have been elected had it. */
+  onElected(node: SimNode, from: SimNode, candidates: readonly SimNode[]): void {
+    const others = candidates.filter((each) => each !== node && each.isTrusted === node.isTrusted);
+    for (const put of this.#workload.ledger) {
+      if (!put.isPromised) continue;
+      this.invariants.add("survivesFailover");
+      if (holds(node, put)) continue;
+      const holder = others.find((other) => holds(other, put));
+      if (holder !== undefined) {
+        const detail = `${node.name} takes over from ${from.name} without put ${put.id}, which ${holder.name} holds`;
+        this.#cluster.report("survivesFailover", detail);
+      }
+      put.isPromised = false;
+      this.counters.voidedByElection++;
+    }
+    this.#master = node;
+    for (const each of this.#cluster.nodes) each.isTrusted = each === node;
+  }
+
   onStep(): void {
-    for (const node of this.#cluster.nodes) {
+    const { nodes, world } = this.#cluster;
+    const host = world.lastHostIndex;
+    const isFull = host < 0 || ++this.#steps % FULL_ROUND === 0;
+    const touched = isFull ? nodes : nodes.filter((node) => node.host.index === host);
+    for (const node of touched) {
       if (!node.isUp) continue;
       const status = node.status();
-      this.#checkPositions(node, status);
-      this.#of(node).status = status;
+      const memory = this.#of(node);
+      this.#checkPositions(node, memory, status);
+      this.#checkAppended(node, memory, status);
+      memory.status = status;
+      this.#checkBounds(node, isFull);
     }
-    for (const node of this.#cluster.nodes) {
+    for (const node of touched) {
       const { status } = this.#of(node);
       if (!node.isUp || status === null) continue;
       this.#checkAcks(node, status);
-      if (status.master === null) continue;
-      this.#checkPiece(node, status);
-      this.#checkStop(node, status);
+      if (status.master === null) this.#checkSlavesOf(node);
+      else this.#checkSlave(node, status);
     }
+  }
+
+  #checkSlavesOf(master: SimNode): void {
+    for (const node of this.#cluster.nodes) {
+      const { status } = this.#of(node);
+      if (node.isUp && status?.master?.masterAddr === master.haAddress) this.#checkSlave(node, status);
+    }
+  }
+
+  #checkSlave(slave: SimNode, status: NodeStatus): void {
+    this.#checkPiece(slave, status);
+    this.#checkStop(slave, status);
   }
 
   #of(node: SimNode): NodeMemory {
@@ -121,6 +232,10 @@ export class StepChecker implements ClusterListener {
         status: null,
         appendedHigh: 0,
         flushedHigh: 0,
+        wordAppended: 0,
+        wordFlushed: 0,
+        wordUntilMs: 0,
+        lives: new Map(),
         durableFloor: 0,
         keptFloor: 0,
         staleUntilMs: 0,
@@ -128,33 +243,86 @@ export class StepChecker implements ClusterListener {
         comparedTo: 0,
         comparedWith: "",
         isStopped: false,
+        mirror: new LogMirror(),
       };
       this.#memory.set(node, memory);
     }
     return memory;
   }
 
+  /** Recovery may shorten a log, and never alters what it keeps. */
+  #checkRecovered(node: SimNode, { minOffset, maxOffset }: NodeStatus): void {
+    const { mirror } = this.#of(node);
+    const from = Math.max(minOffset, mirror.from);
+    const end = Math.min(maxOffset, mirror.end);
+    this.invariants.add("recoveredPrefix");
+    if (from >= end) return;
+    const kept = node.logBytes(from, end);
+    if (Buffer.compare(kept, mirror.read(from, end)) === 0) return;
+    this.#cluster.report("recoveredPrefix", `${node.name} has other bytes than it had, between ${from} and ${end}`);
+  }
+
   /** Within a life a log only grows, but for a resync, which the operator allowed. */
-  #checkPositions(node: SimNode, status: NodeStatus): void {
-    const memory = this.#of(node);
+  #checkPositions(node: SimNode, memory: NodeMemory, status: NodeStatus): void {
     const { name } = node;
     const { minOffset, maxOffset, flushedOffset, confirmOffset } = status;
-    if (flushedOffset > maxOffset || confirmOffset > maxOffset || minOffset > maxOffset) {
-      fail(`${name}: min ${minOffset}, flushed ${flushedOffset}, confirm ${confirmOffset}, max ${maxOffset}`);
-    }
+    const isOrdered = flushedOffset <= maxOffset && confirmOffset <= maxOffset && minOffset <= maxOffset;
+    this.invariants.holds("positionsInOrder", isOrdered, () => {
+      return `${name}: min ${minOffset}, flushed ${flushedOffset}, confirm ${confirmOffset}, max ${maxOffset}`;
+    });
     const before = memory.status;
+    this.invariants.add("logOnlyGrows");
     if (before !== null && maxOffset < before.maxOffset) {
-      if (node.options.resync !== true) fail(`${name}: log shrank from ${before.maxOffset} to ${maxOffset}`);
+      if (node.options.resync !== true) {
+        throw new Violation("logOnlyGrows", `${name}: log shrank from ${before.maxOffset} to ${maxOffset}`);
+      }
       this.counters.cuts++;
+      memory.mirror.cut(minOffset, maxOffset);
       this.#onLoss(node, maxOffset);
       memory.appendedHigh = maxOffset;
       memory.flushedHigh = flushedOffset;
     }
     if (before !== null && flushedOffset < before.flushedOffset && maxOffset >= before.maxOffset) {
-      fail(`${name}: flushed fell from ${before.flushedOffset} to ${flushedOffset}`);
+      throw new Violation("logOnlyGrows", `${name}: flushed fell from ${before.flushedOffset} to ${flushedOffset}`);
     }
     memory.appendedHigh = Math.max(memory.appendedHigh, maxOffset);
     memory.flushedHigh = Math.max(memory.flushedHigh, flushedOffset);
+  }
+
+  /** What was appended since the last look is whole, good records. */
+  #checkAppended(node: SimNode, { mirror }: NodeMemory, { minOffset, maxOffset }: NodeStatus): void {
+    const from = mirror.startOf(minOffset, maxOffset);
+    if (from >= maxOffset) return;
+    const bytes = node.logBytes(from, maxOffset);
+    mirror.append(from, bytes);
+    if (node.isDamaged) return;
+    this.invariants.add("appendsOnlyGood");
+    if (bytes.length !== maxOffset - from) {
+      throw new Violation("appendsOnlyGood", `${node.name}: log is said to end at ${maxOffset}, files hold less`);
+    }
+    const { end, error } = deriveRecords(bytes, from, node.fileSize);
+    if (end !== maxOffset) {
+      throw new Violation("appendsOnlyGood", `${node.name} appended no whole, good record at ${end}: ${error}`);
+    }
+  }
+
+  #checkBounds(node: SimNode, isFull: boolean): void {
+    this.invariants.add("bounded");
+    const { host, name } = node;
+    const { network } = this.#cluster.world;
+    const connections = network.connectionCount(name);
+    const timersMax = BOUNDS.timers + connections + this.extraConnections;
+    const surplus = isFull ? host.surplusFileCount : 0;
+    const isBounded = surplus <= BOUNDS.surplusFiles && host.openFileCount <= BOUNDS.openFiles &&
+      host.timerCount <= timersMax &&
+      connections <= BOUNDS.connections + this.extraConnections &&
+      network.queuedBytes(name) <= connections * BOUNDS.queuedBytes;
+    if (isBounded) return;
+    throw new Violation(
+      "bounded",
+      `${name} holds ${host.openFileCount} open files (surplus ${surplus}), ${host.timerCount} timers, ${connections} connections, ` +
+        `${network.queuedBytes(name)} queued bytes`,
+    );
   }
 
   /** No slave has acknowledged more than it had appended (with haAckAfterFlush: flushed). */
@@ -163,21 +331,21 @@ export class StepChecker implements ClusterListener {
       const slave = this.#cluster.nodeAt(addr);
       if (slave === null) continue;
       const key = `${master.name} ${master.life} ${addr}`;
-      const { appendedHigh, flushedHigh } = this.#of(slave);
+      const { appendedHigh, flushedHigh, lives } = this.#of(slave);
       let seen = this.#connections.get(key);
-      if (seen === undefined) {
-        seen = { slave, life: slave.life, appended: appendedHigh, flushed: flushedHigh };
-        this.#connections.set(key, seen);
-      } else if (seen.life === slave.life) {
-        seen.appended = Math.max(seen.appended, appendedHigh);
-        seen.flushed = Math.max(seen.flushed, flushedHigh);
-      }
+      if (seen === undefined) this.#connections.set(key, seen = { life: slave.life, appended: 0, flushed: 0 });
+      const { appended, flushed } = seen.life === slave.life
+        ? { appended: appendedHigh, flushed: flushedHigh }
+        : lives.get(seen.life)!;
+      // A cut lowers what it holds, not what it said before.
+      seen.appended = Math.max(seen.appended, appended);
+      seen.flushed = Math.max(seen.flushed, flushed);
       // An empty slave asks for the log's start (byte 1 when that is 0); a request counts as an ack.
       const limit = Math.max(1, minOffset, slave.options.haAckAfterFlush === true ? seen.flushed : seen.appended);
-      if (slaveAckOffset > limit) {
-        fail(`${slave.name} acknowledged ${slaveAckOffset} to ${master.name}, it holds ${limit}`);
-      }
       this.counters.checkedAcks++;
+      this.invariants.holds("ackedIsHeld", slaveAckOffset <= limit, () => {
+        return `${slave.name} acknowledged ${slaveAckOffset} to ${master.name}, it holds ${limit}`;
+      });
     }
   }
 
@@ -186,28 +354,42 @@ export class StepChecker implements ClusterListener {
     const { master } = status;
     if (master === null || !master.verified || master.masterAddr === null) return;
     const masterNode = this.#cluster.nodeAt(master.masterAddr);
-    const masterMemory = masterNode === null ? null : this.#of(masterNode);
-    const masterStatus = masterMemory?.status ?? null;
-    if (masterNode === null || masterMemory === null || masterStatus === null || !masterNode.isUp) return;
+    if (masterNode === null || !masterNode.isUp || masterNode.isDamaged || slave.isDamaged) return;
+    const masterMemory = this.#of(masterNode);
+    const masterStatus = masterMemory.status;
+    if (masterStatus === null) return;
+    if (masterNode === this.#master) slave.isTrusted = true;
     if (this.#cluster.world.nowMs < masterMemory.staleUntilMs) return;
     const memory = this.#of(slave);
     const pair = `${masterNode.name} ${masterNode.life} ${slave.life}`;
     const end = status.maxOffset;
-    if (end > masterStatus.maxOffset) {
-      fail(`${slave.name} follows ${masterNode.name} and ends at ${end}, beyond it at ${masterStatus.maxOffset}`);
-    }
-    if (memory.comparedWith !== pair || memory.comparedTo > end) {
+    // The master's status may be a moment older than the slave's.
+    const masterEnd = Math.max(
+      masterStatus.maxOffset,
+      end > masterStatus.maxOffset ? masterNode.status().maxOffset : 0,
+    );
+    this.invariants.holds("pieceOfMaster", end <= masterEnd, () => {
+      return `${slave.name} follows ${masterNode.name} and ends at ${end}, beyond it at ${masterEnd}`;
+    });
+    const isJoining = memory.comparedWith !== pair;
+    if (isJoining || memory.comparedTo > end) {
       memory.comparedWith = pair;
       memory.comparedTo = 0;
     }
+    if (isJoining) this.invariants.add("neverJoined");
     const from = Math.max(memory.comparedTo, status.minOffset, masterStatus.minOffset);
     if (from >= end) return;
     memory.comparedTo = end;
     this.counters.comparedBytes += end - from;
     const difference = firstDifference(slave, masterNode, from, end);
-    if (difference >= 0) fail(`${slave.name} follows ${masterNode.name} and differs from it at ${difference}`);
-    const isAhead = masterNode.options.haTransferAfterFlush === true && end > masterMemory.flushedHigh;
-    if (isAhead) fail(`${slave.name} ends at ${end}, beyond what ${masterNode.name} has flushed`);
+    if (difference >= 0) {
+      const detail = `${slave.name} follows ${masterNode.name} and differs from it at ${difference}`;
+      throw new Violation(isJoining ? "neverJoined" : "pieceOfMaster", detail);
+    }
+    if (masterNode.options.haTransferAfterFlush !== true) return;
+    this.invariants.holds("transferAfterFlush", end <= masterMemory.flushedHigh, () => {
+      return `${slave.name} ends at ${end}, beyond what ${masterNode.name} has flushed`;
+    });
   }
 
   /** A slave that stops following says what is so: the logs differ, its own is longer, or its next byte is gone. */
@@ -219,10 +401,15 @@ export class StepChecker implements ClusterListener {
     if (!isStopped) return;
     this.counters.stops++;
     const master = status.master!.masterAddr === null ? null : this.#cluster.nodeAt(status.master!.masterAddr);
+    // Who stops at what a damaged master sends is in the right.
+    if (master?.isDamaged !== true) slave.isTrusted = false;
     // A master that is a slave itself may have been shorter a moment ago.
     if (master === null || !master.isUp || master.status().brokerRole === "SLAVE") return;
+    if (master.isDamaged || slave.isDamaged) return;
     const isHole = status.maxOffset < master.status().minOffset;
-    if (!isHole && !isDiverged(slave, master)) fail(`${slave.name} says "${status.master!.reason}", which is not so`);
+    this.invariants.holds("trueStops", isHole || isDiverged(slave, master), () => {
+      return `${slave.name} says "${status.master!.reason}", which is not so`;
+    });
   }
 
   /** The node's log ends at `end` now and went further before. */
@@ -232,39 +419,67 @@ export class StepChecker implements ClusterListener {
     memory.comparedWith = "";
     this.counters.lostOnRestart++;
     for (const put of this.#workload.ledger) if (endOf(put) > end) put.holders.delete(node.name);
+    this.onLost(node, end);
+    if (node === this.#master) this.#voidPromisesNotHeldBy(node);
+  }
+
+  /**
+   * A master that came back with less, within what its settings allow, takes the promise along. So does a damaged one:
+   * recovery cuts at what it can't read, and nobody knows of the damage yet.
+   */
+  #voidPromisesNotHeldBy(master: SimNode): void {
+    const end = master.status().maxOffset;
+    for (const put of this.#workload.ledger) {
+      if (!put.isPromised || (master.isDamaged ? endOf(put) <= end : holds(master, put))) continue;
+      put.isPromised = false;
+      this.counters.voidedByRestart++;
+    }
   }
 
   /** PUT_OK: who holds it now, and are they as many as was promised? */
   #onAnswer(put: PutRecord): void {
     const { outcome, node, waits } = put;
-    if (outcome?.status !== "PUT_OK" || outcome.stored === null) return;
+    if (outcome?.status !== "PUT_OK" || outcome.stored === null || node.isDamaged) return;
     const { physicalOffset, storeSize } = outcome.stored;
     const end = physicalOffset + storeSize;
     const status = node.status();
-    if (status.maxOffset < end) return this.#cluster.report(`Put ${put.id} is OK and ends at ${end}, beyond the log`);
+    if (status.maxOffset < end) {
+      return this.#cluster.report("promisedCopies", `Put ${put.id} is OK and ends at ${end}, beyond the log`);
+    }
     const bytes = node.logBytes(physicalOffset, end);
     let copies = 1;
     put.holders.add(node.name);
     for (const other of this.#cluster.nodes) {
       if (other === node) continue;
-      const { appendedHigh, flushedHigh } = this.#of(other);
-      const held = other.options.haAckAfterFlush === true ? flushedHigh : appendedHigh;
-      // A slave may have died since it acknowledged: then only its word counts.
-      const holds = other.isUp
-        ? appendedHigh >= end && Buffer.compare(bytes, other.logBytes(physicalOffset, end)) === 0
-        : held >= end;
-      if (!holds) continue;
-      if (held >= end) copies++;
-      if (other.isUp) put.holders.add(other.name);
+      const memory = this.#of(other);
+      const isAckFlushed = other.options.haAckAfterFlush === true;
+      const held = isAckFlushed ? memory.flushedHigh : memory.appendedHigh;
+      const isThere = other.isUp && !other.isDamaged && memory.appendedHigh >= end &&
+        Buffer.compare(bytes, other.logBytes(physicalOffset, end)) === 0;
+      if (isThere) put.holders.add(other.name);
+      // A slave may have died since it acknowledged, or lost what it had, or misplaced it: then only its word counts.
+      const isLate = this.#cluster.world.nowMs < memory.wordUntilMs;
+      const word = isLate && !isThere ? Math.max(held, isAckFlushed ? memory.wordFlushed : memory.wordAppended) : held;
+      const isWord = isThere || !other.isUp || other.isDamaged || word > held;
+      if (isWord && word >= end) copies++;
     }
+    put.record = bytes;
+    put.isPromised = node === this.#master;
     const config = node.broker!.admin.config();
     if (!waits) return;
     if (status.brokerRole === "SYNC_MASTER") {
       const wanted = config.enableAutoInSyncReplicas ? config.minInSyncReplicas : config.inSyncReplicas;
-      if (copies < wanted) this.#cluster.report(`Put ${put.id} is OK with ${copies} copies, promised are ${wanted}`);
+      this.invariants.add("promisedCopies");
+      if (copies < wanted) {
+        this.#cluster.report("promisedCopies", `Put ${put.id} is OK with ${copies} copies, promised are ${wanted}`);
+      }
     }
-    if (config.flushDiskType === "SYNC_FLUSH" && status.flushedOffset < end) {
-      this.#cluster.report(`Put ${put.id} is OK and ends at ${end}, flushed is ${status.flushedOffset}`);
+    if (config.flushDiskType === "SYNC_FLUSH") {
+      this.invariants.add("promisedFlush");
+      if (status.flushedOffset < end) {
+        const detail = `Put ${put.id} is OK and ends at ${end}, flushed is ${status.flushedOffset}`;
+        this.#cluster.report("promisedFlush", detail);
+      }
     }
   }
 }
@@ -272,6 +487,15 @@ export class StepChecker implements ClusterListener {
 /** End of what a put wrote, bytes; -1 when nothing was. */
 export function endOf({ outcome }: PutRecord): number {
   return outcome?.stored == null ? -1 : outcome.stored.physicalOffset + outcome.stored.storeSize;
+}
+
+/** Whether the running node has the record of a put that was answered with PUT_OK; what expired counts as held. */
+export function holds(node: SimNode, put: PutRecord): boolean {
+  if (!node.isUp || put.record === null) return false;
+  const { minOffset, maxOffset } = node.status();
+  const end = endOf(put);
+  if (end <= minOffset || end > maxOffset) return end <= minOffset;
+  return Buffer.compare(put.record, node.logBytes(end - put.record.length, end)) === 0;
 }
 
 /** First offset in `[from, end)` at which two nodes' files differ, -1 for none. */
@@ -298,81 +522,4 @@ export function isConverged(slave: SimNode, master: SimNode): boolean {
   const ours = slave.status();
   const theirs = master.status();
   return ours.master?.verified === true && ours.maxOffset === theirs.maxOffset;
-}
-
-/** Everything follows and nothing happens: logs equal, the ledger's messages there, queues gapless, nothing piled up. */
-export async function checkQuiet(cluster: SimCluster, master: SimNode, workload: Workload): Promise<void> {
-  for (const node of cluster.nodes) {
-    const status = node.status();
-    const from = Math.max(status.minOffset, master.status().minOffset);
-    const difference = node === master ? -1 : firstDifference(node, master, from, status.maxOffset);
-    if (difference >= 0) fail(`${node.name} differs from its master ${master.name} at ${difference}`);
-    const connections = cluster.world.network.connectionCount(node.name);
-    if (connections > CONNECTIONS_MAX) fail(`${node.name} holds ${connections} connections`);
-    if (node.host.openFileCount > OPEN_FILES_MAX) fail(`${node.name} holds ${node.host.openFileCount} open files`);
-    await checkMessages(cluster, node, workload);
-  }
-  const pendingMax = PENDING_EVENTS_MAX * cluster.nodes.length;
-  if (cluster.world.pendingCount > pendingMax) fail(`${cluster.world.pendingCount} events are pending`);
-}
-
-/** Reads every queue of a node: offsets without a gap, and every message it must hold is there. */
-async function checkMessages(cluster: SimCluster, node: SimNode, workload: Workload): Promise<void> {
-  const { admin } = node.broker!;
-  const { minOffset } = node.status();
-  const found = new Map<number, Uint8Array>();
-  for (const topic of new Set(workload.ledger.map((put) => put.topic))) {
-    for (const { queueId, minOffset: first, maxOffset } of admin.queues(topic) ?? []) {
-      for (let offset = first; offset < maxOffset;) {
-        const request = { topic, queueId, offset, maxNum: 256 };
-        const result = await cluster.drive(admin.readByQueueOffset(request));
-        const messages = result?.messages ?? [];
-        if (messages.length === 0) fail(`${node.name}: ${topic}/${queueId} has no message ${offset} of ${maxOffset}`);
-        for (const message of messages) {
-          if (message.queueOffset !== offset) {
-            fail(`${node.name}: ${topic}/${queueId} has message ${message.queueOffset} at ${offset}`);
-          }
-          if (found.has(message.flag)) fail(`${node.name} holds message ${message.flag} twice`);
-          found.set(message.flag, message.body);
-          offset++;
-        }
-      }
-    }
-  }
-  for (const put of workload.ledger) {
-    if (!put.holders.has(node.name) || put.outcome!.stored!.physicalOffset < minOffset) continue;
-    const body = found.get(put.id);
-    if (body === undefined) fail(`${node.name} has lost put ${put.id} at ${put.outcome!.stored!.physicalOffset}`);
-    if (Buffer.compare(put.body, body) !== 0) fail(`${node.name} holds put ${put.id} with another body`);
-  }
-}
-
-/** Nodes stopped in order: consume queues are what the log says, and starting and dying again changes no byte. */
-export async function checkAtRest(cluster: SimCluster): Promise<void> {
-  const ends = new Map(cluster.nodes.map((node) => [node, node.status().maxOffset]));
-  await cluster.stopAll();
-  for (const node of cluster.nodes) {
-    const { fs } = node.host.isRunning ? node.host.runtime : node.host.restart();
-    const result = await cluster.drive(verifyStore(fs, "/store"));
-    if (result.finding !== null) {
-      const { field, offset, reason } = result.finding;
-      fail(`${node.name}: verify finds ${field} at ${offset}: ${reason}`);
-    }
-    if (result.notDispatched > 0) fail(`${node.name}: ${result.notDispatched} records have no consume queue unit`);
-    if (result.maxOffset !== ends.get(node)) {
-      fail(`${node.name}: log ends at ${result.maxOffset}, not ${ends.get(node)}`);
-    }
-  }
-  await checkNothingPending(cluster);
-}
-
-/** A program that has ended leaves no timer, connection or work behind. */
-async function checkNothingPending(cluster: SimCluster): Promise<void> {
-  for (const node of cluster.nodes) if (node.host.isRunning) node.host.kill();
-  await cluster.advance(5_000);
-  if (cluster.world.pendingCount > 0) fail(`${cluster.world.pendingCount} events are pending after the end of all`);
-}
-
-function fail(message: string): never {
-  throw new Error(message);
 }

@@ -9,10 +9,12 @@ import { createConfig } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
 import {
   type CrashMode,
+  type DiskImage,
   type SimulatedHost,
   SimulatedWorld,
   type WorldOptions,
 } from "../../src/runtime/simulated/mod.ts";
+import { type InvariantName, Violation } from "./invariants.ts";
 
 const HA_PORT = 10912;
 const LINES_MAX = 2_000;
@@ -35,6 +37,8 @@ export const QUICK: Partial<Config> = {
   maxIndexNum: 600,
   deleteCommitLogFilesInterval: 0,
   deleteConsumeQueueFilesInterval: 0,
+  // At every hour, so that no time zone matters: age alone decides.
+  deleteWhen: Array.from({ length: 24 }, (_, hour) => String(hour).padStart(2, "0")).join(";"),
 };
 
 /** How a program came to its end. */
@@ -46,6 +50,10 @@ export interface ClusterListener {
   onUp?(node: SimNode): void;
   /** Right before (kill, crash) or after (stop) the program ends; `status` is its last, null when it never came up. */
   onDown?(node: SimNode, how: Death, status: NodeStatus | null): void;
+  /** The node, which is down, got another disk: an empty one, or an older copy of its own. */
+  onReplaced?(node: SimNode): void;
+  /** `node` is about to be the master instead of `from`; `candidates` (with it) could have been, too. */
+  onElected?(node: SimNode, from: SimNode, candidates: readonly SimNode[]): void;
   /** After every event of the world. */
   onStep?(): void;
 }
@@ -62,6 +70,14 @@ export class SimNode {
   life = 0;
   /** What ended the last life, when that was a fatal error or a failed start. */
   failure: unknown = null;
+  /** Its disk flipped a bit or misplaced a write: nothing of its log is believed until the disk is replaced. */
+  isDamaged = false;
+  /** It was seen to follow the present master, and not to differ from it since: fit to be promoted. */
+  isTrusted = false;
+  /** Operations of its disk that had failed when its present program was started. */
+  diskErrorsAtStart = 0;
+  /** Runs over the store after a death, before the program starts again; see rest_checks.ts. */
+  rehearsal: ((node: SimNode) => Promise<void>) | null = null;
   readonly #cluster: SimCluster;
   #starting = false;
   #deathWaiters: (() => void)[] = [];
@@ -87,7 +103,18 @@ export class SimNode {
   }
 
   get fileSize(): number {
-    return this.options.mappedFileSizeCommitLog ?? QUICK.mappedFileSizeCommitLog!;
+    return this.setting("mappedFileSizeCommitLog");
+  }
+
+  /** A setting that {@link QUICK} has, as it is on this node. */
+  setting<K extends keyof typeof QUICK>(key: K): Config[K] {
+    return this.options[key] ?? QUICK[key]!;
+  }
+
+  /** The effective configuration of the next start. A program must be there. */
+  config(): Config {
+    const { process } = this.host.runtime;
+    return createConfig({ ...QUICK, brokerName: "sim", ...this.options }, process).config;
   }
 
   /** The running node's figures. */
@@ -99,12 +126,14 @@ export class SimNode {
   async start(): Promise<void> {
     if (!this.isDown) return;
     const { world } = this.#cluster;
-    if (!this.host.isRunning) this.host.restart();
     this.#starting = true;
     this.failure = null;
+    this.diskErrorsAtStart = this.diskErrors;
     const life = ++this.life;
+    if (this.rehearsal !== null && !(await this.#rehearse(life))) return;
+    if (!this.host.isRunning) this.host.restart();
     const { runtime } = this.host;
-    const { config } = createConfig({ ...QUICK, brokerName: "sim", ...this.options }, runtime.process);
+    const config = this.config();
     world.note(`start ${this.name}`, life);
     const starting = startBroker({
       config,
@@ -119,13 +148,37 @@ export class SimNode {
     if (outcome === null || life !== this.life || !this.#starting) return;
     if ("error" in outcome) {
       this.failure = outcome.error;
-      this.#end("failedStart", () => this.host.kill());
+      this.#end("failedStart", () => this.#killHost());
       return;
     }
     this.#starting = false;
     this.broker = outcome.broker;
     world.note(`up ${this.name}`, this.status().maxOffset);
     for (const listener of this.#cluster.listeners) listener.onUp?.(this);
+  }
+
+  /** False when the node died meanwhile. */
+  async #rehearse(life: number): Promise<boolean> {
+    const rehearsal = this.rehearsal!;
+    this.rehearsal = null;
+    await Promise.race([rehearsal(this), this.#death()]);
+    return life === this.life && this.#starting;
+  }
+
+  /** Operations of its disk that have failed so far. */
+  get diskErrors(): number {
+    const { readErrors, writeErrors, syncErrors, noSpace } = this.host.disk.counters;
+    return readErrors + writeErrors + syncErrors + noSpace;
+  }
+
+  /** Gives the node, which is down, an empty disk or one with this content. */
+  replaceDisk(image: DiskImage | null): void {
+    if (this.host.isRunning) this.host.kill();
+    this.host.disk.replace(image);
+    this.isDamaged = this.isTrusted = false;
+    this.#cluster.world.note(`replace ${this.name}`, image === null ? 0 : 1);
+    this.#cluster.log(this.name, "info", `== disk replaced by ${image === null ? "an empty one" : "an old copy"}`);
+    for (const listener of this.#cluster.listeners) listener.onReplaced?.(this);
   }
 
   /** Stops in order, then ends the program. */
@@ -140,17 +193,22 @@ export class SimNode {
 
   /** SIGKILL. */
   kill(): void {
-    if (!this.isDown) this.#end("kill", () => this.host.kill());
+    if (!this.isDown) this.#end("kill", () => this.#killHost());
   }
 
   /** Loss of power, which takes what was not synced. */
   crash(mode?: CrashMode): void {
-    if (!this.isDown) this.#end("crash", () => this.host.crash(mode));
-    else if (this.host.isRunning) this.host.crash(mode);
-    else {
-      this.host.restart();
-      this.host.crash(mode);
-    }
+    if (this.isDown) this.#crashHost(mode);
+    else this.#end("crash", () => this.#crashHost(mode));
+  }
+
+  #killHost(): void {
+    if (this.host.isRunning) this.host.kill();
+  }
+
+  #crashHost(mode?: CrashMode): void {
+    if (!this.host.isRunning) this.host.restart();
+    this.host.crash(mode);
   }
 
   /** What the running node answers; null when it ends first. */
@@ -178,7 +236,7 @@ export class SimNode {
   #onFatal(life: number, error: unknown): void {
     if (life !== this.life || this.isDown) return;
     this.failure = error;
-    this.#end("fatal", () => this.host.kill());
+    this.#end("fatal", () => this.#killHost());
   }
 
   #end(how: Death, end: () => void): void {
@@ -205,10 +263,13 @@ export class SimCluster {
   readonly listeners: ClusterListener[] = [];
   /** Log lines of all nodes, the newest last. */
   readonly lines: string[] = [];
-  #violation: Error | null = null;
+  /** A machine that is no node: where raw connections come from. */
+  readonly client: SimulatedHost;
+  #violation: Violation | null = null;
 
   constructor(seed: number, options: WorldOptions = {}) {
     this.world = new SimulatedWorld(seed, options);
+    this.client = this.world.host("client");
   }
 
   /** Adds a machine; its node is started by {@link SimNode.start}. */
@@ -225,16 +286,21 @@ export class SimCluster {
   }
 
   /** Makes the next step fail with this: for what is noticed where throwing would be swallowed. */
-  report(violation: string): void {
-    this.#violation ??= new Error(violation);
+  report(invariant: InvariantName, detail: string): void {
+    this.#violation ??= new Violation(invariant, detail);
   }
 
   /** Releases events until `until` holds. Throws when that takes longer than `deadlineMs`, or an invariant is broken. */
   async run(until: () => boolean, deadlineMs: number): Promise<void> {
-    await this.world.run(() => {
-      this.#step();
-      return until();
-    }, deadlineMs);
+    try {
+      await this.world.run(() => {
+        this.#step();
+        return until();
+      }, deadlineMs);
+    } catch (error) {
+      const isLate = error instanceof Error && /Not reached within|Nothing is left|come to rest/.test(error.message);
+      throw isLate && !(error instanceof Violation) ? new Violation("converges", error.message) : error;
+    }
   }
 
   /** Lets time pass. */

@@ -4,6 +4,7 @@
 import type { BrokerRole } from "../../src/config/schema.ts";
 import type { ClusterListener, SimCluster, SimNode } from "./cluster.ts";
 import { isConverged, isDiverged } from "./checkers.ts";
+import { Violation } from "./invariants.ts";
 import type { Workload } from "./workload.ts";
 
 /** Whether every message can be read by queue. */
@@ -25,7 +26,7 @@ export class Operator implements ClusterListener {
   readonly ignored = new Set<SimNode>();
   /** A promotion or switchover is under way. */
   busy = false;
-  readonly counters = { failovers: 0, switchovers: 0, refusals: 0 };
+  readonly counters = { failovers: 0, switchovers: 0, refusals: 0, resyncs: 0, replacements: 0 };
   readonly #cluster: SimCluster;
   readonly #workload: Workload;
   readonly #masterRole: BrokerRole;
@@ -58,41 +59,69 @@ export class Operator implements ClusterListener {
     const masterAddress = this.masterOf(node).haAddress;
     if (brokerRole !== "SLAVE") {
       const outcome = await node.ask(({ admin }) => admin.switchRole({ role: "SLAVE", masterAddress }));
-      if (outcome?.type === "refused") this.#cluster.report(`Demoting ${node.name} was refused: ${outcome.reason}`);
+      if (outcome?.type === "refused") {
+        this.#cluster.report("noBug", `Demoting ${node.name} was refused: ${outcome.reason}`);
+      }
     } else if (master?.masterAddr !== masterAddress) {
       await node.ask(({ admin }) => admin.updateMasterAddress(masterAddress));
     }
   }
 
-  /** The master is gone, or given up: the slave with the longest log takes over. Does nothing without a slave. */
-  async failOver(): Promise<void> {
-    if (this.busy) return;
-    const candidates = this.#cluster.nodes.filter((node) =>
-      node.isUp && node !== this.master && !this.ignored.has(node)
-    );
-    const longest = candidates.sort((a, b) => b.status().maxOffset - a.status().maxOffset)[0];
-    if (longest === undefined) return;
+  /**
+   * The master is gone, or given up: of the slaves seen to follow it, or else of all, the one with the longest log takes
+   * over. False without one.
+   */
+  async failOver(): Promise<boolean> {
+    if (this.busy) return false;
+    const [first, ...others] = this.#candidates();
+    if (first === undefined) return false;
     this.busy = true;
     try {
-      if (await this.#promote(longest)) {
-        this.counters.failovers++;
-        await this.#follow(longest);
-      }
+      const isElected = await this.#promote(first, [first, ...others]);
+      if (!isElected) return false;
+      this.counters.failovers++;
+      await this.#follow(first);
+      return true;
     } finally {
       this.busy = false;
     }
+  }
+
+  /** Whoever could be the master instead of the present one, the best first. */
+  #candidates(): SimNode[] {
+    const candidates = this.#cluster.nodes.filter((node) =>
+      node.isUp && node !== this.master && !this.ignored.has(node) && !node.isDamaged
+    );
+    const rank = (node: SimNode) => (node.isTrusted ? 1 : 0);
+    return candidates.sort((a, b) => rank(b) - rank(a) || b.status().maxOffset - a.status().maxOffset);
+  }
+
+  /** A broken disk, or a lost machine: the node starts over with an empty one, as a slave. False when it has to wait. */
+  async replace(node: SimNode): Promise<boolean> {
+    if (this.busy) return false;
+    node.host.resume();
+    if (node === this.master && !(await this.failOver())) return false;
+    if (!node.isDown) node.kill();
+    node.replaceDisk(null);
+    this.chained.delete(node);
+    const brokerId = node.options.brokerId ?? this.#cluster.nodes.length;
+    node.options = { ...node.options, brokerRole: "SLAVE", brokerId, haMasterAddress: this.master.haAddress };
+    this.counters.replacements++;
+    await node.start();
+    return true;
   }
 
   /** The planned one: hold off puts, wait for equal ends, promote, demote. Back to the start when that takes too long. */
   async switchOver(to: SimNode): Promise<void> {
     const from = this.master;
     if (this.busy || !from.isUp || !to.isUp || to === from || to.status().master?.verified !== true) return;
+    if (from.isDamaged || to.isDamaged) return;
     this.busy = true;
     try {
       const fenced = await from.ask(({ admin }) => admin.setFenced(true));
       if (fenced?.type !== "done") return;
       for (let tries = 0; tries < 50 && !isConverged(to, from); tries++) await this.#sleep(50);
-      if (isConverged(to, from) && await this.#promote(to)) {
+      if (isConverged(to, from) && await this.#promote(to, [to, ...this.#candidates()])) {
         this.counters.switchovers++;
         await this.#follow(to);
       } else await from.ask(({ admin }) => admin.setFenced(false));
@@ -104,30 +133,56 @@ export class Operator implements ClusterListener {
   /** All nodes run, nothing else is wrong: waits until all follow. What has truly diverged is restarted to resync. */
   async settle(): Promise<void> {
     this.ignored.clear();
-    await this.#cluster.run(() => !this.busy, CONVERGE_MS);
+    await this.#converge(() => !this.busy, "The operator is not done");
+    await this.#startAll();
+    for (const node of this.#cluster.nodes) {
+      if (!node.isDamaged) continue;
+      const isReplaced = await this.#cluster.drive(this.replace(node));
+      if (!isReplaced) throw new Violation("converges", `Nobody can take over from ${node.name}, which is damaged`);
+    }
     await this.#startAll();
     for (const node of this.#cluster.nodes) await this.#cluster.drive(this.reconcile(node));
-    await this.#cluster.run(() => this.#allDecided(), CONVERGE_MS);
+    await this.#converge(() => this.#allDecided(), "Some slave neither follows nor says why not");
     for (const slave of this.#slaves()) {
       if (isConverged(slave, this.masterOf(slave))) continue;
       await this.#tryAgain(slave);
     }
-    await this.#cluster.run(
-      () => this.#slaves().every((slave) => isConverged(slave, this.masterOf(slave))),
-      CONVERGE_MS,
-    );
-    await this.#cluster.run(() => this.#cluster.nodes.every(isDispatched), CONVERGE_MS);
+    const allFollow = () => this.#slaves().every((slave) => isConverged(slave, this.masterOf(slave)));
+    await this.#converge(allFollow, "Not all slaves follow");
+    await this.#converge(() => this.#cluster.nodes.every(isDispatched), "Not all messages are dispatched");
+  }
+
+  /** Runs until it is so, within the time a cluster has to come to rest. */
+  async #converge(until: () => boolean, what: string): Promise<void> {
+    try {
+      await this.#cluster.run(until, CONVERGE_MS);
+    } catch (error) {
+      if (!(error instanceof Violation) || error.invariant !== "converges") throw error;
+      throw new Violation("converges", `${what} within ${CONVERGE_MS} ms of world time: ${this.#describe()}`);
+    }
+  }
+
+  #describe(): string {
+    return this.#cluster.nodes.map((node) => {
+      if (!node.isUp) return `${node.name} is down`;
+      const { brokerRole, maxOffset, confirmOffset, master, dispatchBehindBytes } = node.status();
+      const follows = master === null ? "" : ` ${master.state} of ${master.masterAddr} ${master.reason ?? ""}`;
+      return `${node.name} ${brokerRole} ${confirmOffset}/${maxOffset} dispatch -${dispatchBehindBytes}${follows}`;
+    }).join("; ");
   }
 
   /** A stopped slave tries again (its master may have been shorter only for a while); then it must say the truth. */
   async #tryAgain(slave: SimNode): Promise<void> {
     const master = this.masterOf(slave);
     await this.#cluster.drive(slave.ask(({ admin }) => admin.updateMasterAddress(master.haAddress)));
-    await this.#cluster.run(() => this.#isDecided(slave), CONVERGE_MS);
+    await this.#converge(() => this.#isDecided(slave), `${slave.name} neither follows nor says why not`);
     if (isConverged(slave, master)) return;
     const { reason } = slave.status().master!;
     const isHole = slave.status().maxOffset < master.status().minOffset;
-    if (!isHole && !isDiverged(slave, master)) throw new Error(`${slave.name} says "${reason}", which is not so`);
+    if (!isHole && !isDiverged(slave, master)) {
+      throw new Violation("trueStops", `${slave.name} says "${reason}", which is not so`);
+    }
+    this.counters.resyncs++;
     this.#cluster.log(slave.name, "info", `== resync: ${reason}`);
     await this.#cluster.drive(slave.stop());
     slave.options = { ...slave.options, resync: true };
@@ -135,10 +190,11 @@ export class Operator implements ClusterListener {
   }
 
   async #startAll(): Promise<void> {
-    await this.#cluster.run(() => this.#cluster.nodes.every((node) => node.isUp || node.isDown), CONVERGE_MS);
+    await this.#converge(() => this.#cluster.nodes.every((node) => node.isUp || node.isDown), "Some node hangs");
     for (const node of this.#cluster.nodes) {
       if (!node.isUp) await this.#cluster.drive(node.start());
-      if (!node.isUp) throw new Error(`${node.name} does not start: ${node.failure}`, { cause: node.failure });
+      if (node.isUp) continue;
+      if (!node.isDamaged) throw new Violation("startsAgain", `${node.name} does not start: ${node.failure}`);
     }
   }
 
@@ -157,11 +213,18 @@ export class Operator implements ClusterListener {
     return isConverged(slave, this.masterOf(slave));
   }
 
-  async #promote(node: SimNode): Promise<boolean> {
+  async #promote(node: SimNode, candidates: readonly SimNode[] = [node]): Promise<boolean> {
+    const from = this.master;
+    if (node !== from) this.#elect(node, from, candidates);
     const outcome = await node.ask(({ admin }) => admin.switchRole({ role: this.#masterRole, force: true }));
     if (outcome?.type === "done") return true;
     this.counters.refusals++;
+    if (node !== from) this.#elect(from, node, []);
     return false;
+  }
+
+  #elect(node: SimNode, from: SimNode, candidates: readonly SimNode[]): void {
+    for (const listener of this.#cluster.listeners) listener.onElected?.(node, from, candidates);
   }
 
   /** `to` is the master from now on: producers and slaves go to it. */

@@ -3,9 +3,10 @@
 
 import assert from "node:assert/strict";
 import type { Config } from "../../src/config/schema.ts";
-import { checkAtRest, checkQuiet, endOf, isConverged, StepChecker } from "./checkers.ts";
+import { endOf, isConverged, StepChecker } from "./checkers.ts";
 import { SimCluster, type SimNode } from "./cluster.ts";
 import { CONVERGE_MS, Operator } from "./operator.ts";
+import { checkAtRest, checkQuiet } from "./rest_checks.ts";
 import { Workload } from "./workload.ts";
 
 /** One scenario's cluster. */
@@ -91,7 +92,7 @@ export class Scene {
   async ends(): Promise<void> {
     this.workload.stop();
     await this.operator.settle();
-    await checkQuiet(this.cluster, this.operator.master, this.workload);
-    await checkAtRest(this.cluster);
+    await checkQuiet(this.cluster, this.operator.master, this.workload, this.checker.invariants);
+    await checkAtRest(this.cluster, this.checker.invariants);
   }
 }

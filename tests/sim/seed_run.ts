@@ -1,112 +1,179 @@
-// One seed, one run: draws a cluster, its settings, a load and faults from the seed, plays them, and checks. Same seed,
-// same run, on every runtime; the returned hash is over every event of it.
+// One seed, one run: plays the plan that the seed draws (plan.ts) over whole nodes, first with faults while every step is
+// checked (safety), then without until all is equal and at rest (liveness). Same seed, same run, on every runtime; the
+// returned hash is over every event of it. A run that breaks an invariant throws a SeedFailure that tells the story.
 
-import type { Config } from "../../src/config/schema.ts";
-import type { Prng } from "../../src/runtime/simulated/mod.ts";
-import { checkAtRest, checkQuiet, StepChecker } from "./checkers.ts";
+import { type SimulatedWorld } from "../../src/runtime/simulated/mod.ts";
+import { StepChecker } from "./checkers.ts";
 import { SimCluster, type SimNode } from "./cluster.ts";
-import { Nemesis } from "./faults.ts";
+import { type FaultName, Nemesis } from "./faults.ts";
+import { Violation } from "./invariants.ts";
 import { Operator } from "./operator.ts";
+import { drawPlan, LATE_NODE, type Plan } from "./plan.ts";
+import { Readers } from "./readers.ts";
+import { checkAtRest, checkQuiet } from "./rest_checks.ts";
 import { Workload } from "./workload.ts";
 
-const REPORTED_LINES = Number(process.env.TWINLOG_SIM_LINES ?? 60);
+const REPORTED_LINES = 60;
 const REPORTED_EVENTS = 25;
+
+/** What is left out of a seed's plan, for a smaller reproduction. */
+export interface SeedOptions {
+  /** Indexes of strikes. */
+  readonly dropFaults?: readonly number[];
+  /** Names of nodes; never the first. */
+  readonly dropNodes?: readonly string[];
+}
 
 /** What a run came to. */
 export interface SeedResult {
   readonly hash: string;
   readonly events: number;
   readonly puts: number;
+  /** What the parts counted: operator, readers, checker. */
   readonly counters: Readonly<Record<string, number>>;
+  /** How often each fault took effect. */
+  readonly faults: Readonly<Record<FaultName, number>>;
+  /** How often each invariant was checked. */
+  readonly invariants: Readonly<Record<string, number>>;
+  /** World time that passed, ms. */
+  readonly worldMs: number;
 }
 
-/** Plays one seed. Throws with the seed, the settings, the last log lines and events when anything does not hold. */
-export async function runSeed(seed: number): Promise<SeedResult> {
-  const cluster = new SimCluster(seed);
-  const prng = cluster.world.prng.fork("scenario");
-  const shared = drawSettings(prng);
-  try {
-    return await play(cluster, prng, shared);
-  } catch (error) {
-    const events = cluster.world.trace.lines.slice(-REPORTED_EVENTS).join("\n  ");
-    const lines = cluster.lines.slice(-REPORTED_LINES).join("\n  ");
-    throw new Error(
-      `Seed ${seed}: ${(error as Error).message}\n${(error as Error).stack}\nsettings ${JSON.stringify(shared)}\n` +
-        `last lines:\n  ${lines}\nlast events:\n  ${events}\nreplay with TWINLOG_SIM_SEED=${seed}`,
-      { cause: error },
-    );
+/** A run that broke an invariant, or went wrong in another way. The message is a whole report. */
+export class SeedFailure extends Error {
+  readonly seed: number;
+  /** Name of the broken invariant; "error" for what is none. */
+  readonly invariant: string;
+  readonly options: SeedOptions;
+  readonly plan: Plan;
+
+  constructor(plan: Plan, options: SeedOptions, cluster: SimCluster, cause: unknown) {
+    const invariant = cause instanceof Violation ? cause.invariant : "error";
+    super(report(plan, options, cluster, cause), { cause });
+    this.name = "SeedFailure";
+    this.seed = plan.seed;
+    this.invariant = invariant;
+    this.options = options;
+    this.plan = plan;
   }
 }
 
-/** Settings that all nodes of a group share. */
-function drawSettings(prng: Prng): Partial<Config> {
-  const isAuto = prng.chance(150_000);
-  return {
-    brokerRole: prng.pick(["ASYNC_MASTER", "SYNC_MASTER", "SYNC_MASTER"] as const),
-    inSyncReplicas: prng.pick([2, 2, 3]),
-    enableAutoInSyncReplicas: isAuto,
-    minInSyncReplicas: isAuto ? prng.pick([1, 2]) : 1,
-    flushDiskType: prng.pick(["ASYNC_FLUSH", "ASYNC_FLUSH", "SYNC_FLUSH"] as const),
-    haAckAfterFlush: prng.chance(300_000),
-    haTransferAfterFlush: prng.chance(300_000),
-    mappedFileSizeCommitLog: prng.pick([16, 16, 32, 64]) * 1024,
-    haTransferBatchSize: prng.pick([null, null, 300, 32 * 1024]),
-    enabledAppendPropCRC: prng.chance(300_000),
-    messageIndexSafe: prng.chance(300_000),
-    flushIntervalCommitLog: prng.pick([50, 200, 500]),
-  };
+/** Plays one seed. Throws {@link SeedFailure} when anything does not hold. */
+export async function runSeed(seed: number, options: SeedOptions = {}): Promise<SeedResult> {
+  const plan = drawPlan(seed);
+  const cluster = new SimCluster(seed, { network: plan.network });
+  try {
+    return await play(plan, options, cluster);
+  } catch (error) {
+    throw new SeedFailure(plan, options, cluster, error);
+  }
 }
 
-async function play(cluster: SimCluster, prng: Prng, shared: Partial<Config>): Promise<SeedResult> {
-  const slaveCount = prng.between(1, 3);
-  const master = cluster.add("n0", shared);
-  for (let i = 1; i <= slaveCount; i++) addSlave(cluster, `n${i}`, master, shared, prng);
-  const workload = new Workload(cluster, {
-    producers: prng.between(1, 3),
-    gapMaxMs: prng.pick([10, 60, 200]),
-    bodySizeMax: prng.pick([200, 3_000, 8_000]),
-    isEven: prng.chance(300_000),
-  });
-  const operator = new Operator(cluster, workload, master, shared.brokerRole!);
+async function play(plan: Plan, options: SeedOptions, cluster: SimCluster): Promise<SeedResult> {
+  const { world } = cluster;
+  const isKept = (name: string) => !(options.dropNodes ?? []).includes(name);
+  // Every machine is there, so that what is left out moves no other's generator; only nodes that take part are added.
+  const names = [...plan.nodes.map(({ name }) => name), LATE_NODE];
+  for (const name of names) world.host(name);
+  const [first, ...slaves] = plan.nodes;
+  const master = cluster.add(first!.name, plan.shared);
+  for (const { name, resync } of slaves) if (isKept(name)) addSlave(cluster, plan, name, master, resync);
+
+  const workload = new Workload(cluster, plan.workload);
+  const operator = new Operator(cluster, workload, master, plan.shared.brokerRole!);
   const checker = new StepChecker(cluster, workload);
-  const nemesis = new Nemesis({ cluster, operator, workload, checker }, prng.fork("nemesis"));
+  const readers = new Readers(cluster, workload, checker);
+  const effects: Record<string, number> = {};
+  const join = () => {
+    if (!isKept(LATE_NODE) || cluster.nodes.some((node) => node.name === LATE_NODE)) return null;
+    return addSlave(cluster, plan, LATE_NODE, operator.master, true);
+  };
+  const nemesis = new Nemesis({ cluster, operator, workload, checker, names, join, effects });
 
   await cluster.drive(Promise.all(cluster.nodes.map((node) => node.start())));
   workload.start(master);
-  const strikes = prng.between(3, prng.pick([8, 16, 40]));
-  const lateJoinAt = prng.chance(400_000) ? prng.nextInt(strikes) : -1;
-  for (let i = 0; i < strikes; i++) {
-    await cluster.advance(prng.nextInt(prng.pick([50, 500, 2_500])));
-    if (i === lateJoinAt) void addSlave(cluster, "late", operator.master, shared, prng).start();
-    else nemesis.strike();
-  }
-  await cluster.advance(prng.nextInt(1_500));
+  readers.start(plan.readers.count, plan.readers.gapMaxMs);
+  await strikeAll(plan, options, { cluster, nemesis, world });
 
   workload.stop();
   nemesis.calm();
   await cluster.advance(1_000);
   await operator.settle();
+  readers.stop();
   await cluster.run(() => workload.openCount === 0, 10_000);
   // One more message reaches everybody.
   const last = await cluster.drive(workload.put(operator.master));
-  if (last.outcome?.stored == null) throw new Error(`The last put ended with ${JSON.stringify(last.outcome)}`);
+  checker.invariants.holds(
+    "writable",
+    last.outcome?.stored != null,
+    () => `it ended with ${JSON.stringify(last.outcome)}`,
+  );
   await operator.settle();
-  await checkQuiet(cluster, operator.master, workload);
-  await checkAtRest(cluster);
+  await cluster.advance(1_000);
+  const { invariants } = checker;
+  await checkQuiet(cluster, operator.master, workload, invariants);
+  await checkAtRest(cluster, invariants);
+  for (const name of ["converges", "noBug"] as const) invariants.add(name);
   return {
-    hash: cluster.world.trace.hash,
-    events: cluster.world.trace.count,
+    hash: world.trace.hash,
+    events: world.trace.count,
     puts: workload.ledger.length,
-    counters: { ok: workload.okCount, ...checker.counters, ...operator.counters, ...nemesis.counters },
+    counters: { ok: workload.okCount, ...readers.counters, ...checker.counters, ...operator.counters },
+    faults: nemesis.proofs(),
+    invariants: invariants.counts,
+    worldMs: world.nowMs,
   };
 }
 
-function addSlave(cluster: SimCluster, name: string, master: SimNode, shared: Partial<Config>, prng: Prng): SimNode {
+async function strikeAll(
+  plan: Plan,
+  { dropFaults = [] }: SeedOptions,
+  { cluster, nemesis, world }: { cluster: SimCluster; nemesis: Nemesis; world: SimulatedWorld },
+): Promise<void> {
+  const startMs = world.nowMs;
+  for (const { index, atMs, fault } of plan.strikes) {
+    const waitMs = startMs + atMs - world.nowMs;
+    if (waitMs > 0) await cluster.advance(waitMs);
+    if (!dropFaults.includes(index)) nemesis.strike(fault, world.prng.fork(`strike ${index}`));
+  }
+  await cluster.advance(plan.tailMs);
+}
+
+function addSlave(cluster: SimCluster, plan: Plan, name: string, master: SimNode, resync: boolean): SimNode {
   return cluster.add(name, {
-    ...shared,
+    ...plan.shared,
     brokerRole: "SLAVE",
-    brokerId: cluster.nodes.length,
+    brokerId: plan.nodes.findIndex((node) => node.name === name) + 1 || plan.nodes.length + 1,
     haMasterAddress: master.haAddress,
-    resync: prng.chance(300_000),
+    resync,
   });
+}
+
+/** The story of a failed run: what broke, under which settings, what struck, and the last lines and events. */
+function report(plan: Plan, options: SeedOptions, cluster: SimCluster, cause: unknown): string {
+  const error = cause as Error;
+  const { dropFaults = [], dropNodes = [] } = options;
+  const strikes = plan.strikes.filter(({ index }) => !dropFaults.includes(index));
+  const nodes = plan.nodes.filter(({ name }) => !dropNodes.includes(name));
+  const isBroken = cause instanceof Violation;
+  return [
+    `Seed ${plan.seed}: ${error.message}`,
+    ...(isBroken ? [] : [`${error.stack}`]),
+    `settings: ${JSON.stringify(plan.shared)}`,
+    `nodes: ${nodes.map(({ name, resync }) => name + (resync ? " (resync)" : "")).join(", ")}; ` +
+    `load ${JSON.stringify(plan.workload)}; network ${JSON.stringify(plan.network)}`,
+    `strikes: ${strikes.map(({ index, atMs, fault }) => `${index}:${fault}@${atMs}`).join(" ") || "none"}`,
+    `last lines:\n  ${cluster.lines.slice(-REPORTED_LINES).join("\n  ")}`,
+    `last events (microseconds, what, where, detail):\n  ${
+      cluster.world.trace.lines.slice(-REPORTED_EVENTS).join("\n  ")
+    }`,
+    `replay: ${replayCommand(plan.seed, options)}`,
+  ].join("\n");
+}
+
+/** The command that plays a run again. */
+export function replayCommand(seed: number, { dropFaults = [], dropNodes = [] }: SeedOptions): string {
+  const faults = dropFaults.length > 0 ? ` --drop-faults ${dropFaults.join(",")}` : "";
+  const nodes = dropNodes.length > 0 ? ` --drop-nodes ${dropNodes.join(",")}` : "";
+  return `deno task sim --seed ${seed}${faults}${nodes}`;
 }

@@ -6,9 +6,10 @@ import { errorMessage, IoError } from "../../src/base/errors.ts";
 import type { Prng } from "../../src/runtime/simulated/mod.ts";
 import type { SimCluster, SimNode } from "./cluster.ts";
 
-/** Topics and queues that are put to. */
-const TOPICS = ["TopicA", "TopicB"] as const;
-const QUEUES = 3;
+/** Topics that are put to. */
+export const TOPICS = ["TopicA", "TopicB"] as const;
+/** Queues of each that are put to. */
+export const QUEUES = 3;
 const EVEN_BODY_SIZE_MAX = 700;
 /** A producer whose node does not take its put waits so long before the next, ms. */
 const PAUSE_MS = 200;
@@ -25,6 +26,12 @@ export interface PutRecord {
   readonly waits: boolean;
   /** Null until it is answered; a node that dies never answers. */
   outcome: PutOutcome | null;
+  /** Its unique key. */
+  readonly key: string;
+  /** The checker's: it was answered with PUT_OK, and nothing has happened since that the promise does not cover. */
+  isPromised: boolean;
+  /** The checker's: its bytes in the log, once answered with PUT_OK. */
+  record: Uint8Array | null;
   /** Names of the nodes that hold it for sure: set by the checker when PUT_OK came, shrinks with what nodes lose. */
   readonly holders: Set<string>;
 }
@@ -103,11 +110,14 @@ export class Workload {
       queueId: prng.nextInt(QUEUES),
       body,
       waits,
+      key: `u${text}`,
+      isPromised: false,
+      record: null,
       outcome: null,
       holders: new Set(),
     };
     this.ledger.push(put);
-    const properties = new Map([["KEYS", `k${text} every`], ["UNIQ_KEY", `u${text}`], ["TAGS", `T${id % 3}`]]);
+    const properties = new Map([["KEYS", `k${text} every`], ["UNIQ_KEY", put.key], ["TAGS", `T${id % 3}`]]);
     if (!waits) properties.set("WAIT", "false");
     const { topic, queueId } = put;
     try {
@@ -118,7 +128,7 @@ export class Workload {
     } catch (error) {
       if (node.life !== put.life || !node.isUp) return put;
       const stack = error instanceof IoError ? "" : `\n${(error as Error).stack}`;
-      this.#cluster.report(`Put ${id} was rejected: ${errorMessage(error)}${stack}`);
+      this.#cluster.report("noBug", `Put ${id} was rejected: ${errorMessage(error)}${stack}`);
     }
     return put;
   }
