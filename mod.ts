@@ -38,19 +38,25 @@ export { loadRuntime } from "./src/runtime/detect.ts";
 export type {
   Clock,
   Connection,
+  ConnectOptions,
   DiskUsage,
   FileHandle,
   FileInfo,
   FileSystem,
+  HttpGate,
   HttpHandler,
+  HttpOptions,
   HttpServer,
   Listener,
+  ListenOptions,
   Net,
   NetAddress,
   Process,
   Random,
   Runtime,
   Timer,
+  TlsIdentity,
+  TlsListenOptions,
 } from "./src/runtime/runtime.ts";
 
 // The store alone: commit log, consume queues and index in Apache's files.

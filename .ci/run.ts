@@ -13,8 +13,7 @@ const steps: { title: string; command: string[]; env?: NodeJS.ProcessEnv }[] = [
   },
   {
     title: "simulation, more seeds",
-    command: ["node", "tests/run_all.ts", "--only", "sim", "--runtime", "bun", "--no-interop"],
-    env: { TWINLOG_SIM_SEEDS: nightly ? "5000" : "200" },
+    command: ["bun", "tests/sim/main.ts", "--seeds", nightly ? "100000" : "1000", "--from", "1001"],
   },
   { title: "benchmarks run", command: ["node", "bench/run_all.ts", "--smoke"] },
 ];

@@ -106,7 +106,8 @@ function readFile(
       give(given, target, { value: parseValue(target, value, origin), source: "file", origin });
     } else if (Object.hasOwn(REFUSED, key)) {
       const { only, instead } = REFUSED[key]!;
-      if (value.trim() !== only) throw new ConfigError(`${origin} is ${quoted(value.trim())}, wanted "${only}": ${instead}`);
+      const text = value.trim();
+      if (text !== only) throw new ConfigError(`${origin} is ${quoted(text)}, wanted "${only}": ${instead}`);
     } else if (Object.hasOwn(REPLACED, key)) {
       warnings.push(`${origin} has no effect here, ${REPLACED[key]}`);
     } else if (WITHOUT_EFFECT.has(key)) {
