@@ -24,6 +24,7 @@ export class TransferDecoder {
 
   readonly #header = new Uint8Array(TRANSFER_HEADER_SIZE);
   #headerHeld = 0;
+  #atStart = true;
   #bodyLeft = 0;
   #input: Uint8Array = NO_BYTES;
   #at = 0;
@@ -55,6 +56,11 @@ export class TransferDecoder {
   }
 
   #nextHeader(available: number): TransferPart | null {
+    // An alert is shorter than a header, and then the master closes: it is seen by the stream's first byte.
+    if (this.#atStart && this.#input[this.#at] === TLS_ALERT_BYTE) {
+      throw new ProtocolError("Master speaks TLS, wanted a transfer: haTlsEnable is on there and off here");
+    }
+    this.#atStart = false;
     if (this.#headerHeld === 0 && available >= TRANSFER_HEADER_SIZE) {
       this.#take(this.#input, this.#at);
       this.#at += TRANSFER_HEADER_SIZE;
@@ -64,13 +70,7 @@ export class TransferDecoder {
     this.#header.set(this.#input.subarray(this.#at, this.#at + size), this.#headerHeld);
     this.#headerHeld += size;
     this.#at += size;
-    if (this.#headerHeld < TRANSFER_HEADER_SIZE) {
-      // An alert is shorter than a header, and then the master closes.
-      if (this.#header[0] === TLS_ALERT_BYTE) {
-        throw new ProtocolError("Master speaks TLS, wanted a transfer: haTlsEnable is on there and off here");
-      }
-      return null;
-    }
+    if (this.#headerHeld < TRANSFER_HEADER_SIZE) return null;
     this.#headerHeld = 0;
     this.#take(this.#header, 0);
     return "header";

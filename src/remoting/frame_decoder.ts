@@ -16,6 +16,9 @@ export const FRAME_SIZE_MAX = 16_777_216;
  */
 export const HEADER_SIZE_MAX = 1024 * 1024;
 
+/** A buffer of so many bytes is kept for any rest. */
+const SMALL_BUFFER_SIZE = 4096;
+
 const EMPTY = new Uint8Array(0);
 
 /** Mirrors Apache's `NettyDecoder`. */
@@ -35,6 +38,11 @@ export class FrameDecoder {
   /** Bytes held of an unfinished frame. */
   get pendingBytes(): number {
     return this.#end - this.#start;
+  }
+
+  /** Memory taken for it, bytes: up to four times as much. */
+  get heldBytes(): number {
+    return this.#owned ? this.#bytes.length : this.pendingBytes;
   }
 
   /**
@@ -103,7 +111,8 @@ export class FrameDecoder {
       this.#owned = false;
       return;
     }
-    if (this.#owned) return;
+    // A buffer much larger than its rest is that of a large frame before it; nobody would count what it holds.
+    if (this.#owned && this.#bytes.length <= Math.max(4 * rest, SMALL_BUFFER_SIZE)) return;
     this.#bytes = copy(this.#bytes.subarray(this.#start, this.#end));
     this.#start = 0;
     this.#end = rest;

@@ -3,6 +3,7 @@
 // the tab-indented one of config/*.json, so that a file rewritten by either broker hardly differs.
 
 import { ProtocolError } from "../base/errors.ts";
+import { printableJson, quoted } from "../base/printable.ts";
 
 /** A value; integers beyond ±2^53 are `bigint`. */
 export type JavaJson = null | boolean | number | bigint | string | JavaJson[] | JavaJsonObject | JavaJsonMap;
@@ -17,6 +18,9 @@ export type JavaJsonMap = Map<JavaJson, JavaJson>;
 const DEPTH_MAX = 64;
 /** Characters a writer makes at most: a few `$ref`s can stand for a lot of text. */
 const TEXT_MAX = 64 * 1024 * 1024;
+
+/** Pieces of text that a writer holds apart. */
+const PIECES_MAX = 4096;
 
 /** Reads one value; a {@link ProtocolError} naming the position otherwise. */
 export function parseJavaJson(text: string): JavaJson {
@@ -79,6 +83,7 @@ class Reader {
     this.#space();
     if (this.#at < this.#text.length) throw this.#error("the end");
     for (const { path, set } of this.#refs) set(resolvePath(root, path));
+    if (this.#refs.length > 0) new RefLimits().check(root, 0);
     return root;
   }
 
@@ -141,7 +146,7 @@ class Reader {
     if (char === '"') return this.#string();
     if (char === "{" || char === "[") {
       return this.#value(depth + 1, () => {
-        throw new ProtocolError("JSON has a $ref as a key");
+        throw new ProtocolError("JSON has a $ref as a key, wanted the key itself");
       });
     }
     const word = this.#take(/[^\s:,{}[\]"]+/y);
@@ -185,7 +190,7 @@ class Reader {
     try {
       return JSON.parse(standard) as string;
     } catch {
-      throw new ProtocolError(`JSON before ${this.#at} has a string with an escape that means nothing`);
+      throw new ProtocolError(`JSON before ${this.#at} has an unknown escape in a string`);
     }
   }
 
@@ -222,7 +227,7 @@ class Reader {
   #error(wanted: string): ProtocolError {
     const seen = this.#text.slice(this.#at, this.#at + 12);
     return new ProtocolError(
-      `JSON at ${this.#at} has ${seen === "" ? "the end" : JSON.stringify(seen)}, wanted ${wanted}`,
+      `JSON at ${this.#at} has ${seen === "" ? "the end" : printableJson(JSON.stringify(seen))}, wanted ${wanted}`,
     );
   }
 }
@@ -234,7 +239,9 @@ function integerOf(word: string): number | bigint | null {
 }
 
 function decimalOf(word: string): number | null {
-  return /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(word) ? Number(word) : null;
+  // A double that is no number any more could not be written again.
+  const number = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(word) ? Number(word) : NaN;
+  return Number.isFinite(number) ? number : null;
 }
 
 /** `$`, `$.name[0].name`: the paths fastjson writes. Others would make a tree a graph and are refused. */
@@ -254,14 +261,56 @@ function resolvePath(root: JavaJson, path: string): JavaJson {
     else value = isJavaJsonObject(value) ? value[key] : undefined;
   }
   if (path[0] !== "$" || path === "$" || value === undefined) {
-    throw new ProtocolError(`JSON has the reference "${path.slice(0, 80)}", which names nothing before it`);
+    throw new ProtocolError(`JSON has the reference ${quoted(path)}, wanted the path of something else in it`);
   }
   return value;
+}
+
+/**
+ * What references make of a document: one that leads into itself has no end, a chain of them is deeper than its text,
+ * and a few can stand for any amount of text. Every object is looked at once.
+ */
+class RefLimits {
+  readonly #known = new Map<object, { readonly height: number; readonly weight: number }>();
+
+  /** Height in levels and weight in characters of a value at `depth`. Throws {@link ProtocolError} beyond the limits. */
+  check(value: JavaJson, depth: number): { readonly height: number; readonly weight: number } {
+    if (typeof value !== "object" || value === null) {
+      return { height: 0, weight: typeof value === "string" ? value.length : 1 };
+    }
+    const found = this.#known.get(value) ?? this.#members(value, depth);
+    if (depth + found.height > DEPTH_MAX) {
+      throw new ProtocolError(`JSON is nested deeper than ${DEPTH_MAX} levels by its references`);
+    }
+    this.#known.set(value, found);
+    return found;
+  }
+
+  #members(value: JavaJson[] | JavaJsonObject | JavaJsonMap, depth: number) {
+    if (depth > DEPTH_MAX) throw new ProtocolError(`JSON is nested deeper than ${DEPTH_MAX} levels by its references`);
+    let height = 0;
+    let weight = 1;
+    for (const member of Array.isArray(value) ? value : value instanceof Map ? [...value].flat() : entriesOf(value)) {
+      const of = this.check(member, depth + 1);
+      height = Math.max(height, of.height + 1);
+      weight += of.weight;
+    }
+    if (weight > TEXT_MAX) {
+      throw new ProtocolError(`JSON stands for ${weight} characters by its references, wanted at most ${TEXT_MAX}`);
+    }
+    return { height, weight };
+  }
+}
+
+function entriesOf(value: JavaJsonObject): JavaJson[] {
+  return Object.entries(value).flat();
 }
 
 class Writer {
   readonly #format: JavaJsonFormat;
   #out: string[] = [];
+  /** Pieces joined already: many small ones take far more memory than their text. */
+  readonly #joined: string[] = [];
   #size = 0;
   #indent = 0;
 
@@ -271,7 +320,7 @@ class Writer {
 
   write(value: JavaJson): string {
     this.#value(value);
-    return this.#out.join("");
+    return this.#joined.join("") + this.#out.join("");
   }
 
   #value(value: JavaJson): void {
@@ -327,5 +376,9 @@ class Writer {
     this.#size += text.length;
     if (this.#size > TEXT_MAX) throw new RangeError(`JSON text is longer than ${TEXT_MAX} characters`);
     this.#out.push(text);
+    if (this.#out.length >= PIECES_MAX) {
+      this.#joined.push(this.#out.join(""));
+      this.#out = [];
+    }
   }
 }

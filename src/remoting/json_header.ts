@@ -3,6 +3,7 @@
 
 import { ProtocolError } from "../base/errors.ts";
 import { utf8 } from "../base/bytes.ts";
+import { quoted } from "../base/printable.ts";
 import type { RemotingHeader } from "./remoting_header.ts";
 
 /** UTF-8 JSON with Apache's keys in Apache's (alphabetical) order. */
@@ -25,10 +26,10 @@ export function decodeJsonHeader(bytes: Uint8Array): RemotingHeader {
   try {
     fields = JSON.parse(utf8.decode(bytes));
   } catch {
-    throw new ProtocolError("Remoting header is not JSON");
+    throw new ProtocolError(`Remoting header of ${bytes.length} bytes is not JSON, wanted an object`);
   }
   if (typeof fields !== "object" || fields === null || Array.isArray(fields)) {
-    throw new ProtocolError("Remoting header is JSON but no object");
+    throw new ProtocolError("Remoting header is JSON but no object, wanted one");
   }
   const { code, language, version, opaque, flag, remark, extFields } = fields as Record<string, unknown>;
   return {
@@ -37,7 +38,7 @@ export function decodeJsonHeader(bytes: Uint8Array): RemotingHeader {
     version: int32(version, "version"),
     opaque: int32(opaque, "opaque"),
     flag: int32(flag, "flag"),
-    remark: remark === undefined || remark === null ? null : String(remark),
+    remark: remarkOf(remark),
     extFields: extOf(extFields),
   };
 }
@@ -45,23 +46,37 @@ export function decodeJsonHeader(bytes: Uint8Array): RemotingHeader {
 function extOf(value: unknown): ReadonlyMap<string, string> {
   const fields = new Map<string, string>();
   if (value === undefined || value === null) return fields;
-  if (typeof value !== "object" || Array.isArray(value)) throw new ProtocolError("Remoting extFields is no object");
+  if (typeof value !== "object" || Array.isArray(value)) {
+    throw new ProtocolError(`Remoting extFields is ${kindOf(value)}, wanted an object`);
+  }
   for (const [key, item] of Object.entries(value)) {
     if (item === null) continue;
     // fastjson turns numbers and booleans into strings here, so peers in other languages send them.
-    if (typeof item === "object") throw new ProtocolError(`Remoting ext field "${key}" is no plain value`);
+    if (typeof item === "object") {
+      throw new ProtocolError(`Remoting ext field ${quoted(key)} is ${kindOf(item)}, wanted a plain value`);
+    }
     fields.set(key, String(item));
   }
   return fields;
+}
+
+function remarkOf(value: unknown): string | null {
+  if (value === undefined || value === null) return null;
+  if (typeof value === "object") throw new ProtocolError(`Remoting remark is ${kindOf(value)}, wanted text`);
+  return String(value);
+}
+
+/** What is no text, number or boolean is not shown but named: it may be nested so deeply that showing it fails. */
+function kindOf(value: unknown): string {
+  return Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
 function int32(value: unknown, what: string): number {
   if (value === undefined || value === null) return 0;
   const number = typeof value === "string" ? Number(value) : value;
   if (typeof number !== "number" || (number | 0) !== number) {
-    throw new ProtocolError(
-      `Remoting ${what} is ${String(JSON.stringify(value)).slice(0, 40)}, wanted a 32-bit integer`,
-    );
+    const seen = typeof value === "string" ? quoted(value, 40) : typeof value === "object" ? kindOf(value) : value;
+    throw new ProtocolError(`Remoting ${what} is ${seen}, wanted a 32-bit integer`);
   }
   return number;
 }

@@ -2,6 +2,9 @@
 
 import { formatHostPort, type HostPort } from "../base/host_port.ts";
 
+/** Characters of a host; names have at most 253. */
+const HOST_MAX = 255;
+
 /** `host:port`, the port 1..65535, or `[v6]:port` (or, as Java prints it, `v6:port`); null when it is neither. */
 export function parseRemotingAddress(text: string): HostPort | null {
   const colon = text.lastIndexOf(":");
@@ -11,7 +14,8 @@ export function parseRemotingAddress(text: string): HostPort | null {
   if (!/^\d{1,5}$/.test(digits) || port < 1 || port > 65535) return null;
   let hostname = text.slice(0, colon).trim();
   if (hostname.startsWith("[") && hostname.endsWith("]")) hostname = hostname.slice(1, -1);
-  return hostname === "" || /[\s/]/.test(hostname) ? null : { hostname, port };
+  if (hostname === "" || hostname.length > HOST_MAX || /[\s/\p{C}]/u.test(hostname)) return null;
+  return { hostname, port };
 }
 
 /** The addresses of `namesrvAddr`, which separates them by semicolons; blanks and repetitions are dropped. */

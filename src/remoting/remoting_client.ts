@@ -3,6 +3,7 @@
 
 import { errorMessage, IoError } from "../base/errors.ts";
 import type { HostPort } from "../base/host_port.ts";
+import { printable, quoted } from "../base/printable.ts";
 import type { Clock, Net } from "../runtime/runtime.ts";
 import { parseRemotingAddress } from "./remoting_address.ts";
 import { createResponse, type RemotingCommand } from "./remoting_command.ts";
@@ -71,7 +72,7 @@ export class RemotingClient {
     const known = this.#connections.get(address);
     if (known !== undefined) return known;
     const parsed = parseRemotingAddress(address);
-    if (parsed === null) return Promise.reject(new IoError("other", `Address is "${address}", wanted host:port`));
+    if (parsed === null) return Promise.reject(new IoError("other", `Address is ${quoted(address)}, wanted host:port`));
     const connection = this.#connect(address, parsed, timeoutMs);
     this.#connections.set(address, connection);
     connection.catch(() => this.#connections.delete(address));
@@ -106,9 +107,12 @@ export function notSupported(request: RemotingCommand): RemotingCommand {
   return createResponse(request, ResponseCode.REQUEST_CODE_NOT_SUPPORTED, { remark });
 }
 
+/** Characters shown of a peer's remark. */
+const REMARK_MAX = 300;
+
 /** The text of a failed answer, for a log line. */
 export function answerText(answer: RemotingCommand): string {
-  return `code ${answer.code}${answer.remark === null ? "" : ` (${answer.remark})`}`;
+  return `code ${answer.code}${answer.remark === null ? "" : ` (${printable(answer.remark.slice(0, REMARK_MAX))})`}`;
 }
 
 /** Logs-friendly text of whatever {@link RemotingClient.invoke} threw. */

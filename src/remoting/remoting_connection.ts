@@ -18,8 +18,11 @@ import {
 } from "./remoting_command.ts";
 import { ResponseCode } from "./response_code.ts";
 
-/** Why a connection ended. `garbage`: the peer broke the protocol; `overflow`: it left our answers unread. */
-export type RemotingCloseReason = "peer" | "local" | "garbage" | "idle" | "error" | "overflow" | "timeout";
+/**
+ * Why a connection ended. `garbage`: the peer broke the protocol; `overflow`: it made us hold too much for it; `slow`: a
+ * request did not come, or not to its end, in time.
+ */
+export type RemotingCloseReason = "peer" | "local" | "garbage" | "idle" | "slow" | "error" | "overflow" | "timeout";
 
 /** Answers requests. The answer is sent unless the request was one-way; null sends nothing (yet). */
 export type RequestHandler = (
@@ -38,6 +41,11 @@ export interface RemotingConnectionOptions {
   readonly onHeldBytes?: (change: number) => void;
   /** Closed after this long with neither a byte read nor a write done. Apache: 120,000. */
   readonly idleTimeoutMs: number;
+  /**
+   * Closed when the first frame is not whole this long after the connection, or a later one after its first byte (at
+   * the latest after twice as long). Unset: never.
+   */
+  readonly frameTimeoutMs?: number;
 }
 
 /** Reading stops while this many bytes wait to be written. */
@@ -77,6 +85,8 @@ export class RemotingConnection {
   /** {@link heldBytes} as told last. */
   #heldBytesTold = 0;
   #lastActivityMs: number;
+  /** Since when the peer owes us the rest of a frame; null between frames. */
+  #frameSinceMs: number | null;
   #idleTimer: Timer;
   #closed = false;
 
@@ -84,8 +94,8 @@ export class RemotingConnection {
     this.#connection = connection;
     this.#options = options;
     this.remoteAddress = formatHostPort(connection.remoteAddress);
-    this.#lastActivityMs = options.clock.monotonic();
-    this.#idleTimer = options.clock.setTimer(options.idleTimeoutMs, () => this.#checkIdle());
+    this.#lastActivityMs = this.#frameSinceMs = options.clock.monotonic();
+    this.#idleTimer = this.#armIdleTimer(options.idleTimeoutMs);
   }
 
   get closed(): boolean {
@@ -112,11 +122,13 @@ export class RemotingConnection {
         this.#touch();
         decoder.push(chunk);
         for (let command = decoder.next(); command !== null; command = decoder.next()) {
+          this.#frameSinceMs = null;
           this.#accept(command);
           while (this.#isFull() && !this.#closed) await this.#waitForRoom();
           if (this.#closed) return;
         }
-        this.#inboundBytes = decoder.pendingBytes;
+        this.#inboundBytes = decoder.heldBytes;
+        if (this.#inboundBytes > 0) this.#frameSinceMs ??= this.#options.clock.monotonic();
         this.#tellHeldBytes();
         if (this.#closed) return;
       }
@@ -285,11 +297,21 @@ export class RemotingConnection {
   }
 
   /** One timer per connection, set anew only when it fires: a read costs no timer. */
-  #checkIdle(): void {
-    const idleMs = Math.floor(this.#options.clock.monotonic() - this.#lastActivityMs);
-    const leftMs = this.#options.idleTimeoutMs - idleMs;
-    if (leftMs <= 0) this.close("idle", `Nothing read or written for ${idleMs} ms`);
-    else this.#idleTimer = this.#options.clock.setTimer(leftMs, () => this.#checkIdle());
+  #armIdleTimer(delayMs: number): Timer {
+    const { clock, frameTimeoutMs = delayMs } = this.#options;
+    return clock.setTimer(Math.min(delayMs, frameTimeoutMs), () => this.#checkTimes());
+  }
+
+  #checkTimes(): void {
+    const { clock, idleTimeoutMs, frameTimeoutMs } = this.#options;
+    const now = clock.monotonic();
+    const idleMs = Math.floor(now - this.#lastActivityMs);
+    const frameMs = this.#frameSinceMs === null ? 0 : Math.floor(now - this.#frameSinceMs);
+    if (frameTimeoutMs !== undefined && frameMs >= frameTimeoutMs) {
+      return this.close("slow", `No whole request in ${frameMs} ms, ${this.#inboundBytes} bytes came of it`);
+    }
+    if (idleMs >= idleTimeoutMs) return this.close("idle", `Nothing read or written for ${idleMs} ms`);
+    this.#idleTimer = this.#armIdleTimer(idleTimeoutMs - idleMs);
   }
 
   #closedError(): IoError {

@@ -7,7 +7,7 @@ const HOSTILE = "a\r\nb\tc\x1b[2Jd\x7fe\x9bf\u2028g\u202eh ü€😀";
 describe("printable text", () => {
   it("escapes what ends a line, steers a terminal or turns the reading direction, and nothing else", () => {
     assert.equal(printable(HOSTILE), "a\\r\\nb\\tc\\x1b[2Jd\\x7fe\\x9bf\\u2028g\\u202eh ü€😀");
-    assert.equal(printable("plain \"text\" \\ 100 %"), "plain \"text\" \\ 100 %");
+    assert.equal(printable('plain "text" \\ 100 %'), 'plain "text" \\ 100 %');
   });
 
   it("leaves JSON the same value", () => {

@@ -88,8 +88,18 @@ describe("java_json", () => {
   it("bounds what references can blow up to", () => {
     let text = '{"k0":["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]';
     for (let i = 1; i < 40; i++) text += `,"k${i}":[{"$ref":"$.k${i - 1}"},{"$ref":"$.k${i - 1}"}]`;
-    const parsed = parseJavaJson(text + "}");
-    assert.throws(() => writeJavaJson(parsed, WIRE_FORMAT), RangeError);
+    assert.throws(() => parseJavaJson(text + "}"), /stands for \d+ characters by its references, wanted at most/);
+    const shared = ["x".repeat(1 << 20)];
+    assert.throws(() => writeJavaJson(Array.from({ length: 65 }, () => shared), WIRE_FORMAT), RangeError);
+  });
+
+  it("refuses references that lead into themselves or go too deep, takes those that share", () => {
+    assert.throws(() => parseJavaJson('{"a":{"b":{"$ref":"$.a"}}}'), /nested deeper than 64 levels by its references/);
+    let chain = '{"k0":[]';
+    for (let i = 1; i < 70; i++) chain += `,"k${i}":[{"$ref":"$.k${i - 1}"}]`;
+    assert.throws(() => parseJavaJson(chain + "}"), /nested deeper/);
+    const shared = parseJavaJson('{"a":{"x":1},"b":[{"$ref":"$.a"},{"$ref":"$.a"}]}');
+    assert.equal(writeJavaJson(shared, JAVA_WIRE), '{"a":{"x":1},"b":[{"x":1},{"x":1}]}');
   });
 
   it("takes what fastjson takes beyond the standard", () => {

@@ -108,7 +108,8 @@ export interface ArmedFault {
   readonly part?: "none" | "some";
 }
 
-type FailingOperation = Exclude<DiskOperation, "misdirect">;
+/** An operation that can end with an error; a misdirected write reports none. */
+export type FailingOperation = Exclude<DiskOperation, "misdirect">;
 
 const RATE_OF = {
   read: "readErrorPerMillion",

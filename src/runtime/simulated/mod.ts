@@ -16,6 +16,7 @@ export {
   type DiskFaults,
   type DiskOperation,
   type DiskOptions,
+  type FailingOperation,
 } from "./disk_faults.ts";
 export { SimulatedExit, type SimulatedProcess } from "./process.ts";
 export type { Scheduler, SimulatedEvent, SimulatedLife } from "./scheduler.ts";
