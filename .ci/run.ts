@@ -9,7 +9,10 @@ const steps: { title: string; command: string[]; env?: NodeJS.ProcessEnv }[] = [
   {
     title: "README's test command, interop required",
     command: ["npm", "test"],
-    env: { TWINLOG_REQUIRE_INTEROP: "1", ...(nightly ? { TWINLOG_NIGHTLY: "1" } : {}) },
+    env: {
+      TWINLOG_REQUIRE_INTEROP: "1",
+      ...(nightly ? { TWINLOG_NIGHTLY: "1", TWINLOG_FUZZ_SEED: "random", TWINLOG_FUZZ_RUNS: "2000" } : {}),
+    },
   },
   {
     title: "simulation, more seeds",
