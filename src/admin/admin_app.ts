@@ -36,7 +36,7 @@ export function createAdminApp(port: AdminPort, options: AdminAppOptions): OpenA
     defaultHook: (result, c) => result.success ? undefined : c.json({ error: describeIssues(result) }, 400),
   });
   app.use(async (c, next) => {
-    const refused = checkRequest(c.req.raw, options.token);
+    const refused = checkRequest(c.req.raw, c.req.path, options.token);
     if (refused === null) await next();
     else {
       if (refused.status === 401) c.header("WWW-Authenticate", 'Bearer realm="twinlog"');
@@ -86,13 +86,12 @@ function addPlainRoutes(app: OpenAPIHono, port: AdminPort, streams: EventStreams
     "text/event-stream",
   );
   app.get("/events", (c) => {
+    const headers = { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" };
+    // Nobody would ever read, or end, the stream of a HEAD request.
+    if (c.req.method === "HEAD") return c.body(null, 200, headers);
     const stream = streams.start();
     if (stream === null) return c.json({ error: `Too many event streams, wanted at most ${EVENT_STREAMS_MAX}` }, 503);
-    return c.body(stream, 200, {
-      "content-type": "text/event-stream",
-      "cache-control": "no-store",
-      "x-accel-buffering": "no",
-    });
+    return c.body(stream, 200, headers);
   });
   described("/", "A page that shows it all live", "text/html");
   app.get("/", async (c) => c.body(PAGE_HTML, 200, await pageHeaders()));

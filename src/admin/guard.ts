@@ -24,8 +24,11 @@ export const SAFE_HEADERS: Readonly<Record<string, string>> = {
   "cache-control": "no-store",
 };
 
-/** Why a request may not go on, or `null`. `token` is `null` on a node that asks for none. */
-export function checkRequest(request: Request, token: string | null): Refusal | null {
+/**
+ * Why a request may not go on, or `null`. `path` is what its route is found by: where a runtime hands on a target such as
+ * `http://HOST?/ha` as it came, the request's URL shows another. `token` is `null` on a node that asks for none.
+ */
+export function checkRequest(request: Request, path: string, token: string | null): Refusal | null {
   // What a runtime makes of a Host header that is none differs: a URL that can't be, or one that hides a name.
   const host = request.headers.get("host");
   const url = URL.canParse(request.url) ? new URL(request.url) : null;
@@ -35,9 +38,9 @@ export function checkRequest(request: Request, token: string | null): Refusal | 
       error: `Host is ${quoted(host ?? "")}, wanted HOST or HOST:PORT, and the same in the request`,
     };
   }
-  const foreign = foreignSite(request, url);
+  const foreign = foreignSite(request, path, url);
   if (foreign !== null) return { status: 403, error: `${foreign}, wanted this node's own page` };
-  if (OPEN_PATHS.has(url.pathname)) return null;
+  if (OPEN_PATHS.has(path)) return null;
   if (token === null) {
     // A name that an attacker points at 127.0.0.1 shows in the Host header (DNS rebinding).
     if (isLoopback(url.hostname) || isNumeric(url.hostname)) return null;
@@ -55,14 +58,13 @@ export function checkRequest(request: Request, token: string | null): Refusal | 
  * What tells that another site's page asks (CSRF), or null. Programs send neither header. A proxy that adds TLS changes
  * the origin's scheme, so only its host is compared.
  */
-function foreignSite(request: Request, url: URL): string | null {
+function foreignSite(request: Request, path: string, url: URL): string | null {
   const origin = request.headers.get("origin");
   if (origin !== null && hostOf(origin) !== url.host) return `Origin is ${quoted(origin)}`;
   const site = request.headers.get("sec-fetch-site");
   if (site === null || site === "same-origin" || site === "none") return null;
   // A link to the page is fine: it holds no data.
-  const isLink = request.method === "GET" && url.pathname === "/" &&
-    request.headers.get("sec-fetch-mode") === "navigate";
+  const isLink = request.method === "GET" && path === "/" && request.headers.get("sec-fetch-mode") === "navigate";
   return isLink ? null : `Sec-Fetch-Site is ${quoted(site)}`;
 }
 

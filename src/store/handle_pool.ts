@@ -1,6 +1,7 @@
 // Open files of a store, shared by all its queues and bounded in number: a log of years has thousands of files, and
 // few of them are in use. Opens on demand, closes the least recently used. Knows nothing of what the files hold.
 
+import { IoError } from "../base/errors.ts";
 import type { FileHandle, FileSystem } from "../runtime/runtime.ts";
 
 interface PooledHandle {
@@ -18,6 +19,7 @@ export class HandlePool {
   readonly #open = new Map<string, PooledHandle>();
   #lastPath = "";
   #last: PooledHandle | null = null;
+  #isClosed = false;
 
   /** At most `handlesMax` files stay open, and those that asynchronous operations hold. */
   constructor(fs: FileSystem, handlesMax = 256) {
@@ -25,7 +27,7 @@ export class HandlePool {
     this.#handlesMax = handlesMax;
   }
 
-  /** The open file, for use before the next call. Throws {@link IoError} `notFound` when there is none. */
+  /** The open file, for use before the next call. Throws {@link IoError} `notFound`, or `closed` after {@link closeAll}. */
   get(path: string): FileHandle {
     return this.#take(path).handle;
   }
@@ -52,13 +54,18 @@ export class HandlePool {
     if (pooled.pins === 0) pooled.handle.close();
   }
 
-  /** Closes everything. The pool can be used again. */
+  /**
+   * Closes everything for good, what asynchronous operations hold once they end: a reader that goes on meanwhile must
+   * not open its next file behind a store that is shut down.
+   */
   closeAll(): void {
+    this.#isClosed = true;
     for (const path of [...this.#open.keys()]) this.close(path);
   }
 
   #take(path: string): PooledHandle {
     if (this.#last !== null && this.#lastPath === path) return this.#last;
+    if (this.#isClosed) throw new IoError("closed", `Open "${path}": the store is closed`);
     let pooled = this.#open.get(path);
     if (pooled === undefined) {
       pooled = { handle: this.fs.open(path, "write"), pins: 0, closed: false };

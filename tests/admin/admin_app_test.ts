@@ -446,6 +446,14 @@ describe("/events", () => {
     await counting;
   });
 
+  it("begins none for a HEAD request, whose answer nobody would end", async () => {
+    const { port, app, clock } = setup();
+    const { status, headers, body } = await app.request(`${BASE}/events`, { method: "HEAD" });
+    assert.deepEqual([status, headers.get("content-type"), body], [200, "text/event-stream", null]);
+    assert.equal(port.stateListeners.size, 0);
+    assert.equal(clock.timers, 0);
+  });
+
   it("ends when the node stops, and bounds how many there are", async () => {
     const { port, app, clock, ending } = setup();
     const open = await Promise.all(Array.from({ length: 64 }, () => app.request(`${BASE}/events`)));

@@ -163,6 +163,36 @@ describe(`${runtime.name}: nodes`, () => {
     );
   });
 
+  it("want the token whatever form a request's target has", async () => {
+    const { node } = await startNode({ adminTokenFile: `${root}/token` });
+    const host = `127.0.0.1:${portOf(node.addresses.admin!)}`;
+    const targets = [
+      `http://${host}?/ha`,
+      `http://${host}#/ha`,
+      `http://${host}/healthz/../ha`,
+      `http://${host}\\ha`,
+      "/healthz/../ha",
+      "/ha/../healthz/../ha",
+      "//healthz/../ha",
+      "/topics/x\\..\\..\\healthz",
+      "/topics/%2e%2e\\..\\healthz",
+      "/%68a",
+    ];
+    for (const target of targets) {
+      const socket = await connect(host);
+      await socket.write(
+        new TextEncoder().encode(`GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`),
+      );
+      let answer = "";
+      for (let part = await socket.read(); part !== null; part = await socket.read().catch(() => null)) {
+        answer += new TextDecoder().decode(part);
+      }
+      // Refused, or taken for a path that is open to all.
+      assert.match(answer, /^HTTP\/1\.1 40[01] |"status":"alive"|<!doctype html>/, target);
+      assert.ok(!answer.includes("brokerRole\":") && !answer.includes("wanted 1 to 127"), `${target}: ${answer}`);
+    }
+  });
+
   it("hold no more than remotingHeldBytesMax of unfinished requests, on both ports together, and serve on", async () => {
     const { node, config } = await startNode({ remotingHeldBytesMax: 16 * 1024 * 1024 });
     const partial = new Uint8Array(256 * 1024);

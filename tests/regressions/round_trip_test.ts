@@ -17,8 +17,10 @@ const DELAY_MS = 1;
 /** Bytes that a slave without any copies. */
 const BACKLOG = 48 * 1024 * 1024;
 const BODY = new Uint8Array(10_000).fill(7);
-const PUTS = 4000;
-const PRODUCERS = 256;
+/** Enough in flight to last for several round trips. */
+const PRODUCERS = 1024;
+const PUTS = 12 * PRODUCERS;
+const PUT_BODY = BODY.subarray(0, 2000);
 const FILES = {
   mappedFileSizeCommitLog: 16 * 1024 * 1024,
   mappedFileSizeConsumeQueue: 6_000_000,
@@ -27,7 +29,7 @@ const FILES = {
 /** What the delay may take of the rate, at most a fifth. */
 const RATIO_MIN = 0.8;
 /** Another process may take the processors for a while: one of so many tries is enough. */
-const TRIES = 5;
+const TRIES = 8;
 
 let kit: StoreKit;
 let backlog: MessageStore;
@@ -152,7 +154,7 @@ async function syncPuts(delayMs: number): Promise<number> {
   const puts = new PutMessageService({ store, replication: master, options, logger: new MemoryLogger() });
   let left = PUTS;
   const produce = async () => {
-    while (left-- > 0) assert.equal((await puts.putMessage(message("m", { body: BODY }))).status, "PUT_OK");
+    while (left-- > 0) assert.equal((await puts.putMessage(message("m", { body: PUT_BODY }))).status, "PUT_OK");
   };
   try {
     return await withForwarder(master, delayMs, (port) =>

@@ -3,7 +3,9 @@
 // disks; it changes nothing. What is judged once all is quiet is in rest_checks.ts, what readers see in readers.ts.
 
 import type { NodeStatus } from "../../src/admin/admin_port.ts";
+import { IoError, StoreError } from "../../src/base/errors.ts";
 import type { ClusterListener, Death, SimCluster, SimNode } from "./cluster.ts";
+import { judgeCut } from "./cut_check.ts";
 import { deriveRecords } from "./derive.ts";
 import { InvariantCounts, Violation } from "./invariants.ts";
 import { LogMirror } from "./log_mirror.ts";
@@ -14,6 +16,8 @@ import type { PutRecord, Workload } from "./workload.ts";
  * notices: two house-keeping intervals and the longest pause of a host. So long, ms, the two are not compared.
  */
 const STALE_MS = 15_000;
+/** How much later than its time-out a put may be answered, ms of world time in which its machine did not stand still. */
+const ANSWER_SLACK_MS = 1_000;
 /** All nodes are looked at once in so many steps, besides the one that something happened on. */
 const FULL_ROUND = 32;
 /**
@@ -63,6 +67,7 @@ export class StepChecker implements ClusterListener {
   readonly counters = {
     lostOnRestart: 0,
     cuts: 0,
+    judgedCuts: 0,
     comparedBytes: 0,
     checkedAcks: 0,
     stops: 0,
@@ -79,6 +84,9 @@ export class StepChecker implements ClusterListener {
   /** By master, life and address: in which life of the slave an HA connection was made, and its highest ends since. */
   readonly #connections = new Map<string, { readonly life: number; appended: number; flushed: number }>();
   #steps = 0;
+  #lastStepMs = 0;
+  /** Nodes whose machines stood still at the last step. */
+  readonly #paused = new Set<SimNode>();
   #master: SimNode | null = null;
 
   constructor(cluster: SimCluster, workload: Workload) {
@@ -157,12 +165,26 @@ export class StepChecker implements ClusterListener {
     const isExcused = node.isDamaged || node.diskErrors > node.diskErrorsAtStart;
     if (how === "fatal") {
       this.invariants.add("fatalHasCause");
-      if (!isExcused) this.#cluster.report("fatalHasCause", `${node.name} ended with ${node.failure}`);
+      if (!isExcused || isBug(node.failure)) {
+        this.#cluster.report("fatalHasCause", `${node.name} ended with ${described(node.failure)}`);
+      }
     }
     if (how === "failedStart") {
       this.invariants.add("startsAgain");
-      if (!isExcused) this.#cluster.report("startsAgain", `${node.name} failed to start: ${node.failure}`);
+      if (!isExcused || isBug(node.failure)) {
+        this.#cluster.report("startsAgain", `${node.name} failed to start: ${described(node.failure)}`);
+      }
     }
+  }
+
+  onStopped({ name, host, askCount }: SimNode): void {
+    const connections = this.#cluster.world.network.connectionCount(name);
+    const { openFileCount, timerCount } = host;
+    this.invariants.add("stopsClean");
+    // Who was asked to read may be in the midst of it, and holds one file until then.
+    if (connections === 0 && openFileCount <= askCount && timerCount === 0) return;
+    const held = `${openFileCount} open files, ${timerCount} timers, ${connections} connections`;
+    this.#cluster.report("stopsClean", `${name} has stopped in order and holds ${held}`);
   }
 
   /** A host that is down loses power: what the kernel held is gone too. */
@@ -194,6 +216,8 @@ export class StepChecker implements ClusterListener {
     const { nodes, world } = this.#cluster;
     const host = world.lastHostIndex;
     const isFull = host < 0 || ++this.#steps % FULL_ROUND === 0;
+    this.#countPauses();
+    if (isFull) { for (const put of this.#workload.unanswered) this.#checkInTime(put); }
     const touched = isFull ? nodes : nodes.filter((node) => node.host.index === host);
     for (const node of touched) {
       if (!node.isUp) continue;
@@ -211,6 +235,33 @@ export class StepChecker implements ClusterListener {
       if (status.master === null) this.#checkSlavesOf(node);
       else this.#checkSlave(node, status);
     }
+  }
+
+  /** A machine that stood still at the end of the last step or stands still now is taken to have done so in between. */
+  #countPauses(): void {
+    const { nowMs } = this.#cluster.world;
+    for (const node of this.#cluster.nodes) {
+      const { isPaused } = node.host;
+      const wasPaused = this.#paused.has(node);
+      if (isPaused || wasPaused) node.pausedMs += nowMs - this.#lastStepMs;
+      if (isPaused && !wasPaused) this.#paused.add(node);
+      else if (wasPaused && !isPaused) this.#paused.delete(node);
+    }
+    this.#lastStepMs = nowMs;
+  }
+
+  /** Answered now, or still not: it has not waited for longer than it may. */
+  #checkInTime(put: PutRecord): void {
+    const { node } = put;
+    if (!node.isUp || node.life !== put.life) return;
+    const { flushDiskType, syncFlushTimeout, brokerRole, slaveTimeout } = node.broker!.admin.config();
+    const forDisk = put.waits && flushDiskType === "SYNC_FLUSH" ? syncFlushTimeout : 0;
+    const forSlaves = put.waits && brokerRole !== "ASYNC_MASTER" ? slaveTimeout : 0;
+    const waitedMs = node.awakeMs - put.askedMs;
+    this.invariants.add("answersInTime");
+    if (waitedMs <= Math.max(forDisk, forSlaves) + ANSWER_SLACK_MS) return;
+    const what = put.outcome === null ? "has no answer" : `was answered with ${put.outcome.status}`;
+    this.#cluster.report("answersInTime", `Put ${put.id} ${what} after ${waitedMs} ms`);
   }
 
   #checkSlavesOf(master: SimNode): void {
@@ -277,6 +328,7 @@ export class StepChecker implements ClusterListener {
         throw new Violation("logOnlyGrows", `${name}: log shrank from ${before.maxOffset} to ${maxOffset}`);
       }
       this.counters.cuts++;
+      this.#checkCut(node, memory, before, status);
       memory.mirror.cut(minOffset, maxOffset);
       this.#onLoss(node, maxOffset);
       memory.appendedHigh = maxOffset;
@@ -287,6 +339,23 @@ export class StepChecker implements ClusterListener {
     }
     memory.appendedHigh = Math.max(memory.appendedHigh, maxOffset);
     memory.flushedHigh = Math.max(memory.flushedHigh, flushedOffset);
+  }
+
+  /** A cut took what differs from the master's log, and nothing else. */
+  #checkCut(node: SimNode, { mirror }: NodeMemory, before: NodeStatus, { master, maxOffset }: NodeStatus): void {
+    const masterNode = master?.masterAddr == null ? null : this.#cluster.nodeAt(master.masterAddr);
+    // A master that is a slave itself may have been shorter a moment ago.
+    if (masterNode === null || !masterNode.isUp || masterNode.status().brokerRole === "SLAVE") return;
+    if (masterNode.isDamaged || node.isDamaged || mirror.from >= mirror.end) return;
+    this.counters.judgedCuts++;
+    const min = Math.max(before.minOffset, mirror.from);
+    const own = { min, bytes: mirror.read(min, Math.min(before.maxOffset, mirror.end)) };
+    const fault = judgeCut(node, masterNode, own, maxOffset);
+    this.invariants.holds(
+      "cutsOnlyTheRest",
+      fault === "",
+      () => `${node.name}, which follows ${masterNode.name}, ${fault}`,
+    );
   }
 
   /** What was appended since the last look is whole, good records. */
@@ -436,9 +505,23 @@ export class StepChecker implements ClusterListener {
     }
   }
 
+  /** Refused before anything was written, in this very event. */
+  #checkRefusal({ id, node, waits, outcome }: PutRecord): void {
+    const { inSyncSlaveNums, brokerRole } = node.status();
+    const { minInSyncReplicas } = node.broker!.admin.config();
+    const isRight = waits && brokerRole === "SYNC_MASTER" && 1 + inSyncSlaveNums < minInSyncReplicas;
+    this.invariants.add("inSyncCounted");
+    if (isRight && outcome!.stored === null) return;
+    const detail =
+      `Put ${id} is refused with ${inSyncSlaveNums} slaves in sync, wanted are ${minInSyncReplicas} copies`;
+    this.#cluster.report("inSyncCounted", detail);
+  }
+
   /** PUT_OK: who holds it now, and are they as many as was promised? */
   #onAnswer(put: PutRecord): void {
     const { outcome, node, waits } = put;
+    this.#checkInTime(put);
+    if (outcome?.status === "IN_SYNC_REPLICAS_NOT_ENOUGH") this.#checkRefusal(put);
     if (outcome?.status !== "PUT_OK" || outcome.stored === null || node.isDamaged) return;
     const { physicalOffset, storeSize } = outcome.stored;
     const end = physicalOffset + storeSize;
@@ -482,6 +565,15 @@ export class StepChecker implements ClusterListener {
       }
     }
   }
+}
+
+/** Whether no disk can be blamed for it: what a node foresees of disks are these errors. */
+function isBug(error: unknown): boolean {
+  return !(error instanceof IoError || error instanceof StoreError);
+}
+
+function described(error: unknown): string {
+  return isBug(error) && error instanceof Error ? `${error.stack}` : `${error}`;
 }
 
 /** End of what a put wrote, bytes; -1 when nothing was. */

@@ -50,6 +50,8 @@ export interface ClusterListener {
   onUp?(node: SimNode): void;
   /** Right before (kill, crash) or after (stop) the program ends; `status` is its last, null when it never came up. */
   onDown?(node: SimNode, how: Death, status: NodeStatus | null): void;
+  /** The node has stopped in order; its program is still there. */
+  onStopped?(node: SimNode): void;
   /** The node, which is down, got another disk: an empty one, or an older copy of its own. */
   onReplaced?(node: SimNode): void;
   /** `node` is about to be the master instead of `from`; `candidates` (with it) could have been, too. */
@@ -74,10 +76,14 @@ export class SimNode {
   isDamaged = false;
   /** It was seen to follow the present master, and not to differ from it since: fit to be promoted. */
   isTrusted = false;
+  /** World time, ms, that its machine stood still while a step of the world looked. Kept by the checker. */
+  pausedMs = 0;
   /** Operations of its disk that had failed when its present program was started. */
   diskErrorsAtStart = 0;
   /** Runs over the store after a death, before the program starts again; see rest_checks.ts. */
   rehearsal: ((node: SimNode) => Promise<void>) | null = null;
+  /** Questions under way, see {@link ask}. */
+  askCount = 0;
   readonly #cluster: SimCluster;
   #starting = false;
   #deathWaiters: (() => void)[] = [];
@@ -100,6 +106,11 @@ export class SimNode {
   /** HA address others follow. */
   get haAddress(): string {
     return `${this.host.address}:${HA_PORT}`;
+  }
+
+  /** World time without that its machine stood still, ms. */
+  get awakeMs(): number {
+    return this.#cluster.world.nowMs - this.pausedMs;
   }
 
   get fileSize(): number {
@@ -188,6 +199,7 @@ export class SimNode {
     const life = this.life;
     await Promise.race([broker.stop(), this.#death()]);
     if (life !== this.life || this.broker === null) return;
+    for (const listener of this.#cluster.listeners) listener.onStopped?.(this);
     this.#end("stop", () => this.host.kill());
   }
 
@@ -214,7 +226,12 @@ export class SimNode {
   /** What the running node answers; null when it ends first. */
   async ask<T>(question: (broker: BrokerNode) => Promise<T>): Promise<T | null> {
     if (this.broker === null) return null;
-    return await Promise.race([question(this.broker), this.#death()]);
+    this.askCount++;
+    try {
+      return await Promise.race([question(this.broker), this.#death()]);
+    } finally {
+      this.askCount--;
+    }
   }
 
   /** Bytes `[from, to)` of the log as they are in the files now; shorter where a file is missing. */

@@ -26,6 +26,24 @@ describe("found by the simulator", () => {
     await scene.ends();
   });
 
+  // A read of several messages went on after the stop: it opened the log again, and nobody closed it.
+  it("opens no file once it has stopped, though somebody reads", async () => {
+    const scene = await Scene.of(103, []);
+    const { first } = scene;
+    const { host } = first;
+    await scene.fill(60_000);
+    await scene.cluster.run(() => first.status().dispatchBehindBytes === 0, 1_000);
+    host.disk.options.readLatencyMinUs = host.disk.options.readLatencyMaxUs = 300_000;
+    const { admin } = first.broker!;
+    const read = admin.readByQueueOffset({ topic: "TopicA", queueId: 0, offset: 0, maxNum: 32 });
+    const outcome = read.then(() => "read to the end", (error: unknown) => `${error}`);
+    await scene.cluster.advance(10);
+    await scene.cluster.drive(first.broker!.stop());
+    assert.match(await scene.cluster.drive(outcome), /the store is closed/);
+    assert.equal(host.openFileCount, 0);
+    await scene.ends();
+  });
+
   // Each checkpoint that could not be written left its file open.
   it("keeps no file open that could not be written", async () => {
     const scene = await Scene.of(102, [], FLUSHED_QUEUES);

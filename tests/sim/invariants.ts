@@ -27,15 +27,21 @@ export const INVARIANTS = {
   servesOnlyConfirmed: "Nothing is served beyond the confirm offset: under SYNC_FLUSH what a reader saw is on the disk",
   appendsOnlyGood:
     "Whatever a node appends is whole records that pass their own check, and nothing of it is acked before",
+  cutsOnlyTheRest:
+    "A resync cuts at the record of the first difference, never below what both logs share, and keeps what it cuts aside",
   trueStops: "A slave stops following only where the logs do differ, or the next byte is gone",
   bounded: "Open files, connections, timers, queued bytes and pending events of a node stay bounded",
+  stopsClean: "A node that has stopped in order holds no open file, timer or connection, though its program goes on",
   noLeftovers: "A program that has ended leaves no timer, connection or work behind",
-  fatalHasCause: "A node ends by itself only after a failed sync or on a damaged disk",
+  fatalHasCause: "A node ends by itself only after a failed sync or on a damaged disk, and never of a bug",
   startsAgain: "A node with a healthy disk starts",
   noBug: "No put and no administrative call fails in an unforeseen way",
   recoveryIsIdempotent: "Recovering twice gives the same bytes as recovering once",
   converges: "Once the faults are over everyone follows and has dispatched all within 60 s of world time",
-  writable: "Once the faults are over a put succeeds",
+  answersInTime: "A put is answered within the time-outs that its wait has, and 1 s more",
+  inSyncCounted:
+    "Slaves in sync are those that follow: in the end by number, and whenever a put is refused for want of them",
+  writable: "Once the faults are over a put is told what the settings and the number of slaves say: PUT_OK with enough",
 } as const;
 
 /** The name of an invariant. */

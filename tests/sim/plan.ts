@@ -83,7 +83,7 @@ function drawSettings(prng: Prng): Partial<Config> {
     brokerRole: prng.pick(["ASYNC_MASTER", "SYNC_MASTER", "SYNC_MASTER"] as const),
     inSyncReplicas: prng.pick([2, 2, 3]),
     enableAutoInSyncReplicas: isAuto,
-    minInSyncReplicas: isAuto ? prng.pick([1, 2]) : 1,
+    minInSyncReplicas: isAuto || prng.chance(200_000) ? prng.pick([1, 2]) : 1,
     flushDiskType: prng.pick(["ASYNC_FLUSH", "ASYNC_FLUSH", "SYNC_FLUSH"] as const),
     haAckAfterFlush: prng.chance(300_000),
     haTransferAfterFlush: prng.chance(300_000),

@@ -127,7 +127,8 @@ export async function checkAtRest(cluster: SimCluster, invariants = new Invarian
   await cluster.stopAll();
   for (const node of cluster.nodes) {
     const { fs } = node.host.isRunning ? node.host.runtime : node.host.restart();
-    const result = await cluster.drive(verifyStore(fs, "/store"));
+    const shape = { maxHashSlotNum: node.setting("maxHashSlotNum"), maxIndexNum: node.setting("maxIndexNum") };
+    const result = await cluster.drive(verifyStore(fs, "/store", shape));
     const { finding } = result;
     invariants.holds("storeVerifies", finding === null && result.notDispatched === 0, () => {
       return finding === null

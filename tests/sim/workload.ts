@@ -24,6 +24,8 @@ export interface PutRecord {
   readonly queueId: number;
   readonly body: Uint8Array;
   readonly waits: boolean;
+  /** When it was put, on its node's {@link SimNode.awakeMs}. */
+  readonly askedMs: number;
   /** Null until it is answered; a node that dies never answers. */
   outcome: PutOutcome | null;
   /** Its unique key. */
@@ -51,6 +53,8 @@ export interface WorkloadOptions {
 export class Workload {
   /** Every put so far, in order. */
   readonly ledger: PutRecord[] = [];
+  /** Those that nobody has answered yet; their nodes may be dead by now. */
+  readonly unanswered = new Set<PutRecord>();
   /** Where puts go; null: nowhere. */
   target: SimNode | null = null;
   /** Hears of every answer, in the event that brought it. */
@@ -75,7 +79,7 @@ export class Workload {
 
   /** Puts that are not answered yet and still may be. */
   get openCount(): number {
-    return this.ledger.filter((put) => put.outcome === null && put.node.isUp && put.node.life === put.life).length;
+    return [...this.unanswered].filter((put) => put.node.isUp && put.node.life === put.life).length;
   }
 
   /** Puts answered with PUT_OK. */
@@ -94,14 +98,14 @@ export class Workload {
     this.#isRunning = false;
   }
 
-  /** Puts one message and waits for its answer, or for the end of the node. */
-  async put(node: SimNode, bodySize: number = this.#drawBodySize()): Promise<PutRecord> {
+  /** Puts one message and waits for its answer, or for the end of the node. `mustWait`: never with WAIT=false. */
+  async put(node: SimNode, bodySize: number = this.#drawBodySize(), mustWait = false): Promise<PutRecord> {
     const prng = this.#prng;
     const id = this.ledger.length;
     const text = `${id}`.padStart(6, "0");
     const body = prng.bytes(Math.max(bodySize, text.length));
     body.set(new TextEncoder().encode(text));
-    const waits = !prng.chance(this.#options.noWaitPerMillion);
+    const waits = !prng.chance(this.#options.noWaitPerMillion) || mustWait;
     const put: PutRecord = {
       id,
       node,
@@ -110,6 +114,7 @@ export class Workload {
       queueId: prng.nextInt(QUEUES),
       body,
       waits,
+      askedMs: node.awakeMs,
       key: `u${text}`,
       isPromised: false,
       record: null,
@@ -117,6 +122,7 @@ export class Workload {
       holders: new Set(),
     };
     this.ledger.push(put);
+    this.unanswered.add(put);
     const properties = new Map([["KEYS", `k${text} every`], ["UNIQ_KEY", put.key], ["TAGS", `T${id % 3}`]]);
     if (!waits) properties.set("WAIT", "false");
     const { topic, queueId } = put;
@@ -129,6 +135,8 @@ export class Workload {
       if (node.life !== put.life || !node.isUp) return put;
       const stack = error instanceof IoError ? "" : `\n${(error as Error).stack}`;
       this.#cluster.report("noBug", `Put ${id} was rejected: ${errorMessage(error)}${stack}`);
+    } finally {
+      this.unanswered.delete(put);
     }
     return put;
   }

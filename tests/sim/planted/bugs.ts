@@ -147,8 +147,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     replace: "this.#transferFromWhere = request <= 1 ?",
   },
   {
-    name: "request-counted",
-    what: "what a slave asks for counts as held, though its log may have parted from this one before",
+    name: "request-counts-as-ack",
+    what: "where a slave asks from counts as what it holds for the puts that wait",
     file: HA_CONNECTION,
     find: "return this.#slaveAckOffset > this.#slaveRequestOffset ? this.#slaveAckOffset : -1;",
     replace: "return this.#slaveAckOffset;",
@@ -156,6 +156,14 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       file: GAPS,
       test: "nothing that a slave only asks for: an old master asks from an end of its own making",
     },
+  },
+  {
+    name: "open-after-shutdown",
+    what: "a reader that is under way opens its next file though the store is shut down",
+    file: "src/store/handle_pool.ts",
+    find: "this.#isClosed = true;",
+    replace: "",
+    scenario: { file: "tests/sim/found_test.ts", test: "opens no file once it has stopped, though somebody reads" },
   },
   {
     name: "lost-wake-up",
