@@ -86,7 +86,8 @@ export function compareWithLog(
 
 /**
  * Start of the record (or BLANK) of our own log that holds the byte at `offset`; `from` is the start of a record at or
- * before it. Walks sizes only: the log's records were checked when they were stored. Throws {@link IoError} as above.
+ * before it. Walks sizes only: the log's records were checked when they were stored. Throws {@link IoError} as above, and
+ * where the disk has altered a size to what none can be.
  */
 export async function recordStartAt(log: Pick<ReplicaLog, "read">, from: number, offset: number): Promise<number> {
   const block = new Uint8Array(BLOCK_SIZE);
@@ -100,7 +101,7 @@ export async function recordStartAt(log: Pick<ReplicaLog, "read">, from: number,
       if (blockSize < 4) throw new IoError("notFound", `Own log holds ${blockSize} bytes at ${start}, wanted a record`);
     }
     const size = readInt32(block, start - blockStart);
-    assert(size > 0, `Own log's record at ${start} has size ${size}`);
+    if (size <= 0) throw new IoError("other", `Own log is damaged: its record at ${start} has size ${size}`);
     if (start + size > offset) return start;
     start += size;
   }

@@ -6,6 +6,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import { ConfigError, errorMessage, IoError } from "../base/errors.ts";
+import { normalHost } from "../base/peer_networks.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { errorCode } from "./map_error.ts";
 import type { Connection, ConnectOptions, Listener, NetAddress, TlsIdentity, TlsListenOptions } from "./runtime.ts";
@@ -14,7 +15,7 @@ import { CipherStream, LEFT, oneLine, SPEAKS_NO_TLS, TlsConnection, tlsReason } 
 
 /** A peer has so long for its handshake, ms; a slave that dials gives up after 5,000. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
-/** Handshakes under way at once; the one that began first makes room. */
+/** Handshakes under way at once; beyond it {@link firstOfBusiest} makes room. */
 const HANDSHAKES_MAX = 256;
 /** What a refused peer has for taking its alert, ms. */
 const FAREWELL_MS = 200;
@@ -38,7 +39,7 @@ export async function listenTls(
         continue;
       }
       if (handshakes.size >= HANDSHAKES_MAX) {
-        handshakes.values().next().value!.refuse(`${HANDSHAKES_MAX} handshakes are under way, this one began first`);
+        firstOfBusiest(handshakes).refuse(`${HANDSHAKES_MAX} handshakes are under way, this one began first`);
       }
       const handshake = new ServerHandshake(plain, identity, (connection, detail) => {
         handshakes.delete(handshake);
@@ -59,6 +60,12 @@ export async function listenTls(
       for (const handshake of [...handshakes]) handshake.abandon();
     },
   };
+}
+
+/** The one that began first at the address with most of them: a flood from one host does not push out another's. */
+function firstOfBusiest(handshakes: Iterable<ServerHandshake>): ServerHandshake {
+  const byHost = Map.groupBy(handshakes, ({ remote }) => normalHost(remote.hostname));
+  return [...byHost.values()].reduce((busiest, each) => each.length > busiest.length ? each : busiest)[0]!;
 }
 
 /** One accepted peer until it is secured or refused. */
@@ -165,15 +172,20 @@ export async function connectTls(
     // A turn later than the reason, when there is one.
     const ended = () => void SYSTEM_CLOCK.setTimer(0, () => fail(failure(NO_TLS_THERE)));
     stream.onFailure = stream.onEnd = ended;
-    const socket = tls.connect({
-      ...identity,
-      socket: stream as Duplex,
-      minVersion: MIN_VERSION,
-      rejectUnauthorized: true,
-      // The CA is the cluster's own: whoever has a certificate of it is one of the cluster's nodes.
-      checkServerIdentity: () => undefined,
-      allowHalfOpen: true,
-    } as tls.ConnectionOptions);
+    let socket: tls.TLSSocket;
+    try {
+      socket = tls.connect({
+        ...identity,
+        socket: stream as Duplex,
+        minVersion: MIN_VERSION,
+        rejectUnauthorized: true,
+        // The CA is the cluster's own: whoever has a certificate of it is one of the cluster's nodes.
+        checkServerIdentity: () => undefined,
+        allowHalfOpen: true,
+      } as tls.ConnectionOptions);
+    } catch (error) {
+      return fail(failure(`The identity can't be used: ${oneLine(errorMessage(error))}`, errorCode(error)));
+    }
     const failed = (error: Error): void => {
       const reason = tlsReason(error, socket);
       fail(failure(reason === LEFT ? NO_TLS_THERE : reason, errorCode(error)));
@@ -206,4 +218,6 @@ function checkIdentity({ cert, key, ca }: TlsIdentity): void {
   const privateKey = parse("key", () => createPrivateKey(key));
   parse("CA certificate", () => new X509Certificate(ca));
   if (!own.checkPrivateKey(privateKey)) throw new ConfigError("The TLS certificate and key do not belong together");
+  // What the engine refuses for reasons of its own: a key too short, a broken certificate behind the first.
+  parse("identity", () => tls.createSecureContext({ cert, key, ca, minVersion: MIN_VERSION }));
 }

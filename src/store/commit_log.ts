@@ -529,7 +529,14 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     const validator = this.ownValidator(false);
     const from = Math.max(fromOffset - (fromOffset % this.mappedFileSize), this.minOffset);
     const scan = scanLog(this.mappedFileQueue, from, fromOffset, validator, () => {});
-    assert(fromOffset <= this.maxOffset && scan.end === fromOffset, `Cut at ${fromOffset} is not between two records`);
+    assert(
+      fromOffset <= this.maxOffset,
+      `Cut at ${fromOffset} is not between two records, they end at ${this.maxOffset}`,
+    );
+    if (scan.end !== fromOffset) {
+      const where = `Cut at ${fromOffset} is not between two records`;
+      throw new IoError("other", `${where}: what the log holds at ${scan.end} is damaged, or does not end there`);
+    }
     const lastRecordOffset = findLastRecord(this.mappedFileQueue, fromOffset, validator);
     const end = this.maxOffset;
     const path = asidePath(this.#pool.fs, this.mappedFileQueue.directories[0]!, fromOffset, end, this.#clock.now());

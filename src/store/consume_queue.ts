@@ -8,6 +8,7 @@ import { readInt32, readInt64, writeInt32, writeInt64 } from "../base/bytes.ts";
 import { assert } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { HandlePool } from "./handle_pool.ts";
+import { isZero } from "./mapped_file.ts";
 import { MappedFileQueue } from "./mapped_file_queue.ts";
 
 /** Bytes of a unit: `CQ_STORE_UNIT_SIZE`. */
@@ -17,6 +18,10 @@ const PRE_BLANK_SIZE = 0x7fff_ffff;
 const PENDING_UNITS_MIN = 64;
 /** Kept between slices for a busy queue; more is given back. */
 const PENDING_UNITS_KEPT = 1024;
+/** Units of a queue that recovery reads at once. */
+const COMPARED_UNITS = 64;
+/** A loss of power leaves a sector of the disk old or new. */
+const SECTOR_SIZE = 512;
 
 /** One unit. Mirrors Apache's `CqUnit`. */
 export interface CqUnit {
@@ -30,12 +35,30 @@ export interface CqUnit {
   readonly tagsCode: number;
 }
 
+/** The commit log, its end found, as a queue is checked against it after an unclean exit. Offsets are bytes of it. */
+export interface RecoveredLog {
+  readonly minOffset: number;
+  readonly maxOffset: number;
+  /** Records that a loss of power took ended here at most. */
+  readonly lostEnd: number;
+  /** Queue offset of the record at `pos`, if one of that size, topic and queue begins there; else -1. */
+  queueOffsetAt(topic: string, queueId: number, pos: number, size: number): number;
+  /** Comes before units are cut that were flushed once: no later recovery may take them for being there. */
+  onDamage(): void;
+}
+
 /** What all queues of a store share. */
 export interface ConsumeQueueParts {
   readonly pool: HandlePool;
   readonly logger: Logger;
   /** Bytes of each file, a multiple of 20. */
   readonly mappedFileSize: number;
+}
+
+/** Where a scan of units ended, bytes of the queue, and whether it met what is neither a unit nor one half written. */
+interface UnitScan {
+  readonly end: number;
+  readonly isDamaged: boolean;
 }
 
 /** One queue of one topic. Mirrors Apache's `ConsumeQueue`. Methods throw {@link IoError} from the disk. */
@@ -51,6 +74,9 @@ export class ConsumeQueue {
   #minLogicOffset = 0;
   #pending = new Uint8Array(0);
   #pendingSize = 0;
+  /** Units read ahead while recovery compares them; the queue offset of the first. */
+  #compared: Uint8Array = new Uint8Array(0);
+  #comparedFrom = 0;
 
   constructor(parts: ConsumeQueueParts, directory: string, topic: string, queueId: number) {
     const { pool, logger, mappedFileSize } = parts;
@@ -69,21 +95,27 @@ export class ConsumeQueue {
   /**
    * Finds the end of the units. After a clean exit they are a gapless run, and its end is searched by halving; else the
    * last three files, as in Apache, and all before them that were not flushed are scanned, and what follows the first
-   * unit that is not valid is cut. Units of records below `flushedTo`, bytes of the log, are known to be on the disk.
+   * unit that is not valid is cut. Units of records below `flushedTo`, bytes of the log, are known to have been on the
+   * disk: with `log` the last of them must be its record's still, and none may be missing behind it. Returns from where
+   * records must be dispatched again; Infinity when what lies below `flushedTo` is whole.
    */
-  recover(lastExitOk: boolean, flushedTo = Infinity): void {
-    if (this.#queue.files.length === 0) return;
+  recover(lastExitOk: boolean, flushedTo = Infinity, log: RecoveredLog | null = null): number {
+    if (this.#queue.files.length === 0) return Infinity;
     if (lastExitOk) {
       this.#queue.completeFiles(0);
       this.#setEnd(this.#searchEnd());
       this.#queue.flushedWhere = this.#wrote;
-    } else {
-      const scanFrom = this.#scanStart(flushedTo);
-      this.#queue.dropShortFront(scanFrom);
-      this.#queue.completeFiles(scanFrom);
-      this.#cut(this.#scanEnd(scanFrom));
-      this.#queue.flushedWhere = this.#queue.minOffset;
+      return Infinity;
     }
+    const scanFrom = this.#scanStart(flushedTo);
+    this.#queue.dropShortFront(scanFrom);
+    this.#queue.completeFiles(scanFrom);
+    const scan = this.#scanEnd(scanFrom);
+    const { end, from } = log === null ? { end: scan.end, from: Infinity } : this.#check(scan, flushedTo, log);
+    if (from < Infinity) log?.onDamage();
+    this.#cut(end);
+    this.#queue.flushedWhere = this.#queue.minOffset;
+    return from;
   }
 
   #searchEnd(): number {
@@ -110,7 +142,7 @@ export class ConsumeQueue {
     return files[0]!.fileFromOffset;
   }
 
-  #scanEnd(scanFrom: number): number {
+  #scanEnd(scanFrom: number): UnitScan {
     const chunk = new Uint8Array(Math.min(CQ_STORE_UNIT_SIZE * 4096, this.#queue.mappedFileSize));
     const end = this.#queue.maxOffset;
     let previousEnd = -1;
@@ -121,11 +153,106 @@ export class ConsumeQueue {
         const size = readInt32(bytes, i + 8);
         if (isPreBlank(pos, size)) continue;
         // Offsets only grow in a queue: a step back is a stale unit beyond an earlier cut.
-        if (pos < 0 || size <= 0 || pos < previousEnd) return at;
+        if (pos < 0 || size <= 0 || pos < previousEnd) {
+          return { end: at, isDamaged: !isUnwritten(bytes.subarray(i, i + CQ_STORE_UNIT_SIZE), at) };
+        }
         previousEnd = pos + size;
       }
     }
-    return end;
+    return { end, isDamaged: false };
+  }
+
+  /**
+   * Whether the units of records below `flushedTo` end in order: the last one is its record's, and what follows it is
+   * nothing, or the unit of the queue's next record. If not, the queue is cut behind a unit that is, whose record
+   * dispatch must begin with.
+   */
+  #check(scan: UnitScan, flushedTo: number, log: RecoveredLog): { end: number; from: number } {
+    const first = this.#queue.minOffset / CQ_STORE_UNIT_SIZE;
+    const scanned = scan.end / CQ_STORE_UNIT_SIZE;
+    const next = searchFirst(first, scanned, (index) => {
+      const { pos, size } = this.#unitAt(index);
+      return isPreBlank(pos, size) || pos < flushedTo;
+    });
+    const isWhole = this.#isNextSound(next, scan, log) && this.#isLastSound(next - 1, first, log);
+    if (isWhole) return { end: scan.end, from: Infinity };
+    for (let index = next - 1, step = 1; index >= first; index -= step, step *= 2) {
+      const { pos, size } = this.#unitAt(index);
+      const end = (index + 1) * CQ_STORE_UNIT_SIZE;
+      if (isPreBlank(pos, size) || pos < log.minOffset) return { end, from: log.minOffset };
+      if (log.queueOffsetAt(this.topic, this.queueId, pos, size) === index) return { end, from: pos };
+    }
+    return { end: this.#queue.minOffset, from: log.minOffset };
+  }
+
+  /** `index` is of the first unit that was perhaps never flushed. */
+  #isNextSound(index: number, scan: UnitScan, log: RecoveredLog): boolean {
+    if (index * CQ_STORE_UNIT_SIZE >= scan.end) return !scan.isDamaged;
+    const { pos, size } = this.#unitAt(index);
+    if (log.queueOffsetAt(this.topic, this.queueId, pos, size) === index) return true;
+    const mayBeLost = pos >= log.maxOffset && pos < log.lostEnd;
+    return mayBeLost && !scan.isDamaged;
+  }
+
+  /** `index` is of the last unit that was flushed. */
+  #isLastSound(index: number, first: number, log: RecoveredLog): boolean {
+    if (index < first) return true;
+    const { pos, size } = this.#unitAt(index);
+    if (isPreBlank(pos, size) || pos < log.minOffset) return true;
+    return this.#isSomeRecords(index, pos, size, log);
+  }
+
+  /** Whether a unit is a record's of this queue, in its place or, as in Apache, too far in front after a gap. */
+  #isSomeRecords(index: number, pos: number, size: number, log: RecoveredLog): boolean {
+    const queueOffset = log.queueOffsetAt(this.topic, this.queueId, pos, size);
+    return queueOffset >= index || queueOffset === 0;
+  }
+
+  /**
+   * In recovery, before a record is put: if the unit in its place is neither its own nor any other record's, the queue is
+   * cut there, durably.
+   */
+  compareUnit(pos: number, size: number, tagsCode: number, queueOffset: number, log: RecoveredLog): void {
+    if (this.#pendingSize > 0 || queueOffset >= this.maxOffsetInQueue) return;
+    if (queueOffset * CQ_STORE_UNIT_SIZE < this.#queue.minOffset) return;
+    const unit = this.#comparedUnit(queueOffset);
+    if (unit.pos === pos && unit.size === size && unit.tagsCode === tagsCode) return;
+    if (isPreBlank(unit.pos, unit.size)) return;
+    if (unit.pos !== pos && this.#isSomeRecords(queueOffset, unit.pos, unit.size, log)) return;
+    this.#logger.warn("A consume queue is cut at a unit that is not its record's; it is dispatched again", {
+      topic: this.topic,
+      queueId: this.queueId,
+      queueOffset,
+    });
+    this.#cut(queueOffset * CQ_STORE_UNIT_SIZE);
+  }
+
+  #comparedUnit(queueOffset: number): CqUnit {
+    let at = (queueOffset - this.#comparedFrom) * CQ_STORE_UNIT_SIZE;
+    if (at < 0 || at >= this.#compared.length) {
+      this.#compared = this.readUnits(queueOffset, new Uint8Array(COMPARED_UNITS * CQ_STORE_UNIT_SIZE));
+      this.#comparedFrom = queueOffset;
+      at = 0;
+    }
+    return decodeCqUnit(this.#compared, at, queueOffset);
+  }
+
+  /** Recovery's last step: cuts units at the end, durably, that are no record's. */
+  endRecovery(log: RecoveredLog): void {
+    this.#compared = new Uint8Array(0);
+    let index = this.maxOffsetInQueue;
+    for (; index * CQ_STORE_UNIT_SIZE > this.#queue.minOffset; index--) {
+      const { pos, size } = this.#unitAt(index - 1);
+      if (isPreBlank(pos, size) || pos < log.minOffset || this.#isSomeRecords(index - 1, pos, size, log)) break;
+    }
+    if (index < this.maxOffsetInQueue) this.#cut(index * CQ_STORE_UNIT_SIZE);
+  }
+
+  /** Writes the units of records at or beyond `flushedTo` once more, so that the next flush brings them to the disk. */
+  rewrite(flushedTo: number): void {
+    const from = this.#firstUnitFrom(flushedTo) * CQ_STORE_UNIT_SIZE;
+    for (const file of this.#queue.files) if (file.fileFromOffset + file.fileSize > from) file.rewrite(false);
+    this.#queue.flushedWhere = Math.min(this.#queue.flushedWhere, from);
   }
 
   /** Makes `end` the end: what follows in its file becomes zero, and later files go, both on the disk too. */
@@ -139,6 +266,7 @@ export class ConsumeQueue {
 
   #setEnd(end: number): void {
     this.#pendingSize = 0;
+    this.#compared = new Uint8Array(0);
     this.#queue.truncateDirtyFiles(end);
     this.#minLogicOffset = Math.min(this.#minLogicOffset, this.#wrote);
     this.#setMaxPhysicOffset();
@@ -342,6 +470,13 @@ export function searchFirst(from: number, end: number, isBelow: (index: number) 
 /** Whether a unit only fills the front of a queue. */
 export function isPreBlank(pos: number, size: number): boolean {
   return pos === 0 && size === PRE_BLANK_SIZE;
+}
+
+/** Whether what stands at `position` of a queue, and is no unit, is nothing or one that a loss of power cut in two. */
+function isUnwritten(bytes: Uint8Array, position: number): boolean {
+  if (isZero(bytes)) return true;
+  if (position % SECTOR_SIZE <= SECTOR_SIZE - CQ_STORE_UNIT_SIZE) return false;
+  return readInt64(bytes, 0) === 0 || readInt32(bytes, 8) === 0;
 }
 
 /** Writes a unit at `at`. */

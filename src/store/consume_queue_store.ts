@@ -6,7 +6,7 @@ import { utf8 } from "../base/bytes.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { Clock, FileSystem, Timer } from "../runtime/runtime.ts";
 import type { QueueOffsetAssigner } from "./commit_log.ts";
-import { ConsumeQueue, type ConsumeQueueParts, CQ_STORE_UNIT_SIZE } from "./consume_queue.ts";
+import { ConsumeQueue, type ConsumeQueueParts, CQ_STORE_UNIT_SIZE, type RecoveredLog } from "./consume_queue.ts";
 import type { HandlePool } from "./handle_pool.ts";
 import type { StoreCheckpoint } from "./store_checkpoint.ts";
 
@@ -57,6 +57,8 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   #storeTimestamp = 0;
   /** Start of that record. */
   #storeTimestampAt = 0;
+  /** What units are checked against while recovery goes on; null else. */
+  #recoveredLog: RecoveredLog | null = null;
   #timer: Timer | null = null;
   #flushing: Promise<void> | null = null;
   #thoroughAt = 0;
@@ -74,12 +76,16 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
 
   /**
    * Finds all queues and their ends. After an unclean exit units of records below `flushedTo`, bytes of the log, are
-   * known to be on the disk, and no directory is. Throws {@link StoreError} for files of a wrong size.
+   * known to have been on the disk, and no directory is; with `log` they are checked, and so is each record's unit that
+   * is put until {@link endRecovery}. Returns from where records must be dispatched again because of damage below
+   * `flushedTo`, Infinity when there is none. Throws {@link StoreError} for files of a wrong size.
    */
-  load(lastExitOk: boolean, flushedTo = Infinity): void {
+  load(lastExitOk: boolean, flushedTo = Infinity, log: RecoveredLog | null = null): number {
     const { fs, directory } = this.#parts;
     fs.makeDirectory(directory);
     if (!lastExitOk) this.#unsyncedDirectories.add(directory);
+    this.#recoveredLog = log;
+    let dispatchFrom = Infinity;
     for (const topic of fs.list(directory)) {
       if (fs.stat(`${directory}/${topic}`)?.isDirectory !== true) continue;
       if (!lastExitOk) this.#unsyncedDirectories.add(`${directory}/${topic}`);
@@ -87,11 +93,40 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
         if (!/^\d{1,10}$/.test(name)) continue;
         const queue = this.#add(topic, Number(name));
         queue.load(lastExitOk);
-        queue.recover(lastExitOk, flushedTo);
+        const from = queue.recover(lastExitOk, flushedTo, log);
+        if (from < Infinity) {
+          this.#logger.warn("A consume queue is damaged; records are dispatched again", {
+            topic,
+            queueId: queue.queueId,
+            fromOffset: from,
+          });
+        }
+        dispatchFrom = Math.min(dispatchFrom, from);
         // A killed process leaves units to the kernel: the checkpoint must not move before they are on the disk.
         if (!lastExitOk && queue.dirtyBytes > 0) this.#dirty.add(queue);
       }
     }
+    return dispatchFrom;
+  }
+
+  /** After an unclean exit, once everything is dispatched and written: units at the ends that are no record's go. */
+  endRecovery(): void {
+    const log = this.#recoveredLog;
+    this.#recoveredLog = null;
+    if (log !== null) { for (const queue of this.queues()) queue.endRecovery(log); }
+  }
+
+  /**
+   * After a sync that failed in an earlier life, blocking: writes all units of records at or beyond `flushedTo` once more
+   * and makes them durable. Throws {@link IoError}.
+   */
+  rewrite(flushedTo: number): void {
+    for (const queue of this.queues()) {
+      queue.rewrite(flushedTo);
+      queue.flushBlocking();
+    }
+    this.#dirty.clear();
+    this.#syncDirectories();
   }
 
   #add(topic: string, queueId: number): ConsumeQueue {
@@ -141,6 +176,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
       queue = this.#add(topic, queueId);
       this.#unsyncedDirectories.add(`${this.#parts.directory}/${topic}`).add(this.#parts.directory);
     }
+    if (this.#recoveredLog !== null) queue.compareUnit(pos, size, tagsCode, queueOffset, this.#recoveredLog);
     queue.putMessagePositionInfo(pos, size, tagsCode, queueOffset);
     this.#withPending.add(queue);
     this.#storeTimestamp = storeTimestamp;

@@ -17,7 +17,10 @@ export interface IndexOptions extends IndexFileShape {
 /** What the index needs of the store checkpoint. */
 export interface IndexCheckpoint {
   indexMsgTimestamp: number;
+  /** Throws {@link IoError}. */
   flushBlocking(): void;
+  /** Likewise, but false when the write fails: then a later flush brings it. Throws {@link IoError} when the sync does. */
+  tryFlushBlocking(): boolean;
 }
 
 /** Answer of a query. Mirrors Apache's `QueryOffsetResult`. */
@@ -154,12 +157,17 @@ export class IndexService {
     return file;
   }
 
-  /** Syncs that fail here end the store: see {@link IndexFile.seal}. */
+  /**
+   * Syncs that fail here end the store: see {@link IndexFile.seal}. A checkpoint that can't be written, on a full disk say,
+   * vouches for less than it could until its next flush.
+   */
   #vouchFor(file: IndexFile): void {
     try {
       this.#syncDirectory();
       this.#checkpoint.indexMsgTimestamp = file.endTimestamp;
-      this.#checkpoint.flushBlocking();
+      if (!this.#checkpoint.tryFlushBlocking()) {
+        this.#logger.warn("The checkpoint can't be written; the next flush of the consume queues tries again");
+      }
     } catch (error) {
       throw new StoreError(`Sync of the checkpoint failed; what is on the disk is unknown`, { cause: error });
     }

@@ -6,6 +6,8 @@ import type { HandlePool } from "./handle_pool.ts";
 
 /** Bytes read or zeroed at a time when a file is walked. */
 const CHUNK_SIZE = 1024 * 1024;
+/** Bytes written once more at a time. */
+const REWRITE_SIZE = 64 * 1024;
 
 /** The file name of an offset: 20 decimal digits. Mirrors `UtilAll.offset2FileName`. */
 export function offsetToFileName(offset: number): string {
@@ -126,6 +128,21 @@ export class MappedFile {
       position += part.length;
     }
     return cleared;
+  }
+
+  /**
+   * Writes what the file reads as once more, so that the next sync has to bring it to the disk; without `withZeros` not
+   * where all is zero. Blocks. Throws {@link IoError}.
+   */
+  rewrite(withZeros: boolean): void {
+    const chunk = new Uint8Array(Math.min(REWRITE_SIZE, this.fileSize));
+    for (let position = 0; position < this.fileSize;) {
+      const part = chunk.subarray(0, this.readAt(chunk, position));
+      if (part.length === 0) break;
+      if (withZeros || !isZero(part)) this.writeAt(part, position);
+      position += part.length;
+    }
+    this.sizeIsDurable = false;
   }
 
   /** Closes and removes the file. */

@@ -4,7 +4,7 @@
 //   open: lock -> load log, queues, index -> recover -> cut -> queue offsets      start: abort file -> flush, dispatch,
 //   clean      shutdown: refuse puts -> flush -> dispatch -> queues, index, checkpoint -> abort removed -> unlock
 
-import { errorMessage, IoError } from "../base/errors.ts";
+import { errorMessage, IoError, StoreError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { ReplicaAppendResult, ReplicaLog } from "../ha/replica_log.ts";
 import type { Clock, FileSystem, Process } from "../runtime/runtime.ts";
@@ -18,10 +18,11 @@ import { decodeMessageId } from "./message_codec.ts";
 import { DelayLevels } from "./message_properties.ts";
 import { BoundaryType, type GetMessageResult, MessageReader } from "./message_reader.ts";
 import { RecordDispatcher } from "./record_dispatcher.ts";
-import { recoverCommitLog, startAfterCrash } from "./recovery.ts";
+import { dispatchAgain, recoverCommitLog, recoveredLog, type RecoveryResult, startAfterCrash } from "./recovery.ts";
 import { ReputMessageService } from "./reput_message_service.ts";
 import { StoreCheckpoint } from "./store_checkpoint.ts";
 import { AbortFile, StoreLock } from "./store_lock.ts";
+import { SyncFailure, type SyncFailureNote, watchSyncs } from "./sync_failure.ts";
 import { type AppendMessageResult, type MessageToPut, PutMessageStatus, type StoredMessage } from "./types.ts";
 
 /** Apache's keys that the store obeys. */
@@ -89,6 +90,10 @@ export class MessageStore implements ReplicaLog {
   readonly #clean: CleanService;
   readonly #dispatchListeners = new Set<() => void>();
   readonly #bootTimestamp: number;
+  /** While recovery goes on: the log's bytes below were on the disk when it began. Null later: the log knows. */
+  #durableOffset: number | null = 0;
+  /** Whether a sync failed in this life. */
+  #syncFailed = false;
   #state: "opened" | "running" | "stopping" | "closed" | "failed" = "opened";
   #role: StoreRole = "slave";
   /** Whether the log is being cut or moved: nothing else may touch it. */
@@ -99,7 +104,8 @@ export class MessageStore implements ReplicaLog {
   #transferredMessages = 0;
 
   private constructor(options: MessageStoreOptions, parts: MessageStoreParts, lock: StoreLock) {
-    const { fs, clock, process, logger = SILENT_LOGGER, retainOffset = () => null } = parts;
+    const { clock, process, logger = SILENT_LOGGER, retainOffset = () => null } = parts;
+    const fs = watchSyncs(parts.fs, (path, error) => this.#noteSyncFailure(path, error));
     this.#options = options;
     this.#fs = fs;
     this.#clock = clock;
@@ -175,34 +181,87 @@ export class MessageStore implements ReplicaLog {
   }
 
   async #load(): Promise<void> {
-    const cleanExit = !AbortFile.exists(this.#fs, this.#options.storePathRootDir);
+    const syncFailure = SyncFailure.read(this.#fs, this.#options.storePathRootDir);
+    try {
+      await this.#recover(syncFailure);
+    } catch (error) {
+      if (syncFailure === null || !this.#syncFailed || !(error instanceof IoError)) throw error;
+      const advice = "replace the disk, and start empty as a slave";
+      throw new StoreError(
+        `Syncing again what an earlier failed sync left failed as well, ${advice}: ${error.message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  async #recover(syncFailure: SyncFailureNote | null): Promise<void> {
+    const cleanExit = !AbortFile.exists(this.#fs, this.#options.storePathRootDir) && syncFailure === null;
     this.#log.load(cleanExit);
     const { checkCRCOnRecover, messageIndexEnable, messageIndexSafe } = this.#options;
     const rules = { cleanExit, checkCRCOnRecover, messageIndexEnable, messageIndexSafe };
-    const flushedTo = cleanExit ? Infinity : startAfterCrash(this.#log, this.#checkpoint, rules);
-    this.#consumeQueues.load(cleanExit, flushedTo);
-    if (!cleanExit) this.#consumeQueues.correctMinOffset(this.#log.minOffset);
+    this.#durableOffset = cleanExit
+      ? this.#log.mappedFileQueue.lastFile?.fileFromOffset ?? 0
+      : startAfterCrash(this.#log, this.#checkpoint, rules);
+    if (syncFailure !== null) this.#rewriteLog(syncFailure);
+    if (cleanExit) this.#consumeQueues.load(true);
     const indexIsIncomplete = this.#index?.load(cleanExit).incomplete ?? false;
+    const dispatch = (bytes: Uint8Array, at: number) =>
+      this.#dispatcher.dispatchRecovered(bytes, at, !indexIsIncomplete);
     const startedAt = this.#clock.monotonic();
-    const { end, isEmpty, startOffset } = recoverCommitLog(this.#log, this.#checkpoint, {
+    const result = recoverCommitLog(this.#log, this.#checkpoint, {
       ...rules,
       maxPhyOffsetOfConsumeQueue: this.#consumeQueues.maxPhysicOffset,
-      dispatch: (bytes, at) => this.#dispatcher.dispatchRecovered(bytes, at, !indexIsIncomplete),
+      dispatch: cleanExit ? dispatch : () => {},
       logger: this.#logger,
     });
+    const dispatchFrom = cleanExit ? Infinity : this.#loadQueues(result);
     this.#dispatcher.writePending();
-    if (isEmpty) await this.#forgetDerived();
-    else await this.#cutDerived(end);
+    if (result.isEmpty) await this.#forgetDerived();
+    else await this.#cutDerived(result.end);
+    dispatchAgain(this.#log, dispatchFrom, result.end, dispatch, this.#logger);
+    this.#dispatcher.writePending();
+    this.#consumeQueues.endRecovery();
+    if (syncFailure !== null) this.#endSyncFailure(dispatchFrom);
     this.#consumeQueues.correctMinOffset(this.#log.minOffset);
     this.#consumeQueues.recoverOffsetTable();
     this.#reput.setPosition(this.#log.maxOffset, indexIsIncomplete ? this.#index!.endPhyOffset : null);
+    this.#durableOffset = null;
     this.#logger.info("Opened the store", {
       minOffset: this.#log.minOffset,
       maxOffset: this.#log.maxOffset,
       cleanExit,
-      recoveredFrom: startOffset,
+      recoveredFrom: Math.min(result.startOffset, dispatchFrom),
       recoveryMs: Math.round(this.#clock.monotonic() - startedAt),
     });
+  }
+
+  /** After an unclean exit, the log's end known. Returns from where records must be dispatched. */
+  #loadQueues({ startOffset, filesEnd }: RecoveryResult): number {
+    const log = recoveredLog(this.#log, filesEnd, () => this.#distrustCheckpoint());
+    const from = this.#consumeQueues.load(false, startOffset, log);
+    this.#consumeQueues.correctMinOffset(this.#log.minOffset);
+    return Math.min(from, startOffset);
+  }
+
+  /** The kernel may count bytes as clean that are not on the disk: written again, the next sync brings them there. */
+  #rewriteLog({ flushedOffset }: SyncFailureNote): void {
+    this.#logger.warn("A sync failed in an earlier life; writing again what the disk may lack", { flushedOffset });
+    for (const file of this.#log.mappedFileQueue.files) {
+      if (file.fileFromOffset + file.fileSize <= flushedOffset) continue;
+      file.rewrite(true);
+      file.syncBlocking();
+    }
+  }
+
+  #endSyncFailure(dispatchedFrom: number): void {
+    this.#consumeQueues.rewrite(dispatchedFrom);
+    SyncFailure.remove(this.#fs, this.#options.storePathRootDir);
+  }
+
+  #noteSyncFailure(path: string, error: string): void {
+    this.#syncFailed = true;
+    const flushedOffset = this.#durableOffset ?? this.#log.flushedOffset;
+    SyncFailure.write(this.#fs, this.#options.storePathRootDir, { flushedOffset, path, error });
   }
 
   async #cutDerived(end: number): Promise<void> {

@@ -1,13 +1,18 @@
 // Finding the end of the commit log at start, by Apache 5.3.3's rules, so that an Apache broker opening the same files
 // would find the same end. Blocks. The store calls it once, between loading the consume queues and cutting them.
 
+import { readInt32 } from "../base/bytes.ts";
 import { IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { CommitLog } from "./commit_log.ts";
 import type { CleanEndNote } from "./clean_end.ts";
+import type { RecoveredLog } from "./consume_queue.ts";
+import { DispatchReader } from "./dispatch_reader.ts";
 import { findLastRecord, scanLog, type ScanResult, searchBehind } from "./log_scan.ts";
 import type { MappedFile } from "./mapped_file.ts";
-import { storeTimestampAt } from "./message_codec.ts";
+import { RecordField, storeTimestampAt } from "./message_codec.ts";
+import { DelayLevels } from "./message_properties.ts";
+import { isConsumable } from "./message_sys_flag.ts";
 import { isTorn, RecordVerdict } from "./record_validator.ts";
 import type { StoreCheckpoint } from "./store_checkpoint.ts";
 
@@ -40,6 +45,8 @@ export interface RecoveryResult {
   readonly isEmpty: boolean;
   /** Where the walk began. */
   readonly startOffset: number;
+  /** Where the files ended before it. */
+  readonly filesEnd: number;
   /** Bytes behind the end that had to be cleared, in whole chunks. */
   readonly clearedBytes: number;
   /** Where what stood behind the end is kept; null where no whole record stood there. */
@@ -63,7 +70,7 @@ export function recoverCommitLog(
   const note = log.takeCleanEnd();
   if (files.length === 0) {
     log.setRecoveredEnd(0, -1);
-    return { end: 0, isEmpty: true, startOffset: 0, clearedBytes: 0, keptPath: null };
+    return { end: 0, isEmpty: true, startOffset: 0, filesEnd: 0, clearedBytes: 0, keptPath: null };
   }
   const knownEnd = options.cleanExit ? note : null;
   const walk = walkFromQueues(log, knownEnd, options) ?? walkFromFile(log, checkpoint, options);
@@ -83,7 +90,7 @@ export function recoverCommitLog(
       filesEnd,
     });
   }
-  return { end: scan.end, isEmpty: false, startOffset, clearedBytes, keptPath };
+  return { end: scan.end, isEmpty: false, startOffset, filesEnd, clearedBytes, keptPath };
 }
 
 /** Whole records behind the end are no torn tail: something is wrong with the disk, and they may be all there is. */
@@ -178,5 +185,57 @@ function firstStoreTimestamp(log: CommitLog, file: MappedFile, checkCRC: boolean
     if (verdict === RecordVerdict.OK) return storeTimestampAt(bytes, 0);
     if (verdict !== RecordVerdict.PARTIAL || validator.isBlank || validator.size <= bytes.length) return null;
     bytes = new Uint8Array(validator.size);
+  }
+}
+
+/** The log after {@link recoverCommitLog}, for the check of consume queues. `onDamage` is called once at most. */
+export function recoveredLog(log: CommitLog, filesEnd: number, onDamage: () => void): RecoveredLog {
+  const validator = log.ownValidator(false);
+  const record = new DispatchReader(new DelayLevels());
+  const front = new Uint8Array(RecordField.TOTAL_SIZE + 4);
+  let isDamaged = false;
+  return {
+    minOffset: log.minOffset,
+    maxOffset: log.maxOffset,
+    // A loss of power may have taken the last file as a whole.
+    lostEnd: filesEnd + log.mappedFileSize,
+    queueOffsetAt(topic, queueId, pos, size) {
+      const file = log.mappedFileQueue.findMappedFileByOffset(pos);
+      if (file === null || pos + size > file.fileFromOffset + file.wrotePosition) return -1;
+      // A size comes from a unit, which may be damaged: no memory for what is not there.
+      if (file.readAt(front, pos - file.fileFromOffset) < 4 || readInt32(front, 0) !== size || size <= 0) return -1;
+      const bytes = new Uint8Array(size);
+      file.readAt(bytes, pos - file.fileFromOffset);
+      if (validator.check(bytes, 0, size, pos) !== RecordVerdict.OK || !record.read(bytes, 0)) return -1;
+      const isOfQueue = record.topic === topic && record.queueId === queueId && isConsumable(record.sysFlag);
+      return isOfQueue ? record.consumeQueueOffset : -1;
+    },
+    onDamage() {
+      if (!isDamaged) onDamage();
+      isDamaged = true;
+    },
+  };
+}
+
+/**
+ * Hands all records in `[from, to)` to dispatch, `from` being one's start. What is no record there, which only happens
+ * below what recovery walked, rotted since: it is skipped, loudly. Blocks.
+ */
+export function dispatchAgain(
+  log: CommitLog,
+  from: number,
+  to: number,
+  dispatch: (bytes: Uint8Array, at: number) => void,
+  logger: Logger,
+): void {
+  const queue = log.mappedFileQueue;
+  for (let at = from; at >= 0 && at < to;) {
+    const { end, stopDetail } = scanLog(queue, at, to, log.ownValidator(false), (bytes, at) => dispatch(bytes, at));
+    if (end >= to) return;
+    logger.error("The log holds something that is no record; dispatch skips it. Run verify on the store", {
+      physicOffset: end,
+      detail: stopDetail,
+    });
+    at = searchBehind(queue, end, log.ownValidator(false)).recordOffset;
   }
 }

@@ -101,7 +101,20 @@ export class StoreCheckpoint {
   flushBlocking(): void {
     const state = this.#state();
     if (state === this.#flushed) return;
-    const handle = this.#write();
+    this.#syncBlocking(this.#write(), state);
+  }
+
+  /** {@link flush}, blocking. Throws {@link IoError} when a sync fails. */
+  tryFlushBlocking(): boolean {
+    const state = this.#state();
+    if (state === this.#flushed) return true;
+    const handle = this.#tryWrite();
+    if (handle === null) return false;
+    this.#syncBlocking(handle, state);
+    return true;
+  }
+
+  #syncBlocking(handle: FileHandle, state: string): void {
     try {
       handle.syncBlocking();
       this.#syncName();

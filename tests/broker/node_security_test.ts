@@ -189,7 +189,7 @@ describe(`${runtime.name}: nodes`, () => {
       }
       // Refused, or taken for a path that is open to all.
       assert.match(answer, /^HTTP\/1\.1 40[01] |"status":"alive"|<!doctype html>/, target);
-      assert.ok(!answer.includes("brokerRole\":") && !answer.includes("wanted 1 to 127"), `${target}: ${answer}`);
+      assert.ok(!answer.includes('brokerRole":') && !answer.includes("wanted 1 to 127"), `${target}: ${answer}`);
     }
   });
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { IoError } from "../../src/base/errors.ts";
 import { compareWithLog, firstDifference, previousProbe, recordStartAt, TailCheck } from "../../src/ha/tail_check.ts";
 import { MemoryReplicaLog } from "../support/memory_replica_log.ts";
 
@@ -81,6 +82,11 @@ describe("recordStartAt", () => {
       const before = await recordStartAt(log, 0, next - 1);
       assert.ok(before === start || next % F === 0, `${before} before ${next}`);
     }
+  });
+
+  it("blames the disk for a size that none can be", async () => {
+    const log = { read: (_offset: number, target: Uint8Array) => target.fill(0).length };
+    await assert.rejects(recordStartAt(log, 100, 200), (error: unknown) => error instanceof IoError);
   });
 });
 

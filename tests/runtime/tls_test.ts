@@ -2,11 +2,12 @@
 // on any connection is the conformance suite's matter (tests/conformance/real_test.ts).
 
 import assert from "node:assert/strict";
+import * as net from "node:net";
 import { afterEach, describe, it } from "node:test";
 import * as tls from "node:tls";
 import { ConfigError, IoError } from "../../src/base/errors.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
-import type { Connection, NetAddress, TlsIdentity } from "../../src/runtime/runtime.ts";
+import type { Connection, Listener, NetAddress, TlsIdentity } from "../../src/runtime/runtime.ts";
 import { SimulatedWorld } from "../../src/runtime/simulated/mod.ts";
 import { pattern, readExactly } from "../conformance/support.ts";
 import { tlsIdentity } from "../support/tls.ts";
@@ -168,6 +169,27 @@ describe(`${runtime.name}: TLS with certificates on both sides`, () => {
     await until(() => refused.length >= 300, "an end of each");
   });
 
+  it("makes room among those of the address that has most of them", async () => {
+    const { port, refused, accepted } = await startListener();
+    const silent: net.Socket[] = [];
+    cleanups.push(() => {
+      for (const one of silent) one.destroy();
+    });
+    const add = async (localAddress: string) => {
+      const socket = net.connect({ host: HOSTNAME, port, localAddress });
+      socket.on("error", () => {});
+      silent.push(socket);
+      await new Promise<void>((resolve) => socket.once("connect", resolve));
+      return socket;
+    };
+    const other = await add("127.0.0.2");
+    let left = false;
+    other.once("close", () => left = true);
+    for (let i = 0; i < 300; i++) await add(HOSTNAME);
+    await until(() => refused.length >= 45, "room");
+    assert.deepEqual([left, accepted.length], [false, 0]);
+  });
+
   it("times out at a peer that never answers the handshake", async () => {
     const listener = await runtime.net.listen({ hostname: HOSTNAME, port: 0 });
     cleanups.push(() => listener.close());
@@ -191,6 +213,27 @@ describe(`${runtime.name}: TLS with certificates on both sides`, () => {
         String(message),
       );
     }
+  });
+
+  it("never listens in vain with an identity that its TLS engine refuses later than others", async () => {
+    const cert = `${tlsIdentity("master").cert}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`;
+    const tls = { identity: { ...tlsIdentity("master"), cert }, admits: () => true, onRefused: () => {} };
+    let listener: Listener;
+    try {
+      listener = await runtime.net.listen({ hostname: HOSTNAME, port: 0, tls });
+    } catch (error) {
+      return assert.ok(error instanceof ConfigError && /TLS identity can't be read/.test(error.message), String(error));
+    }
+    cleanups.push(() => listener.close());
+    for (let i = 0; i < 2; i++) {
+      assert.doesNotMatch(await tryConnect(listener.address.port, tlsIdentity("slave")), /no end of the TLS handshake/);
+    }
+  });
+
+  it("fails to connect with such an identity, too", async () => {
+    const { port } = await startListener();
+    const cert = `${tlsIdentity("slave").cert}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`;
+    assert.match(await tryConnect(port, { ...tlsIdentity("slave"), cert }), /failed: /);
   });
 
   it("is refused by simulated machines", async () => {

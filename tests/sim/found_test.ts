@@ -32,6 +32,8 @@ describe("found by the simulator", () => {
     const { first } = scene;
     const { host } = first;
     await scene.fill(60_000);
+    // What another life has written is not at hand.
+    await scene.restart(first);
     await scene.cluster.run(() => first.status().dispatchBehindBytes === 0, 1_000);
     host.disk.options.readLatencyMinUs = host.disk.options.readLatencyMaxUs = 300_000;
     const { admin } = first.broker!;
@@ -41,6 +43,7 @@ describe("found by the simulator", () => {
     await scene.cluster.drive(first.broker!.stop());
     assert.match(await scene.cluster.drive(outcome), /the store is closed/);
     assert.equal(host.openFileCount, 0);
+    await scene.cluster.drive(first.stop());
     await scene.ends();
   });
 

@@ -116,7 +116,7 @@ export const STATEMENTS = {
   "disk: a failed sync under SYNC_FLUSH":
     "The puts that waited for it are never told PUT_OK, and the node ends itself.",
   "disk: started again after a failed sync without a reboot":
-    "Everything is readable, but the kernel may hold for clean what the disk never got: a later power cut may take it, and with it what came after, SYNC_FLUSH or not. Reboot, or better replace the disk and start empty.",
+    "The kernel may hold for clean what the disk never got, so all of it is written and synced again before anything is served: a later power cut loses nothing of it. Where a sync fails again the start is refused.",
   "disk: a slave's sync fails":
     "The slave ends itself, its acknowledgements stop, and with haAckAfterFlush what it had acknowledged is on its disk.",
   "disk: a failed write or read":

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { readInt32, readInt64, utf8 } from "../../src/base/bytes.ts";
+import { IoError, StoreError } from "../../src/base/errors.ts";
 import { SILENT_LOGGER } from "../../src/base/logger.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
 import type { Clock, FileSystem } from "../../src/runtime/runtime.ts";
@@ -134,7 +135,7 @@ describe("hashes", () => {
 });
 
 describe("IndexService", () => {
-  const checkpoint = { indexMsgTimestamp: 0, flushes: 0, flushBlocking: () => {} };
+  const checkpoint = { indexMsgTimestamp: 0, flushes: 0, flushBlocking: () => {}, tryFlushBlocking: () => true };
   const make = (directory: string) =>
     new IndexService({
       fs,
@@ -194,6 +195,26 @@ describe("IndexService", () => {
     assert.deepEqual(crashed.queryOffset("T", "k5", 10, 0, Infinity).phyOffsets, [50]);
     crashed.destroy();
     assert.deepEqual(fs.list(directory), []);
+  });
+
+  it("goes on when the checkpoint can't be written, and ends when it can't be synced", () => {
+    const service = make(`${root}/${++count}`);
+    service.load(true);
+    const { tryFlushBlocking } = checkpoint;
+    try {
+      checkpoint.tryFlushBlocking = () => false;
+      for (let i = 1; i <= 12; i++) put(service, i * 10, `k${i}`);
+      assert.equal(service.fileCount, 2);
+      checkpoint.tryFlushBlocking = () => {
+        throw new IoError("other", "Sync failed", "EIO");
+      };
+      assert.throws(() => {
+        for (let i = 13; i <= 24; i++) put(service, i * 10, `k${i}`);
+      }, StoreError);
+    } finally {
+      checkpoint.tryFlushBlocking = tryFlushBlocking;
+      service.close();
+    }
   });
 
   it("names files by local time", () => {

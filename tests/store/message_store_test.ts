@@ -3,11 +3,14 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { utf8 } from "../../src/base/bytes.ts";
+import { StoreError } from "../../src/base/errors.ts";
+import { SILENT_LOGGER } from "../../src/base/logger.ts";
 import { sleep } from "../../src/base/async.ts";
 import { formatProperties } from "../../src/store/message_properties.ts";
 import { MessageSysFlag } from "../../src/store/message_sys_flag.ts";
 import { BoundaryType, GetMessageStatus } from "../../src/store/message_reader.ts";
 import type { MessageStore } from "../../src/store/message_store.ts";
+import { StoreCheckpoint } from "../../src/store/store_checkpoint.ts";
 import { verifyStore } from "../../src/store/store_verify.ts";
 import { failingFileSystem } from "../support/failing_fs.ts";
 import { message, putOk, StoreKit } from "../support/store_kit.ts";
@@ -447,6 +450,26 @@ describe("MessageStore, a failing disk", () => {
     await assertVerifies(directory);
   });
 
+  it("goes on when the checkpoint can't be written, also where an index file is full", async () => {
+    const directory = kit.directory();
+    let isFull = false;
+    const errors: unknown[] = [];
+    const failures = { write: (path: string) => isFull && path.endsWith("/checkpoint"), sync: () => false };
+    const store = await kit.open(directory, {}, {
+      fs: failingFileSystem(kit.runtime.fs, failures),
+      onFatal: (error) => errors.push(error),
+    });
+    isFull = true;
+    await putMany(store, 0, 300);
+    assert.ok(readdirSync(`${directory}/index`).length > 1);
+    isFull = false;
+    await store.shutdown();
+    assert.deepEqual(errors, []);
+    assert.ok(!existsSync(`${directory}/abort`));
+    assert.ok(new StoreCheckpoint(kit.runtime.fs, directory).indexMsgTimestamp > 0);
+    await assertVerifies(directory);
+  });
+
   for (const what of ["commitlog", "consumequeue"]) {
     it(`stops for good when a sync of ${what} fails, and recovers at the next start`, async () => {
       const directory = kit.directory();
@@ -467,7 +490,16 @@ describe("MessageStore, a failing disk", () => {
       await store.shutdown();
       assert.equal(errors.length, 1);
       assert.ok(existsSync(`${directory}/abort`));
-      const again = await kit.open(directory);
+      const note = readFileSync(`${directory}/twinlog.syncfailed`, "utf8");
+      assert.match(note, /^\{"flushedOffset":\d+,"path":/);
+      const refused = kit.open(directory, {}, { fs: failingFileSystem(kit.runtime.fs, failures) });
+      await assert.rejects(refused, (error) => error instanceof StoreError && /failed as well/.test(error.message));
+      assert.equal(readFileSync(`${directory}/twinlog.syncfailed`, "utf8"), note);
+      const warnings: string[] = [];
+      const logger = { ...SILENT_LOGGER, warn: (text: string) => warnings.push(text) };
+      const again = await kit.open(directory, {}, { logger });
+      assert.equal(warnings.filter((text) => text.startsWith("A sync failed in an earlier life")).length, 1);
+      assert.ok(!existsSync(`${directory}/twinlog.syncfailed`));
       await assertHolds(again, 40);
       await again.shutdown();
       await assertVerifies(directory);

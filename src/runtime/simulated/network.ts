@@ -71,6 +71,8 @@ interface NetHost {
   nextPort: number;
   readonly ports: Map<number, PortOwner[]>;
   readonly connections: Set<SimulatedConnection>;
+  /** Connects of its program under way. */
+  readonly connecting: Set<ConnectAttempt>;
 }
 
 /** All hosts' TCP. */
@@ -95,7 +97,15 @@ export class SimulatedNetwork {
     const index = this.#hosts.length;
     const address = `10.0.${index >>> 8}.${(index & 255) + 1}`;
     const nextPort = FIRST_EPHEMERAL_PORT;
-    this.#hosts.push({ name, address, isUp: true, nextPort, ports: new Map(), connections: new Set() });
+    this.#hosts.push({
+      name,
+      address,
+      isUp: true,
+      nextPort,
+      ports: new Map(),
+      connections: new Set(),
+      connecting: new Set(),
+    });
     return address;
   }
 
@@ -216,6 +226,11 @@ export class SimulatedNetwork {
     return this.#hosts[this.#indexOf(name)]!.connections.size;
   }
 
+  /** Connects of a host's program that are under way; the kernel may hold such a connection already. */
+  connectingCount(name: string): number {
+    return this.#hosts[this.#indexOf(name)]!.connecting.size;
+  }
+
   /** A program ended: its ports are free, its connections closed by the kernel, or silent when power was lost. */
   endLife(hostIndex: number, isPowerLost: boolean): void {
     const host = this.#hosts[hostIndex]!;
@@ -223,6 +238,7 @@ export class SimulatedNetwork {
       for (const owner of owners) owner.listener?.end(isPowerLost);
     }
     host.ports.clear();
+    host.connecting.clear();
     if (isPowerLost) host.isUp = false;
     for (const connection of [...host.connections]) {
       if (isPowerLost) connection.vanish();
@@ -259,9 +275,12 @@ export class SimulatedNetwork {
     });
     if (attempt.forth.prng.chance(attempt.forth.options.connectLossPerMillion)) this.counters.connectsLost++;
     else this.#sendSyn(life, attempt, options);
+    const host = this.#hosts[life.hostIndex]!;
+    host.connecting.add(attempt);
     try {
       return await attempt.done.promise;
     } finally {
+      host.connecting.delete(attempt);
       this.#scheduler.cancel(timer);
     }
   }
