@@ -125,6 +125,9 @@ class BrokerController implements BrokerNode {
     });
 
     const tls = haTlsIdentity(config, (path) => fs.readFile(path));
+    if (tls === null && (config.haTlsCertFile ?? config.haTlsKeyFile ?? config.haTlsCaFile) !== null) {
+      logger.warn("Certificate files are given and haTlsEnable is false: HA is not encrypted");
+    }
 
     // The store: locked, loaded, recovered.
     const service: { current: HAService | null } = { current: null };

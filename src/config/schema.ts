@@ -291,13 +291,18 @@ const LIMITS = {
     "HA over TLS, both ends with a certificate; the same on master and slave, and nothing Apache's can take part",
     { ours: NEW },
   ),
-  haTlsCertFile: optionalText("PEM file of this node's certificate", { ours: NEW }),
+  haTlsCertFile: optionalText("PEM file of this node's certificate (X.509 v3; how to make one: SECURITY.md)", {
+    ours: NEW,
+  }),
   haTlsKeyFile: optionalText("PEM file of its key", { ours: NEW }),
   haTlsCaFile: optionalText("PEM file of the CA that the other end's certificate has to come from", { ours: NEW }),
-  haAllowedPeers: networks("Who may connect to the HA port; unset: anyone", { ours: NEW, live: true }),
+  haAllowedPeers: networks(
+    "Who may connect to the HA port, by networks as 10.0.0.0/8,::1, from the next connection on; unset: anyone",
+    { ours: NEW, live: true },
+  ),
   haConnectionsMax: integer(1024, 1, 65535, "Connections of the HA port at once", { ours: NEW, live: true }),
   haConnectionsPerAddressMax: integer(64, 1, 65535, "Of them from one address", { ours: NEW, live: true }),
-  remotingAllowedPeers: networks("Who may connect to the remoting and VIP ports; unset: anyone", {
+  remotingAllowedPeers: networks("Who may connect to the remoting and VIP ports, likewise; unset: anyone", {
     ours: NEW,
     live: true,
   }),
