@@ -196,7 +196,9 @@ class DenoNet implements Net {
           while (!closed) {
             try {
               return new DenoConnection(await listener.accept());
-            } catch {
+            } catch (error) {
+              // A peer that left before it got here: the next one must not wait for that.
+              if (toIoError(error, "Accept").kind === "reset") continue;
               // Closed, or there is no room for this connection (too many open files), which may pass.
               if (!closed) await sleep(SYSTEM_CLOCK, ACCEPT_RETRY_MS);
             }

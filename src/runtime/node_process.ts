@@ -15,7 +15,9 @@ const STOP_SIGNALS = ["SIGINT", "SIGTERM"] as const;
 function startToken(pid: number): string | null {
   try {
     const stat = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // Z and X are dead, and only not yet collected by their parent: it may take its time (a container's first process).
+    return fields[0] === "Z" || fields[0] === "X" ? null : fields[19] ?? null;
   } catch {
     if (process.platform === "linux") return null;
   }

@@ -7,6 +7,7 @@ import os from "node:os";
 import process from "node:process";
 import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { loadRuntime } from "../../src/runtime/detect.ts";
 
 const RUNTIME = fileURLToPath(new URL("../../src/runtime/detect.ts", import.meta.url));
 const directory = fs.mkdtempSync(`${os.tmpdir()}/twinlog-process-`);
@@ -46,6 +47,24 @@ describe("NODE_PROCESS", () => {
     assert.equal(out.length, 400_000);
     assert.match(err, /done 42 false$/);
     assert.equal(code, 3);
+  });
+
+  it("takes a process that is dead and not yet collected by its parent for dead", async () => {
+    // The shell becomes a program that never asks for its child.
+    const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 60"], { stdio: ["ignore", "pipe", "ignore"] });
+    try {
+      const pid = await new Promise<number>((resolve) => parent.stdout.once("data", (line) => resolve(Number(line))));
+      const { process: ours, clock } = await loadRuntime();
+      assert.notEqual(ours.startToken(parent.pid!), null);
+      const deadline = clock.monotonic() + 20_000;
+      while (ours.startToken(pid) !== null) {
+        assert.ok(clock.monotonic() < deadline, "Still waiting: its end");
+        await new Promise<void>((resolve) => clock.setTimer(5, resolve));
+      }
+      process.kill(pid, 0);
+    } finally {
+      parent.kill("SIGKILL");
+    }
   });
 
   it("reads standard input", async () => {
