@@ -44,7 +44,8 @@ describe("a slave that was killed", () => {
     const old = await scenario(true);
     assert.ok(old.files >= 12 && old.filesRead >= old.files - 1, `${old.filesRead} of ${old.files} files`);
     const our = await scenario(false);
-    assert.ok(our.filesRead <= 4, `${our.filesRead} of ${our.files} files`);
+    // Three files at most, each twice: the log's end is found first, then the consume queues are checked and filled.
+    assert.ok(our.filesRead <= 6, `${our.filesRead} of ${our.files} files`);
     assert.equal(our.readable, 100);
   });
 
