@@ -198,7 +198,13 @@ function derive(values: Partial<Values>, given: ReadonlyMap<ConfigKey, Given>, h
     values.haMasterAddress = isSlave && values.namesrvAddr === null ? "127.0.0.1:10912" : null;
   }
   values.storePathRootDir ??= `./data/${listenPort}`;
-  values.storePathCommitLog ??= `${values.storePathRootDir.replace(/\/+$/, "")}/commitlog`;
+  const root = values.storePathRootDir.replace(/\/+$/, "");
+  values.storePathCommitLog ??= `${root}/commitlog`;
+  values.advertise ??= null;
+  values.namesrvEnable ??= !isSlave && values.namesrvAddr === null;
+  values.namesrvListenPort ??= listenPort === 0 ? 0 : 9876;
+  values.kvConfigPath ??= `${root}/namesrv/kvConfig.json`;
+  values.configStorePath ??= `${root}/namesrv/namesrv.properties`;
   return normalize(values as Values);
 }
 

@@ -15,6 +15,7 @@ import {
   text,
 } from "./setting.ts";
 import type { Setting, SettingValue } from "./setting.ts";
+import { CLIENTS, NAMESRV, REMOTING_TLS } from "./client_settings.ts";
 
 const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
 const NEW = "not an Apache key";
@@ -41,6 +42,11 @@ const NODE = {
   ),
   namesrvAddr: address(derived("the environment's NAMESRV_ADDR"), "NameServers to register with", { many: true }),
   brokerIP1: text(derived("this host's address"), "Address that clients are told"),
+  advertise: address(
+    derived("brokerIP1:(bound remoting port)"),
+    "Remoting address that clients are told, where ports are mapped",
+    { ours: NEW },
+  ),
   brokerIP2: text(derived("this host's address"), "Address that slaves are told"),
   bindAddress: text("0.0.0.0", "Address the remoting, VIP and HA ports bind to (Apache's HA port binds every address)"),
   listenPort: integer(derived("10911 for a master, 11911 for a slave"), 0, 65535, "Remoting port; 0 is any free port", {
@@ -342,11 +348,22 @@ export const SECTIONS: readonly {
   { title: "Admin and log output", settings: ADMIN },
   { title: "Replication", settings: HA },
   { title: "Store", settings: STORE },
-  { title: "Limits, TLS and allow-lists", settings: LIMITS },
+  { title: "Producers and consumers", settings: CLIENTS },
+  { title: "NameServer", settings: NAMESRV },
+  { title: "Limits, TLS and allow-lists", settings: { ...LIMITS, ...REMOTING_TLS } },
 ];
 
 /** Every row by its key. */
-export const SETTINGS = { ...NODE, ...ADMIN, ...HA, ...STORE, ...LIMITS };
+export const SETTINGS = {
+  ...NODE,
+  ...ADMIN,
+  ...HA,
+  ...STORE,
+  ...CLIENTS,
+  ...NAMESRV,
+  ...LIMITS,
+  ...REMOTING_TLS,
+};
 
 /** A configuration key. */
 export type ConfigKey = keyof typeof SETTINGS;

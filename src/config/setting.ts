@@ -88,7 +88,7 @@ export function optionalInteger(
 }
 
 /** `true` or `false`, in any case, as Java reads it (but anything else is an error here). */
-export function boolean(fallback: boolean, doc: string, traits: SettingTraits = {}): Setting<boolean> {
+export function boolean(fallback: boolean | Derived, doc: string, traits: SettingTraits = {}): Setting<boolean> {
   const parse = (text: string) => /^true$/i.test(text) ? true : /^false$/i.test(text) ? false : undefined;
   return { ...traits, kind: "boolean", doc, fallback, wanted: "true or false", nullable: false, parse };
 }

@@ -144,12 +144,17 @@ describe("loadConfig: broker.conf", () => {
   });
 
   it("says one line about what is done differently, and one about all without effect", () => {
-    const { warnings } = load("transientStorePoolEnable=true\nsendMessageThreadPoolNums=4\nslaveReadEnable=true");
+    const { warnings } = load(
+      "transientStorePoolEnable=true\nsendMessageThreadPoolNums=4\nqueryMessageThreadPoolNums=1",
+    );
     assert.match(
       warnings[0]!,
       /^transientStorePoolEnable \(broker.conf, line 1\) has no effect here, not needed: .*page cache/,
     );
-    assert.equal(warnings[1], "broker.conf: without effect here: sendMessageThreadPoolNums, slaveReadEnable");
+    assert.equal(
+      warnings[1],
+      "broker.conf: without effect here: sendMessageThreadPoolNums, queryMessageThreadPoolNums",
+    );
   });
 
   it("refuses modes it doesn't have", () => {
