@@ -15,7 +15,7 @@ import { RequestCode } from "../remoting/request_code.ts";
 import { ResponseCode } from "../remoting/response_code.ts";
 import type { Clock, Net } from "../runtime/runtime.ts";
 import { type DataVersion, dataVersionJson } from "./config_manager.ts";
-import { newTopicConfig, PermName } from "./topic_config_manager.ts";
+import { PermName } from "./topic_config_manager.ts";
 
 /** Configuration keys used here; read again at each registration. */
 export interface BrokerOuterAPIConfig {
@@ -256,12 +256,6 @@ export class BrokerOuterAPI {
     for (const [topic, topicConfig] of Object.entries(topics.topicConfigTable)) {
       if (!isJavaJsonObject(topicConfig)) continue;
       topicConfigTable[topic] = masked(topicConfig, config.brokerPermission);
-    }
-    // A 5.x NameServer refuses a broker it does not know when it brings exactly one topic. Every Apache broker has
-    // this one, and no client may send to it.
-    if (Object.keys(topicConfigTable).length === 1) {
-      topicConfigTable.SELF_TEST_TOPIC ??= newTopicConfig("SELF_TEST_TOPIC", 1);
-      topicConfigTable.OFFSET_MOVED_EVENT ??= newTopicConfig("OFFSET_MOVED_EVENT", 1);
     }
     return javaJsonObject({
       filterServerList: [],

@@ -15,6 +15,7 @@ export interface PutMessageOptions {
 /** What it needs of the store. */
 export interface PutStore {
   appendMessage(message: MessageToPut): AppendMessageResult;
+  appendBatch(message: MessageToPut, batchBody: Uint8Array): AppendMessageResult;
   /** False when `offset` was not on the disk in time. */
   waitStored(offset: number, timeoutMs: number): Promise<boolean>;
 }
@@ -26,12 +27,35 @@ export interface PutReplication {
   handleHA(nextOffset: number, waitStoreMsgOK: boolean): ReplicationStatus | Promise<ReplicationStatus>;
 }
 
+type Appended = AppendMessageResult & { readonly status: "PUT_OK" };
+
 /** Mirrors Apache's `PutMessageResult`. `append` says where the message is, also under a status that is not PUT_OK. */
 export interface PutMessageResult {
   readonly status: PutMessageStatus;
-  readonly append: AppendMessageResult & { readonly status: "PUT_OK" } | null;
+  readonly append: Appended | null;
   /** What to know about a status other than PUT_OK; empty otherwise. */
   readonly remark: string;
+}
+
+/**
+ * Looks at each message before it is put: gives it back, changed or not, or says why it is refused. Pure. Mirrors the
+ * `PutMessageHook`s of Apache's `DefaultMessageStore`.
+ */
+export type PutMessageHook = (message: MessageToPut) => MessageToPut | PutRefusal;
+
+/** Why a hook refuses a message. */
+export interface PutRefusal {
+  readonly status: PutMessageStatus;
+  readonly remark: string;
+}
+
+/** How a message is put. */
+export interface PutOptions {
+  /**
+   * The hooks don't see it: a message that is delivered keeps properties (a delay, a time) that mean nothing any more, and
+   * one of an open transaction keeps those that will.
+   */
+  readonly skipHooks?: boolean;
 }
 
 /** Puts since the start. */
@@ -56,13 +80,21 @@ export class PutMessageService {
   readonly #replication: PutReplication;
   readonly #options: PutMessageOptions;
   readonly #logger: Logger;
+  readonly #hooks: readonly PutMessageHook[];
   #fenced = false;
 
-  constructor(parts: { store: PutStore; replication: PutReplication; options: PutMessageOptions; logger: Logger }) {
+  constructor(parts: {
+    store: PutStore;
+    replication: PutReplication;
+    options: PutMessageOptions;
+    logger: Logger;
+    hooks?: readonly PutMessageHook[];
+  }) {
     this.#store = parts.store;
     this.#replication = parts.replication;
     this.#options = parts.options;
     this.#logger = parts.logger;
+    this.#hooks = parts.hooks ?? [];
   }
 
   /** Whether puts are held off (Apache's "fenced" running flag). */
@@ -81,32 +113,41 @@ export class PutMessageService {
     this.#fenced = false;
   }
 
-  /** Puts a message and waits for what was promised. Expected outcomes are statuses; it rejects for bugs only. */
-  async putMessage(message: MessageToPut): Promise<PutMessageResult> {
-    const result = await this.#put(message);
-    if (result.status !== PutMessageStatus.PUT_OK) {
-      const { failures } = this.counters;
-      failures.set(result.status, (failures.get(result.status) ?? 0) + 1);
+  /**
+   * Puts a message and waits for what was promised; answers at once when nothing has to be waited for. Expected outcomes
+   * are statuses; it throws or rejects for bugs only.
+   */
+  putMessage(message: MessageToPut, options: PutOptions = {}): PutMessageResult | Promise<PutMessageResult> {
+    let checked: MessageToPut | PutRefusal = message;
+    if (options.skipHooks !== true) {
+      for (const hook of this.#hooks) {
+        checked = hook(checked);
+        if ("status" in checked) return this.#failed(checked.status, checked.remark);
+      }
     }
-    return result;
+    const put = checked as MessageToPut;
+    return this.#put(put, () => this.#store.appendMessage(put));
   }
 
-  async #put(message: MessageToPut): Promise<PutMessageResult> {
+  /**
+   * Puts a client's batch, all of it or nothing: `batchBody` holds the messages, `message` what they share. Delayed and
+   * transactional batches are refused. As {@link putMessage} else.
+   */
+  putBatch(message: MessageToPut, batchBody: Uint8Array): PutMessageResult | Promise<PutMessageResult> {
+    return this.#put(message, () => this.#store.appendBatch(message, batchBody));
+  }
+
+  #put(message: MessageToPut, appendTo: () => AppendMessageResult): PutMessageResult | Promise<PutMessageResult> {
     if (this.#fenced) {
-      return {
-        status: PutMessageStatus.SERVICE_NOT_AVAILABLE,
-        append: null,
-        remark: "Puts are held off for a switchover",
-      };
+      return this.#failed(PutMessageStatus.SERVICE_NOT_AVAILABLE, "Puts are held off for a switchover");
     }
     // Apache's isWaitStoreMsgOK: absent means wait.
-    const waitStoreMsgOK = (message.properties.get("WAIT") ?? "true").toLowerCase() === "true";
+    const wait = message.properties.get("WAIT");
+    const waitStoreMsgOK = wait === undefined || wait.toLowerCase() === "true";
     const refused = this.#replication.beforePut(waitStoreMsgOK);
-    if (refused !== null) return { status: refused, append: null, remark: REMARKS[refused] ?? "" };
-    const append = this.#store.appendMessage(message);
-    if (append.status !== PutMessageStatus.PUT_OK) {
-      return { status: append.status, append: null, remark: append.remark };
-    }
+    if (refused !== null) return this.#failed(refused, REMARKS[refused] ?? "");
+    const append = appendTo();
+    if (append.status !== PutMessageStatus.PUT_OK) return this.#failed(append.status, append.remark);
     this.counters.messages += append.msgNum;
     this.counters.bytes += append.wroteBytes;
     const nextOffset = append.wroteOffset + append.wroteBytes;
@@ -115,12 +156,27 @@ export class PutMessageService {
     const onDisk = waitStoreMsgOK && this.#options.flushDiskType === "SYNC_FLUSH"
       ? this.#store.waitStored(nextOffset, this.#options.syncFlushTimeout)
       : true;
-    const [stored, replicated] = await Promise.all([onDisk, onReplicas]);
+    if (onDisk === true && typeof onReplicas === "string") return this.#result(append, true, onReplicas);
+    return Promise.all([onDisk, onReplicas]).then(([stored, replicated]) => this.#result(append, stored, replicated));
+  }
+
+  #result(append: Appended, stored: boolean, replicated: ReplicationStatus): PutMessageResult {
     const status = replicated !== "PUT_OK"
       ? replicated
       : stored
       ? PutMessageStatus.PUT_OK
       : PutMessageStatus.FLUSH_DISK_TIMEOUT;
+    if (status !== PutMessageStatus.PUT_OK) this.#countFailure(status);
     return { status, append, remark: REMARKS[status] ?? "" };
+  }
+
+  #failed(status: PutMessageStatus, remark: string): PutMessageResult {
+    this.#countFailure(status);
+    return { status, append: null, remark };
+  }
+
+  #countFailure(status: PutMessageStatus): void {
+    const { failures } = this.counters;
+    failures.set(status, (failures.get(status) ?? 0) + 1);
   }
 }

@@ -1,12 +1,14 @@
-// config/topics.json: which topics this broker holds and with how many queues. It keeps what it finds, adds a topic
-// when one is put to, and takes over a master's table whole. System topics Apache makes at boot are not made up here.
+// config/topics.json: which topics this broker holds and with how many queues. It keeps what it finds, makes topics for
+// sends and for mqadmin, and takes over a master's table whole. Which system topics there are is system_topics.ts' matter.
 
-import { RemotingError } from "../base/errors.ts";
+import { errorMessage, RemotingError } from "../base/errors.ts";
 import { quoted } from "../base/printable.ts";
+import type { Config } from "../config/schema.ts";
 import { isJavaJsonObject, javaJsonObject } from "../remoting/java_json.ts";
 import type { JavaJson, JavaJsonObject } from "../remoting/java_json.ts";
 import { ResponseCode } from "../remoting/response_code.ts";
 import { ConfigManager, type ConfigManagerOptions } from "./config_manager.ts";
+import { AUTO_CREATE_TOPIC_KEY_TOPIC, checkTopicName, isRetryTopic } from "./topic_validator.ts";
 
 /** `perm` bits of a topic. Mirrors Apache's `PermName`. */
 export const PermName = { INHERIT: 1, WRITE: 2, READ: 4 } as const;
@@ -21,6 +23,8 @@ export interface TopicConfig {
   readonly topicFilterType: string;
   readonly topicSysFlag: number;
   readonly order: boolean;
+  /** 5.x: `message.type`, `cleanup.policy`, ... */
+  readonly attributes: Readonly<Record<string, string>>;
 }
 
 /** Queues of a topic created here without a number. */
@@ -29,24 +33,51 @@ const QUEUE_NUMS_DEFAULT = 4;
 const QUEUE_NUMS_MAX = 65_536;
 /** Largest Java `int`. */
 const INT_MAX = 2 ** 31 - 1;
-/** Characters of a topic name. */
-const TOPIC_MAX_LENGTH = 127;
+/** Topics in memory and not in the file: Apache makes them anew at each start. */
+type SystemTopics = ReadonlyMap<string, JavaJsonObject>;
 
 /** Mirrors Apache's `TopicConfigManager`. */
 export class TopicConfigManager extends ConfigManager {
+  readonly #config: Pick<Config, "autoCreateTopicEnable">;
+  #system: SystemTopics = new Map();
+  /** {@link selectTopicConfig}'s answers for the document of now. */
+  #cache = new Map<string, TopicConfig>();
   #onChange: (() => void) | null = null;
 
-  constructor(options: ConfigManagerOptions) {
+  constructor(options: ConfigManagerOptions & { readonly config?: Pick<Config, "autoCreateTopicEnable"> }) {
     super("topics.json", options);
+    this.#config = options.config ?? { autoCreateTopicEnable: true };
   }
 
-  /** Calls back after each change made by {@link ensureTopic}: the broker then registers with its NameServers. */
+  override load(): "file" | "bak" | "empty" {
+    this.#cache.clear();
+    return super.load();
+  }
+
+  override replace(document: JavaJsonObject): void {
+    this.#cache.clear();
+    super.replace(document);
+  }
+
+  /** Gives the topics that exist without being in the file; one of the same name there wins. */
+  setSystemTopics(topics: readonly TopicConfig[]): void {
+    this.#system = new Map(topics.map((topic) => [topic.topicName, topicConfigJson(topic)]));
+    this.#cache.clear();
+  }
+
+  /** Calls back after each change made here: the broker then registers with its NameServers. */
   onChange(listener: () => void): void {
     this.#onChange = listener;
   }
 
-  /** The table as it is in the file: topic name to TopicConfig. */
+  /** The whole table, topic name to TopicConfig: the system's topics and the file's. */
   get topicConfigTable(): JavaJsonObject {
+    const inFile = this.#inFile;
+    if (this.#system.size === 0) return inFile;
+    return Object.assign(javaJsonObject(Object.fromEntries(this.#system)), inFile);
+  }
+
+  get #inFile(): JavaJsonObject {
     const table = this.table("topicConfigTable");
     return isJavaJsonObject(table) ? table : javaJsonObject();
   }
@@ -58,8 +89,18 @@ export class TopicConfigManager extends ConfigManager {
 
   /** The topic's configuration; null when this broker does not hold it. */
   selectTopicConfig(topic: string): TopicConfig | null {
-    const config = this.topicConfigTable[topic];
-    return isJavaJsonObject(config) ? readTopicConfig(topic, config) : null;
+    const known = this.#cache.get(topic);
+    if (known !== undefined) return known;
+    const json = this.#inFile[topic] ?? this.#system.get(topic);
+    if (!isJavaJsonObject(json)) return null;
+    const config = readTopicConfig(topic, json);
+    this.#cache.set(topic, config);
+    return config;
+  }
+
+  /** Whether the queues of the topic are consumed in order. */
+  isOrderTopic(topic: string): boolean {
+    return this.selectTopicConfig(topic)?.order ?? false;
   }
 
   /**
@@ -70,20 +111,110 @@ export class TopicConfigManager extends ConfigManager {
   async ensureTopic(topic: string, queueNums: number = QUEUE_NUMS_DEFAULT): Promise<TopicConfig> {
     const known = this.selectTopicConfig(topic);
     if (known !== null) return known;
-    checkTopicName(topic);
-    if (!Number.isInteger(queueNums) || queueNums < 1 || queueNums > QUEUE_NUMS_MAX) {
-      throw new RemotingError(
-        ResponseCode.INVALID_PARAMETER,
-        `Queue count of ${quoted(topic, 200)} is ${queueNums}, wanted 1 to ${QUEUE_NUMS_MAX}`,
-      );
+    this.updateTopicConfig({
+      ...TOPIC_DEFAULTS,
+      topicName: topic,
+      readQueueNums: queueNums,
+      writeQueueNums: queueNums,
+    });
+    await this.persist();
+    return this.selectTopicConfig(topic)!;
+  }
+
+  /**
+   * The topic a message is sent to, made from the template `defaultTopic` when it is not there; null when it may not be
+   * made. What is made is written in the background. Mirrors the method of this name.
+   */
+  createTopicInSendMessageMethod(
+    topic: string,
+    defaultTopic: string,
+    clientDefaultTopicQueueNums: number,
+    topicSysFlag: number,
+  ): TopicConfig | null {
+    const known = this.selectTopicConfig(topic);
+    if (known !== null) return known;
+    const template = this.selectTopicConfig(defaultTopic);
+    if (template !== null && (this.#permOf(template) & PermName.INHERIT) !== 0) {
+      const queueNums = Math.max(0, Math.min(clientDefaultTopicQueueNums, template.writeQueueNums));
+      return this.#create({
+        ...TOPIC_DEFAULTS,
+        topicName: topic,
+        readQueueNums: queueNums,
+        writeQueueNums: queueNums,
+        perm: template.perm & ~PermName.INHERIT,
+        topicFilterType: template.topicFilterType,
+        topicSysFlag,
+      });
     }
-    const config = newTopicConfig(topic, queueNums);
-    const topicConfigTable = javaJsonObject(this.topicConfigTable);
-    topicConfigTable[topic] = config;
+    if (!isRetryTopic(topic)) return null;
+    return this.#create({ ...TOPIC_DEFAULTS, topicName: topic, readQueueNums: 1, writeQueueNums: 1, topicSysFlag });
+  }
+
+  #permOf(template: TopicConfig): number {
+    const isAutoCreate = template.topicName === AUTO_CREATE_TOPIC_KEY_TOPIC;
+    return isAutoCreate && !this.#config.autoCreateTopicEnable ? template.perm & ~PermName.INHERIT : template.perm;
+  }
+
+  /** A retry topic or one for dead letters; an existing one stays, but for its `order`. Mirrors the method of this name. */
+  createTopicInSendMessageBackMethod(
+    topic: string,
+    queueNums: number,
+    perm: number,
+    topicSysFlag: number,
+    order = false,
+  ): TopicConfig {
+    const known = this.selectTopicConfig(topic);
+    if (known === null) {
+      const made = { topicName: topic, readQueueNums: queueNums, writeQueueNums: queueNums, perm, topicSysFlag, order };
+      return this.#create({ ...TOPIC_DEFAULTS, ...made });
+    }
+    return known.order === order ? known : this.#create({ ...known, order });
+  }
+
+  /** Makes a topic or changes it; written in the background. Throws as {@link ensureTopic}. */
+  updateTopicConfig(config: TopicConfig): void {
+    checkTopicName(config.topicName);
+    for (const queueNums of [config.readQueueNums, config.writeQueueNums]) checkQueueNums(config.topicName, queueNums);
+    this.#create(config);
+  }
+
+  /** Forgets a topic; one of the system comes back with the next start. */
+  deleteTopicConfig(topic: string): void {
+    if (this.selectTopicConfig(topic) === null) return;
+    const table = javaJsonObject(this.#inFile);
+    delete table[topic];
+    this.#system = new Map([...this.#system].filter(([name]) => name !== topic));
+    this.#change(table);
+  }
+
+  /** Marks the topics that a NameServer names as ordered (`ORDER_TOPIC_CONFIG`). */
+  updateOrderTopicConfig(topics: readonly string[]): void {
+    for (const topic of topics) {
+      const config = this.selectTopicConfig(topic);
+      if (config !== null && !config.order) this.#create({ ...config, order: true });
+    }
+  }
+
+  #create(config: TopicConfig): TopicConfig {
+    const table = javaJsonObject(this.#inFile);
+    const before = table[config.topicName];
+    // What a newer broker knows of the topic stays.
+    table[config.topicName] = Object.assign(isJavaJsonObject(before) ? javaJsonObject(before) : javaJsonObject(), {
+      ...topicConfigJson(config),
+    });
+    this.#change(table);
+    return this.selectTopicConfig(config.topicName)!;
+  }
+
+  #change(topicConfigTable: JavaJsonObject): void {
     this.replace(this.merged({ dataVersion: this.nextDataVersion(), topicConfigTable }));
     this.#onChange?.();
-    await this.persist();
-    return readTopicConfig(topic, config);
+    this.persist().catch((error: unknown) =>
+      this.options.logger.error("Can't save the topics, the next change tries again", {
+        path: this.path,
+        error: errorMessage(error),
+      })
+    );
   }
 
   /** Takes over a master's table (body of GET_ALL_TOPIC_CONFIG) in one step. */
@@ -93,31 +224,41 @@ export class TopicConfigManager extends ConfigManager {
   }
 }
 
-/** Throws {@link RemotingError} `INVALID_PARAMETER` unless Apache's `TopicValidator.validateTopic` takes the name. */
-export function checkTopicName(topic: string): void {
-  if (topic.length > TOPIC_MAX_LENGTH || !/^[%|a-zA-Z0-9_-]+$/.test(topic)) {
-    throw new RemotingError(
-      ResponseCode.INVALID_PARAMETER,
-      `Topic is ${quoted(topic, 200)}, wanted 1 to ${TOPIC_MAX_LENGTH} of the characters % | - _ 0-9 A-Z a-z`,
-    );
-  }
+function checkQueueNums(topic: string, queueNums: number): void {
+  if (Number.isInteger(queueNums) && queueNums >= 1 && queueNums <= QUEUE_NUMS_MAX) return;
+  throw new RemotingError(
+    ResponseCode.INVALID_PARAMETER,
+    `Queue count of ${quoted(topic, 200)} is ${queueNums}, wanted 1 to ${QUEUE_NUMS_MAX}`,
+  );
 }
 
+/** What a topic is unless said otherwise. */
+export const TOPIC_DEFAULTS: Omit<TopicConfig, "topicName"> = {
+  readQueueNums: QUEUE_NUMS_DEFAULT,
+  writeQueueNums: QUEUE_NUMS_DEFAULT,
+  perm: PermName.READ | PermName.WRITE,
+  topicFilterType: "SINGLE_TAG",
+  topicSysFlag: 0,
+  order: false,
+  attributes: {},
+};
+
 /** A TopicConfig as fastjson writes it, its fields in order. */
-export function newTopicConfig(topic: string, queueNums: number): JavaJsonObject {
+export function topicConfigJson(config: TopicConfig): JavaJsonObject {
   return javaJsonObject({
-    attributes: javaJsonObject(),
-    order: false,
-    perm: PermName.READ | PermName.WRITE,
-    readQueueNums: queueNums,
-    topicFilterType: "SINGLE_TAG",
-    topicName: topic,
-    topicSysFlag: 0,
-    writeQueueNums: queueNums,
+    attributes: javaJsonObject(config.attributes),
+    order: config.order,
+    perm: config.perm,
+    readQueueNums: config.readQueueNums,
+    topicFilterType: config.topicFilterType,
+    topicName: config.topicName,
+    topicSysFlag: config.topicSysFlag,
+    writeQueueNums: config.writeQueueNums,
   });
 }
 
-function readTopicConfig(topicName: string, config: JavaJsonObject): TopicConfig {
+/** A topic's configuration out of JSON; what is none of its values counts as Apache's default. */
+export function readTopicConfig(topicName: string, config: JavaJsonObject): TopicConfig {
   // Anything may stand in a file or in a master's table: what is no such number counts as Apache's default, and nobody
   // makes more queues than there can be.
   const number = (value: JavaJson | undefined, standard: number): number => {
@@ -132,5 +273,14 @@ function readTopicConfig(topicName: string, config: JavaJsonObject): TopicConfig
     topicFilterType: typeof config.topicFilterType === "string" ? config.topicFilterType : "SINGLE_TAG",
     topicSysFlag: number(config.topicSysFlag, 0),
     order: config.order === true,
+    attributes: textsOf(config.attributes),
   };
+}
+
+function textsOf(value: JavaJson | undefined): Record<string, string> {
+  if (!isJavaJsonObject(value)) return {};
+  return Object.fromEntries(Object.entries(value).filter((entry) => typeof entry[1] === "string")) as Record<
+    string,
+    string
+  >;
 }

@@ -19,6 +19,16 @@ export const MessageConst = {
   PROPERTY_DELAY_TIME_LEVEL: "DELAY",
   PROPERTY_INNER_NUM: "INNER_NUM",
   PROPERTY_CRC32: "__CRC32#",
+  PROPERTY_REAL_TOPIC: "REAL_TOPIC",
+  PROPERTY_REAL_QUEUE_ID: "REAL_QID",
+  PROPERTY_TRANSACTION_PREPARED: "TRAN_MSG",
+  PROPERTY_PRODUCER_GROUP: "PGROUP",
+  PROPERTY_RETRY_TOPIC: "RETRY_TOPIC",
+  PROPERTY_ORIGIN_MESSAGE_ID: "ORIGIN_MESSAGE_ID",
+  PROPERTY_MSG_REGION: "MSG_REGION",
+  PROPERTY_TRACE_SWITCH: "TRACE_ON",
+  PROPERTY_CLUSTER: "CLUSTER",
+  PROPERTY_POP_CK: "POP_CK",
 } as const;
 
 /** Between the keys of `KEYS`. */
@@ -58,6 +68,21 @@ export function parseProperties(bytes: Uint8Array): Map<string, string> {
   visitProperties(bytes, 0, bytes.length, (nameAt, nameEnd, valueAt, valueEnd) => {
     properties.set(utf8.decode(bytes.subarray(nameAt, nameEnd)), utf8.decode(bytes.subarray(valueAt, valueEnd)));
   });
+  return properties;
+}
+
+/** Properties in the text of a header. Mirrors `MessageDecoder.string2messageProperties`; see {@link visitProperties}. */
+export function parsePropertiesText(text: string): Map<string, string> {
+  const properties = new Map<string, string>();
+  for (let at = 0; at < text.length;) {
+    let end = text.indexOf("\x02", at);
+    if (end < 0) end = text.length;
+    const separator = text.indexOf("\x01", at);
+    if (separator > at && separator < end - 1) {
+      properties.set(text.slice(at, separator), text.slice(separator + 1, end));
+    }
+    at = end + 1;
+  }
   return properties;
 }
 

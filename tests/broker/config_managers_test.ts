@@ -10,7 +10,8 @@ import { SILENT_LOGGER } from "../../src/base/logger.ts";
 import { ConfigManager, type ConfigManagerOptions } from "../../src/broker/config_manager.ts";
 import { ConsumerOffsetManager, DelayOffsetManager } from "../../src/broker/consumer_offset_manager.ts";
 import { SubscriptionGroupManager } from "../../src/broker/subscription_group_manager.ts";
-import { checkTopicName, TopicConfigManager } from "../../src/broker/topic_config_manager.ts";
+import { TopicConfigManager } from "../../src/broker/topic_config_manager.ts";
+import { checkTopicName } from "../../src/broker/topic_validator.ts";
 import { type JavaJsonObject, javaJsonObject, parseJavaJson } from "../../src/remoting/java_json.ts";
 import { ManualClock, recordingLogger, runtime } from "../remoting/support.ts";
 
@@ -56,6 +57,7 @@ describe("TopicConfigManager", () => {
       topicFilterType: "SINGLE_TAG",
       topicSysFlag: 0,
       order: true,
+      attributes: { "message.type": "FIFO" },
     });
     assert.equal(topics.selectTopicConfig("constructor"), null);
     await topics.ensureTopic("TopicTest");

@@ -17,7 +17,8 @@ import type { BrokerHAPort, BrokerRuntimeInfoSource } from "../../../src/broker/
 import { createProcessorTable } from "../../../src/broker/processors/processor_table.ts";
 import type { RequestContext } from "../../../src/broker/remoting_server.ts";
 import { SubscriptionGroupManager } from "../../../src/broker/subscription_group_manager.ts";
-import { checkTopicName, TopicConfigManager } from "../../../src/broker/topic_config_manager.ts";
+import { TopicConfigManager } from "../../../src/broker/topic_config_manager.ts";
+import { checkTopicName } from "../../../src/broker/topic_validator.ts";
 import { createConfig, loadConfig, parseConfigPatch } from "../../../src/config/load.ts";
 import { parseProperties } from "../../../src/config/properties.ts";
 import { CONFIG_KEYS } from "../../../src/config/schema.ts";

@@ -25,6 +25,10 @@ export class OldFlushedStore implements PutStore {
     return this.#store.appendMessage(message);
   }
 
+  appendBatch(message: MessageToPut, batchBody: Uint8Array): AppendMessageResult {
+    return this.#store.appendBatch(message, batchBody);
+  }
+
   async waitStored(): Promise<boolean> {
     for (const name of this.#fs.list(this.#directory)) {
       const file = this.#fs.open(`${this.#directory}/${name}`, "write");
