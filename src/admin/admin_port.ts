@@ -50,6 +50,10 @@ export interface BrokerAddresses {
   readonly vip: string | null;
   readonly ha: string;
   readonly admin: string | null;
+  /** The remoting address that clients are told. */
+  readonly advertised: string;
+  /** The NameServer inside this node. */
+  readonly namesrv: string | null;
 }
 
 /** What `GET /ha`, `/events` and the page show. */

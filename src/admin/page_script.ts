@@ -56,7 +56,7 @@ function show(status) {
       ? tile("Lag", status.master ? bytes(status.master.diff) : "unknown", status.master && status.master.verified ? "verified" : "unverified")
       : tile("In-sync slaves", String(status.inSyncSlaveNums), "of " + status.slaves.length + " connected"));
   showPeers(status, now);
-  const list = [["Broker id", status.brokerId], ["Cluster", status.brokerClusterName], ["Remoting", status.addresses.remoting], ["VIP", status.addresses.vip || "–"],
+  const list = [["Broker id", status.brokerId], ["Cluster", status.brokerClusterName], ["Remoting", status.addresses.remoting], ["VIP", status.addresses.vip || "–"], ["Clients are told", status.addresses.advertised], ["NameServer", status.addresses.namesrv || "–"],
     ["HA", status.addresses.ha], ["HA, as told to others", status.haServerAddr], ["Admin", status.addresses.admin || "–"]];
   $("addresses").replaceChildren(...list.flatMap(([key, value]) => [node("dt", {}, key), node("dd", {}, String(value))]));
   $("foot").textContent = "Twinlog " + status.version + " on " + status.runtime + ", up " + age(now - status.startTimestamp);

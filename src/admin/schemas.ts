@@ -48,6 +48,8 @@ export const StatusAnswer = z.object({
     vip: z.string().nullable(),
     ha: z.string(),
     admin: z.string().nullable(),
+    advertised: z.string(),
+    namesrv: z.string().nullable(),
   }),
   haServerAddr: z.string(),
   writable: z.boolean(),

@@ -29,8 +29,8 @@ export class WakeUp {
     this.#waiter?.();
   }
 
-  /** Resolves on a notification, or after `timeoutMs` (null: never by time). One waiter at a time. */
-  async wait(clock: Clock, timeoutMs: number | null): Promise<void> {
+  /** Resolves with true on a notification, with false after `timeoutMs` (null: never by time). One waiter at a time. */
+  async wait(clock: Clock, timeoutMs: number | null): Promise<boolean> {
     if (!this.#pending && (timeoutMs === null || timeoutMs > 0)) {
       const { promise, resolve } = deferred<void>();
       const timer: Timer | null = timeoutMs === null ? null : clock.setTimer(timeoutMs, resolve);
@@ -39,7 +39,9 @@ export class WakeUp {
       this.#waiter = null;
       timer?.cancel();
     }
+    const notified = this.#pending;
     this.#pending = false;
+    return notified;
   }
 }
 

@@ -29,11 +29,13 @@ import { MasterInfoClient } from "./master_info_client.ts";
 import type { BrokerHAPort } from "./processors/ports.ts";
 import { createProcessorTable } from "./processors/processor_table.ts";
 import { PutMessageService } from "./put_message_service.ts";
+import { hostWithPort } from "./record_host.ts";
 import { RemotingServer } from "./remoting_server.ts";
 import { RoleController } from "./role_controller.ts";
 import { RoleFile, type SavedRole } from "./role_file.ts";
 import { type ConfigManagers, SlaveSynchronize } from "./slave_synchronize.ts";
 import { SubscriptionGroupManager } from "./subscription_group_manager.ts";
+import { systemTopics } from "./system_topics.ts";
 import { TopicConfigManager } from "./topic_config_manager.ts";
 import { VERSION } from "./version.ts";
 
@@ -83,7 +85,7 @@ class BrokerController implements BrokerNode {
   readonly #onFatal: (error: unknown) => void;
   /** What {@link stop} has to undo, last first. */
   readonly #undo: (() => Promise<void> | void)[] = [];
-  #addresses: { remoting: string; vip: string | null; ha: string; admin: string | null } | null = null;
+  #addresses: { -readonly [K in keyof BrokerAddresses]: BrokerAddresses[K] } | null = null;
   #admin: BrokerAdmin | null = null;
   #stopping: Promise<void> | null = null;
 
@@ -142,7 +144,7 @@ class BrokerController implements BrokerNode {
     this.#undo.push(() => store.shutdown());
     const directory = `${config.storePathRootDir}/config`;
     const role = this.#initialRole(new RoleFile(fs, directory));
-    const managers = loadManagers({ fs, clock, logger, directory });
+    const managers = loadManagers({ fs, clock, logger, directory, config });
 
     // Replication, both sides.
     const ha = service.current = new HAService({
@@ -245,7 +247,10 @@ class BrokerController implements BrokerNode {
       config,
       identity: () => this.#identity(roles),
       topics: managers.topicConfigManager,
-      onRegistered: (result) => learnFromNamesrv(result, { learned, roles, slaveSynchronize }),
+      onRegistered: (result) => {
+        if (roles.role !== "SLAVE") managers.topicConfigManager.updateOrderTopicConfig(result.orderTopics);
+        learnFromNamesrv(result, { learned, roles, slaveSynchronize });
+      },
     });
     managers.topicConfigManager.onChange(() => outerApi.registerBrokerAll());
 
@@ -255,7 +260,7 @@ class BrokerController implements BrokerNode {
       topics: managers.topicConfigManager,
       addresses: () => this.addresses,
       haServerAddr: () => this.#identity(roles).haServerAddr,
-      storeHost: recordHost(config.brokerIP1, () => portOf(this.addresses.remoting)),
+      storeHost: this.#storeHost(),
     });
     clientDriver.onStateChange(() => admin.changed());
 
@@ -289,6 +294,8 @@ class BrokerController implements BrokerNode {
       vip: formatHostPort(vip),
       ha: formatHostPort(haAddress),
       admin: null,
+      advertised: config.advertise ?? formatHostPort({ hostname: config.brokerIP1, port: remoting.port }),
+      namesrv: null,
     };
 
     await store.start();
@@ -363,12 +370,19 @@ class BrokerController implements BrokerNode {
   }
 
   #identity(roles: RoleController): { brokerId: number; brokerAddr: string; haServerAddr: string } {
-    const { brokerIP1, brokerIP2 } = this.#config;
+    const { brokerIP2 } = this.#config;
     return {
       brokerId: roles.brokerId,
-      brokerAddr: `${brokerIP1}:${portOf(this.addresses.remoting)}`,
+      brokerAddr: this.addresses.advertised,
       haServerAddr: `${brokerIP2}:${portOf(this.addresses.ha)}`,
     };
+  }
+
+  /** What records and message ids name as their broker: clients go there to read a message by its id. */
+  #storeHost(): RecordHost {
+    const { advertise, brokerIP1 } = this.#config;
+    const host = advertise === null ? brokerIP1 : parseRemotingAddress(advertise)?.hostname ?? brokerIP1;
+    return hostWithPort(host, () => portOf(this.addresses.advertised));
   }
 
   #haPort(parts: {
@@ -464,7 +478,7 @@ async function binding<T>(
   }
 }
 
-function loadManagers(options: ConfigManagerOptions): ConfigManagers {
+function loadManagers(options: ConfigManagerOptions & { config: Config }): ConfigManagers {
   const managers = {
     topicConfigManager: new TopicConfigManager(options),
     consumerOffsetManager: new ConsumerOffsetManager(options),
@@ -472,6 +486,7 @@ function loadManagers(options: ConfigManagerOptions): ConfigManagers {
     subscriptionGroupManager: new SubscriptionGroupManager(options),
     messageRequestModeManager: new MessageRequestModeManager(options),
   };
+  managers.topicConfigManager.setSystemTopics(systemTopics(options.config));
   for (const manager of Object.values(managers)) manager.load();
   return managers;
 }
@@ -483,15 +498,4 @@ function roleText({ brokerRole, brokerId, masterAddress }: SavedRole): string {
 
 function portOf(address: string): number {
   return Number(address.slice(address.lastIndexOf(":") + 1));
-}
-
-/** `brokerIP1` in a record; a name that is no IPv4 address is written as the loopback one. */
-function recordHost(ip: string, port: () => number): RecordHost {
-  const octets = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(ip)?.slice(1).map(Number) ?? [127, 0, 0, 1];
-  return {
-    address: new Uint8Array(octets),
-    get port() {
-      return port();
-    },
-  };
 }

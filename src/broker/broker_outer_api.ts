@@ -1,12 +1,12 @@
 // Registration with the NameServers: one loop per NameServer, each on its own, so a dead one holds up nobody. It learns
 // from their answers where a slave's master is; what to do with that is the controller's.
 
-import { crc32 } from "node:zlib";
+import { crc32, deflateSync } from "node:zlib";
 import { type Deferred, deferred, startLoop, WakeUp } from "../base/async.ts";
-import { utf8 } from "../base/bytes.ts";
-import { RemotingError } from "../base/errors.ts";
+import { concatBytes, utf8, writeInt32 } from "../base/bytes.ts";
+import { ProtocolError, RemotingError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
-import { isJavaJsonObject, javaJsonObject, WIRE_FORMAT, writeJavaJson } from "../remoting/java_json.ts";
+import { isJavaJsonObject, javaJsonObject, parseJavaJson, WIRE_FORMAT, writeJavaJson } from "../remoting/java_json.ts";
 import type { JavaJsonObject } from "../remoting/java_json.ts";
 import { splitAddressList } from "../remoting/remoting_address.ts";
 import { answerText, invokeErrorText, RemotingClient } from "../remoting/remoting_client.ts";
@@ -29,6 +29,9 @@ export interface BrokerOuterAPIConfig {
   readonly registerBrokerTimeoutMills: number;
   /** `perm` bits all topics are and-ed with when it is not 6. */
   readonly brokerPermission: number;
+  /** False: a NameServer is first asked whether it knows what would be registered. */
+  readonly forceRegister: boolean;
+  readonly compressedRegister: boolean;
 }
 
 /** What the broker says of itself; asked at each registration, as a role change alters it. */
@@ -51,6 +54,8 @@ export interface RegisteredTopics {
 export interface RegisterBrokerResult {
   readonly haServerAddr: string | null;
   readonly masterAddr: string | null;
+  /** Topics that the NameServers' `ORDER_TOPIC_CONFIG` names. */
+  readonly orderTopics: readonly string[];
 }
 
 /** What a {@link BrokerOuterAPI} needs. */
@@ -78,6 +83,8 @@ export interface NamesrvState {
 const SECOND_REGISTRATION_MS = 10_000;
 /** Wait after a failure; doubled up to the period. */
 const RETRY_MS = 1000;
+/** Limit of QUERY_DATA_VERSION, as in Apache. */
+const QUERY_TIMEOUT_MS = 3000;
 /** Limit of UNREGISTER_BROKER, so that a clean stop stays quick. */
 const UNREGISTER_TIMEOUT_MS = 1500;
 
@@ -164,17 +171,21 @@ export class BrokerOuterAPI {
   }
 
   async #run(namesrv: Namesrv): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, config } = this.#options;
     let firstDone = false;
     let retryMs = RETRY_MS;
+    let asked = true;
     while (this.#running) {
-      const ok = await Promise.race([this.#register(namesrv), this.#stopped.promise]);
+      const register = async () =>
+        !asked && namesrv.registered === true && !config.forceRegister && await this.#isKnown(namesrv) ||
+        await this.#register(namesrv);
+      const ok = await Promise.race([register(), this.#stopped.promise]);
       if (!this.#running) return;
       const period = Math.max(10_000, Math.min(60_000, this.#options.config.registerNameServerPeriod));
       const waitMs = ok ? (firstDone ? period : SECOND_REGISTRATION_MS) : retryMs;
       retryMs = ok ? RETRY_MS : Math.min(2 * retryMs, period);
       firstDone ||= ok;
-      await namesrv.wake.wait(clock, waitMs);
+      asked = await namesrv.wake.wait(clock, waitMs);
       if (!namesrv.lost) continue;
       // Soon, but not at once: a NameServer that answers and hangs up must not become a busy loop.
       namesrv.lost = false;
@@ -188,6 +199,42 @@ export class BrokerOuterAPI {
     if (namesrv === undefined || namesrv.registered !== true) return;
     namesrv.lost = true;
     namesrv.wake.notify();
+  }
+
+  /** Whether a NameServer holds this very version of the topics; it counts as a sign of life there. */
+  async #isKnown(namesrv: Namesrv): Promise<boolean> {
+    const { topics, config, identity } = this.#options;
+    const { brokerId, brokerAddr } = identity();
+    const ext = { brokerAddr, brokerId, brokerName: config.brokerName, clusterName: config.brokerClusterName };
+    const body = utf8.encode(writeJavaJson(dataVersionJson(topics.dataVersion), WIRE_FORMAT));
+    try {
+      const request = createRequest(RequestCode.QUERY_DATA_VERSION, ext, body);
+      const answer = await this.#client.invoke(namesrv.address, request, QUERY_TIMEOUT_MS);
+      return answer.code === ResponseCode.SUCCESS && answer.extFields.get("changed") === "false";
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * Who is registered as the master of this broker's name with another address than its own; null when nobody is known
+   * to be. Asks each NameServer, 1.5 s at most; meant for before {@link start}.
+   */
+  async findOtherMaster(): Promise<string | null> {
+    const { config, identity } = this.#options;
+    const own = identity().brokerAddr;
+    const answers = await Promise.all(
+      splitAddressList(config.namesrvAddr ?? "").map(async (address) => {
+        try {
+          const request = createRequest(RequestCode.GET_BROKER_CLUSTER_INFO);
+          const answer = await this.#client.invoke(address, request, UNREGISTER_TIMEOUT_MS);
+          return answer.code === ResponseCode.SUCCESS ? masterIn(answer.body, config) : null;
+        } catch {
+          return null;
+        }
+      }),
+    );
+    return answers.find((address) => address !== null && address !== own) ?? null;
   }
 
   /** One registration; says a change from working to failing and back, once. */
@@ -207,6 +254,7 @@ export class BrokerOuterAPI {
       namesrv.result = {
         haServerAddr: answer.extFields.get("haServerAddr") ?? null,
         masterAddr: answer.extFields.get("masterAddr") ?? null,
+        orderTopics: orderTopicsOf(answer.body),
       };
     } catch (error) {
       const text = invokeErrorText(error);
@@ -229,20 +277,22 @@ export class BrokerOuterAPI {
     return {
       haServerAddr: results.find((result) => result.haServerAddr !== null)?.haServerAddr ?? null,
       masterAddr: results.find((result) => result.masterAddr !== null)?.masterAddr ?? null,
+      orderTopics: [...new Set(results.flatMap((result) => result.orderTopics))],
     };
   }
 
   #registerRequest(): RemotingCommand {
     const { config, identity } = this.#options;
     const { brokerId, brokerAddr, haServerAddr } = identity();
-    const body = utf8.encode(writeJavaJson(this.#registerBody(), WIRE_FORMAT));
+    const json = this.#registerBody();
+    const body = config.compressedRegister ? compressedBody(json) : utf8.encode(writeJavaJson(json, WIRE_FORMAT));
     return createRequest(RequestCode.REGISTER_BROKER, {
       brokerAddr,
       brokerId,
       brokerName: config.brokerName,
       clusterName: config.brokerClusterName,
       haServerAddr,
-      compressed: false,
+      compressed: config.compressedRegister,
       // Present as in 5.x: absent would make the NameServer treat us as a 4.9 broker.
       enableActingMaster: false,
       bodyCrc32: crc32(body) & 0x7fff_ffff,
@@ -278,6 +328,54 @@ export class BrokerOuterAPI {
       brokerName: config.brokerName,
       clusterName: config.brokerClusterName,
     });
+  }
+}
+
+/** Address of brokerId 0 of this broker's name in a ClusterInfo; null without one. */
+function masterIn(body: Uint8Array, config: BrokerOuterAPIConfig): string | null {
+  const json = parseJavaJson(utf8.decode(body));
+  const table = isJavaJsonObject(json) ? json.brokerAddrTable : undefined;
+  const broker = isJavaJsonObject(table) ? table[config.brokerName] : undefined;
+  if (!isJavaJsonObject(broker) || broker.cluster !== config.brokerClusterName) return null;
+  const addresses = broker.brokerAddrs;
+  const master = addresses instanceof Map ? addresses.get(0) : isJavaJsonObject(addresses) ? addresses["0"] : null;
+  return typeof master === "string" ? master : null;
+}
+
+/** The deflated form of {@link BrokerOuterAPI}'s body. Mirrors `RegisterBrokerBody.encode` with `compress`. */
+function compressedBody(json: JavaJsonObject): Uint8Array {
+  const wrapper = json.topicConfigSerializeWrapper as JavaJsonObject;
+  const topics = Object.values(wrapper.topicConfigTable as JavaJsonObject) as JavaJsonObject[];
+  const parts = [sized(writeJavaJson(wrapper.dataVersion!, WIRE_FORMAT)), int32Bytes(topics.length)];
+  for (const { topicName, readQueueNums, writeQueueNums, perm, topicFilterType, attributes } of topics) {
+    const text = writeJavaJson(attributes ?? javaJsonObject(), WIRE_FORMAT);
+    parts.push(sized([topicName, readQueueNums, writeQueueNums, perm, topicFilterType, text].join(" ")));
+  }
+  parts.push(sized(writeJavaJson(json.filterServerList!, WIRE_FORMAT)), int32Bytes(0));
+  return deflateSync(concatBytes(parts), { level: 9 });
+}
+
+function sized(text: string): Uint8Array {
+  const bytes = utf8.encode(text);
+  return concatBytes([int32Bytes(bytes.length), bytes]);
+}
+
+function int32Bytes(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  writeInt32(bytes, 0, value);
+  return bytes;
+}
+
+/** Keys of the KVTable that comes with an answer; none when it brings no table. */
+function orderTopicsOf(body: Uint8Array): string[] {
+  if (body.length === 0) return [];
+  try {
+    const json = parseJavaJson(utf8.decode(body));
+    const table = isJavaJsonObject(json) ? json.table : undefined;
+    return isJavaJsonObject(table) ? Object.keys(table) : [];
+  } catch (error) {
+    if (error instanceof ProtocolError) return [];
+    throw error;
   }
 }
 

@@ -76,7 +76,8 @@ export function configLogger(runtime: Runtime, config: Pick<Config, "json" | "lo
 export function readyLine(runtime: Runtime, config: Config, addresses: BrokerAddresses): string {
   const { brokerRole, brokerName, brokerId, storePathRootDir } = config;
   const on = `${runtime.name} ${runtime.version}`;
-  const bound = { remoting: addresses.remoting, vip: addresses.vip, ha: addresses.ha, admin: addresses.admin };
+  const { remoting, vip, ha, admin, namesrv, advertised } = addresses;
+  const bound = { remoting, vip, ha, admin, namesrv, advertised };
   if (config.json) {
     const ready = {
       ready: true,
@@ -91,13 +92,11 @@ export function readyLine(runtime: Runtime, config: Config, addresses: BrokerAdd
     return `${JSON.stringify(ready)}\n`;
   }
   const where = Object.entries(bound).filter(([, address]) => address !== null)
-    .map(([name, address]) =>
-      name === "admin"
-        ? `admin http://${address}/`
-        : `${name === "ha" || name === "vip" ? name.toUpperCase() : name} ${address}`
-    );
+    .map(([name, address]) => name === "admin" ? `admin http://${address}/` : `${LABELS[name] ?? name} ${address}`);
   return `Twinlog ${brokerRole} "${brokerName}" on ${on} is ready: ${where.join(", ")}, store ${storePathRootDir}\n`;
 }
+
+const LABELS: Record<string, string> = { ha: "HA", vip: "VIP", namesrv: "NameServer", advertised: "clients are told" };
 
 /** The first stop signal as a promise; the second ends the process. */
 function stopSignals(runtime: Runtime, logger: Logger): { first: Promise<string>; end: () => void } {

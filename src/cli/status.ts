@@ -82,9 +82,11 @@ export function formatStatus(status: NodeStatus, now: number): string {
   const lines = [
     `${status.brokerName} (cluster ${status.brokerClusterName}, id ${status.brokerId}) is ${status.brokerRole}`,
     `Twinlog ${status.version} on ${status.runtime}, up ${formatDuration(now - status.startTimestamp)}`,
-    `Addresses: remoting ${addresses.remoting}, VIP ${
+    `Addresses: remoting ${addresses.remoting} (told as ${addresses.advertised}), VIP ${
       addresses.vip ?? "none"
-    }, HA ${addresses.ha} (told as ${status.haServerAddr}), admin ${addresses.admin ?? "none"}`,
+    }, HA ${addresses.ha} (told as ${status.haServerAddr}), admin ${addresses.admin ?? "none"}, NameServer ${
+      addresses.namesrv ?? "none"
+    }`,
     `Log: ${status.minOffset} to ${status.maxOffset} (${
       formatBytes(status.maxOffset - status.minOffset)
     }), flushed ${status.flushedOffset}, confirmed ${status.confirmOffset}, ${

@@ -186,8 +186,10 @@ function derive(values: Partial<Values>, given: ReadonlyMap<ConfigKey, Given>, h
   }
   values.brokerName ??= host.hostname;
   values.brokerId ??= isSlave ? 1 : 0;
-  values.brokerIP1 ??= host.localAddress;
-  values.brokerIP2 ??= host.localAddress;
+  // A port bound to one address is reached there only.
+  const bound = values.bindAddress !== undefined && !["0.0.0.0", "::"].includes(values.bindAddress);
+  values.brokerIP1 ??= bound ? values.bindAddress! : host.localAddress;
+  values.brokerIP2 ??= bound ? values.bindAddress! : host.localAddress;
   if (values.namesrvAddr === undefined) {
     const fromEnvironment = host.env("NAMESRV_ADDR") ?? null;
     values.namesrvAddr = parseValue("namesrvAddr", fromEnvironment, "Environment variable NAMESRV_ADDR") as
@@ -197,6 +199,8 @@ function derive(values: Partial<Values>, given: ReadonlyMap<ConfigKey, Given>, h
   if (!given.has("haMasterAddress")) {
     values.haMasterAddress = isSlave && values.namesrvAddr === null ? "127.0.0.1:10912" : null;
   }
+  // The default slave stands beside the default master, whose NameServer is there.
+  if (isSlave && !given.has("namesrvAddr") && listenPort !== 0) values.namesrvAddr ??= "127.0.0.1:9876";
   values.storePathRootDir ??= `./data/${listenPort}`;
   const root = values.storePathRootDir.replace(/\/+$/, "");
   values.storePathCommitLog ??= `${root}/commitlog`;

@@ -40,14 +40,18 @@ const NODE = {
       ours: "a slave's default is 1, Apache refuses to start",
     },
   ),
-  namesrvAddr: address(derived("the environment's NAMESRV_ADDR"), "NameServers to register with", { many: true }),
-  brokerIP1: text(derived("this host's address"), "Address that clients are told"),
+  namesrvAddr: address(
+    derived("the environment's NAMESRV_ADDR, else 127.0.0.1:9876: a master's own NameServer"),
+    "NameServers to register with",
+    { many: true },
+  ),
+  brokerIP1: text(derived("bindAddress, else this host's address"), "Address that clients are told"),
   advertise: address(
     derived("brokerIP1:(bound remoting port)"),
     "Remoting address that clients are told, where ports are mapped",
     { ours: NEW },
   ),
-  brokerIP2: text(derived("this host's address"), "Address that slaves are told"),
+  brokerIP2: text(derived("bindAddress, else this host's address"), "Address that slaves are told"),
   bindAddress: text("0.0.0.0", "Address the remoting, VIP and HA ports bind to (Apache's HA port binds every address)"),
   listenPort: integer(derived("10911 for a master, 11911 for a slave"), 0, 65535, "Remoting port; 0 is any free port", {
     ours: "a slave has its own default, so that both run side by side",

@@ -43,7 +43,7 @@ export function nodeStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
     version: "0.1.0",
     runtime: "node 24.0.0",
     startTimestamp: 1_700_000_000_000,
-    addresses: { remoting: "0.0.0.0:10911", vip: "0.0.0.0:10909", ha: "0.0.0.0:10912", admin: "127.0.0.1:10913" },
+    addresses: { remoting: "0.0.0.0:10911", vip: "0.0.0.0:10909", ha: "0.0.0.0:10912", admin: "127.0.0.1:10913", advertised: "10.0.0.1:10911", namesrv: "0.0.0.0:9876" },
     haServerAddr: "10.0.0.1:10912",
     writable: true,
     notWritableReason: null,

@@ -81,6 +81,8 @@ function makeApi(namesrvAddr: string | null, config: Partial<BrokerOuterAPIConfi
       registerNameServerPeriod: 30_000,
       registerBrokerTimeoutMills: 24_000,
       brokerPermission: 6,
+      forceRegister: true,
+      compressedRegister: false,
       ...config,
     },
     identity: () => identity,
@@ -179,7 +181,11 @@ describe("BrokerOuterAPI", () => {
     api.start();
     await waitFor("both answers", () => results.length === 2);
     await waitFor("the failure", () => api.namesrvStates()[0]!.registered === false);
-    assert.deepEqual(results[1], { haServerAddr: "10.0.0.1:10912", masterAddr: "10.0.0.1:10911" });
+    assert.deepEqual(results[1], {
+      haServerAddr: "10.0.0.1:10912",
+      masterAddr: "10.0.0.1:10911",
+      orderTopics: [],
+    });
     assert.deepEqual(api.namesrvStates().map((one) => one.registered), [false, true, true]);
     assert.match(api.namesrvStates()[0]!.error!, /refused/);
     assert.equal(lines.filter((line) => line.startsWith("warn")).length, 1);
@@ -188,7 +194,7 @@ describe("BrokerOuterAPI", () => {
     identity.brokerId = 0;
     api.registerBrokerAll();
     await waitFor("both again", () => results.length === 4);
-    assert.deepEqual(results[3], { haServerAddr: null, masterAddr: null });
+    assert.deepEqual(results[3], { haServerAddr: null, masterAddr: null, orderTopics: [] });
     assert.equal(knows.requests[1]!.extFields.get("brokerId"), "0");
   });
 
