@@ -30,7 +30,7 @@ import type { NamesrvState } from "./broker_outer_api.ts";
 import type { HAClientDriver } from "./ha_client_driver.ts";
 import type { HAMasterDriver } from "./ha_master_driver.ts";
 import type { PutMessageService } from "./put_message_service.ts";
-import type { RemotingServer } from "./remoting_server.ts";
+import type { RemotingServer } from "../remoting/remoting_server.ts";
 import type { RoleController } from "./role_controller.ts";
 import type { TopicConfigManager } from "./topic_config_manager.ts";
 

@@ -11,7 +11,7 @@ import type { HAClientDriver } from "./ha_client_driver.ts";
 import type { HAMasterDriver } from "./ha_master_driver.ts";
 import type { BrokerRuntimeInfo } from "./processors/ports.ts";
 import type { PutMessageService } from "./put_message_service.ts";
-import type { RemotingServer } from "./remoting_server.ts";
+import type { RemotingServer } from "../remoting/remoting_server.ts";
 import type { RoleController } from "./role_controller.ts";
 
 /** What the figures are taken from. */

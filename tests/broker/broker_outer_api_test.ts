@@ -12,7 +12,7 @@ import {
   type RegisterBrokerResult,
 } from "../../src/broker/broker_outer_api.ts";
 import { MasterInfoClient } from "../../src/broker/master_info_client.ts";
-import { RemotingServer, type RequestContext, type RequestProcessor } from "../../src/broker/remoting_server.ts";
+import { RemotingServer, type RequestContext, type RequestProcessor } from "../../src/remoting/remoting_server.ts";
 import { TOPIC_DEFAULTS, topicConfigJson } from "../../src/broker/topic_config_manager.ts";
 import { javaJsonObject } from "../../src/remoting/java_json.ts";
 import { RemotingClient } from "../../src/remoting/remoting_client.ts";

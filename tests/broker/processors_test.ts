@@ -12,7 +12,7 @@ import {
 } from "../../src/broker/consumer_offset_manager.ts";
 import type { BrokerHAInfo, BrokerHAPort, BrokerRuntimeInfo } from "../../src/broker/processors/ports.ts";
 import { createProcessorTable } from "../../src/broker/processors/processor_table.ts";
-import type { RequestContext } from "../../src/broker/remoting_server.ts";
+import type { RequestContext } from "../../src/remoting/remoting_server.ts";
 import { SubscriptionGroupManager } from "../../src/broker/subscription_group_manager.ts";
 import { TopicConfigManager } from "../../src/broker/topic_config_manager.ts";
 import { createRequest, type ExtValues, type RemotingCommand } from "../../src/remoting/remoting_command.ts";

@@ -14,7 +14,7 @@ import {
   MessageRequestModeManager,
 } from "../../src/broker/consumer_offset_manager.ts";
 import { slaveSyncProcessors } from "../../src/broker/processors/slave_sync_processor.ts";
-import { type ProcessorTable, RemotingServer, type RequestProcessor } from "../../src/broker/remoting_server.ts";
+import { type ProcessorTable, RemotingServer, type RequestProcessor } from "../../src/remoting/remoting_server.ts";
 import { type ConfigManagers, SlaveSynchronize } from "../../src/broker/slave_synchronize.ts";
 import { SubscriptionGroupManager } from "../../src/broker/subscription_group_manager.ts";
 import { TopicConfigManager } from "../../src/broker/topic_config_manager.ts";

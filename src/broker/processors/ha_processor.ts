@@ -6,7 +6,7 @@ import { RemotingError } from "../../base/errors.ts";
 import { createResponse, type RemotingCommand } from "../../remoting/remoting_command.ts";
 import { RequestCode } from "../../remoting/request_code.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
-import type { RequestProcessor } from "../remoting_server.ts";
+import type { RequestProcessor } from "../../remoting/remoting_server.ts";
 import type { BrokerHAPort, HAClientRuntimeInfo, HARuntimeInfoView } from "./ports.ts";
 
 /** The processors by code. */

@@ -2,7 +2,7 @@
 // of the latter, and there are none here.
 
 import type { FileSystem } from "../../runtime/runtime.ts";
-import type { ProcessorTable } from "../remoting_server.ts";
+import type { ProcessorTable } from "../../remoting/remoting_server.ts";
 import type { ConfigManagers } from "../slave_synchronize.ts";
 import { haProcessors } from "./ha_processor.ts";
 import type { BrokerHAPort, BrokerRuntimeInfoSource } from "./ports.ts";

@@ -7,7 +7,7 @@ import { createResponse, MQ_VERSION, MQ_VERSION_DESC } from "../../remoting/remo
 import { RequestCode } from "../../remoting/request_code.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
 import type { DiskUsage } from "../../runtime/runtime.ts";
-import type { RequestProcessor } from "../remoting_server.ts";
+import type { RequestProcessor } from "../../remoting/remoting_server.ts";
 import type { BrokerRuntimeInfo, BrokerRuntimeInfoSource } from "./ports.ts";
 
 /** The processor by its code. */

@@ -16,7 +16,7 @@ import { RequestCode } from "../../remoting/request_code.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
 import type { FileSystem } from "../../runtime/runtime.ts";
 import { type ConfigManager, dataVersionJson } from "../config_manager.ts";
-import type { RequestProcessor } from "../remoting_server.ts";
+import type { RequestProcessor } from "../../remoting/remoting_server.ts";
 import type { ConfigManagers } from "../slave_synchronize.ts";
 
 /** Bytes of `config/timercheck` that mean something: seven 64-bit integers. */

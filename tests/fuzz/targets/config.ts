@@ -15,7 +15,7 @@ import {
 } from "../../../src/broker/consumer_offset_manager.ts";
 import type { BrokerHAPort, BrokerRuntimeInfoSource } from "../../../src/broker/processors/ports.ts";
 import { createProcessorTable } from "../../../src/broker/processors/processor_table.ts";
-import type { RequestContext } from "../../../src/broker/remoting_server.ts";
+import type { RequestContext } from "../../../src/remoting/remoting_server.ts";
 import { SubscriptionGroupManager } from "../../../src/broker/subscription_group_manager.ts";
 import { TopicConfigManager } from "../../../src/broker/topic_config_manager.ts";
 import { checkTopicName } from "../../../src/broker/topic_validator.ts";

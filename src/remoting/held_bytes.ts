@@ -2,7 +2,7 @@
 // do not read. It counts, and beyond the bound ends the connection that takes most at the address that takes most; so one
 // host with a thousand connections does not push out another's large request.
 
-import type { RemotingConnection } from "../remoting/remoting_connection.ts";
+import type { RemotingConnection } from "./remoting_connection.ts";
 
 /** The bound unless configured, bytes: four of the largest frames. */
 export const HELD_BYTES_MAX = 64 * 1024 * 1024;

@@ -7,9 +7,9 @@ import { formatHostPort } from "../base/host_port.ts";
 import { LineLimiter } from "../base/line_limiter.ts";
 import type { Logger } from "../base/logger.ts";
 import { startLoop } from "../base/async.ts";
-import { notSupported } from "../remoting/remoting_client.ts";
-import type { RemotingCommand } from "../remoting/remoting_command.ts";
-import { type RemotingCloseReason, RemotingConnection } from "../remoting/remoting_connection.ts";
+import { notSupported } from "./remoting_client.ts";
+import type { RemotingCommand } from "./remoting_command.ts";
+import { type RemotingCloseReason, RemotingConnection } from "./remoting_connection.ts";
 import type { Clock, Connection, Listener, Net, NetAddress } from "../runtime/runtime.ts";
 import { HELD_BYTES_MAX, HeldBytes } from "./held_bytes.ts";
 
@@ -45,6 +45,8 @@ export interface RemotingServerOptions {
   readonly limits?: RemotingLimits;
   /** Shared by the ports of one node; unset: one of its own. */
   readonly heldBytes?: HeldBytes;
+  /** Told of each connection that has ended, whoever closed it; its requests are no longer answered. */
+  readonly onConnectionClosed?: (connection: RemotingConnection) => void;
   /** Called when accepting fails for good (never by {@link RemotingServer.stop}); default: a line of log. */
   readonly onError?: (error: unknown) => void;
 }
@@ -178,6 +180,7 @@ export class RemotingServer {
         this.#gate.release(hostname);
         this.#closes[reason]++;
         if (LOUD_REASONS.has(reason)) this.#sayClosed(connection.remoteAddress, reason, detail);
+        this.#options.onConnectionClosed?.(connection);
       },
     });
     this.#connections.add(connection);

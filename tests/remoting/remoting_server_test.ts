@@ -12,14 +12,14 @@ import {
   RemotingServer,
   type RemotingServerOptions,
   type RequestProcessor,
-} from "../../src/broker/remoting_server.ts";
-import { HeldBytes } from "../../src/broker/held_bytes.ts";
+} from "../../src/remoting/remoting_server.ts";
+import { HeldBytes } from "../../src/remoting/held_bytes.ts";
 import { FrameDecoder } from "../../src/remoting/frame_decoder.ts";
 import type { RemotingConnection } from "../../src/remoting/remoting_connection.ts";
 import { RemotingClient } from "../../src/remoting/remoting_client.ts";
 import { createRequest, createResponse, encodeFrame, SerializeType } from "../../src/remoting/remoting_command.ts";
 import type { Connection } from "../../src/runtime/runtime.ts";
-import { ManualClock, recordingLogger, runtime, waitFor } from "../remoting/support.ts";
+import { ManualClock, recordingLogger, runtime, waitFor } from "./support.ts";
 
 const ECHO = 1000;
 const cleanups: (() => void | Promise<void>)[] = [];
@@ -402,6 +402,20 @@ describe("RemotingServer and RemotingClient", () => {
     await waitFor("a part is held", () => server.heldBytes >= 50_000);
     socket.close();
     await waitFor("nothing is held again", () => server.heldBytes === 0);
+  });
+
+  it("tells of each connection that has ended, by whichever side", async () => {
+    const ended: RemotingConnection[] = [];
+    const { server, port } = await startServer({ onConnectionClosed: (connection) => ended.push(connection) });
+    const one = await connectRaw(port);
+    await connectRaw(port);
+    await waitFor("two connections", () => server.connectionCount === 2);
+    one.close();
+    await waitFor("one end", () => ended.length === 1);
+    assert.equal(server.connectionCount, 1);
+    await server.stop();
+    assert.equal(ended.length, 2);
+    assert.ok(ended.every((connection) => connection.closed));
   });
 
   it("answers that a body beyond a frame can't be sent", async () => {
