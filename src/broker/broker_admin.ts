@@ -52,6 +52,8 @@ export interface BrokerAdminParts {
   /** The HA address others are told. */
   readonly haServerAddr: () => string;
   readonly storeHost: RecordHost;
+  /** Told when puts are taken again by an operator's word. */
+  readonly onUnfenced: () => void;
 }
 
 const BORN_HOST: RecordHost = { address: new Uint8Array([127, 0, 0, 1]), port: 0 };
@@ -79,7 +81,7 @@ export class BrokerAdmin implements AdminPort {
     const { config, runtime, version, store, masterDriver, roles, puts, addresses, haServerAddr } = this.#parts;
     const { service } = masterDriver;
     const now = runtime.clock.monotonic();
-    const notWritableReason = puts.fenced ? "Puts are held off for a switchover" : store.notWritableReason;
+    const notWritableReason = puts.fencedReason ?? store.notWritableReason;
     return {
       brokerClusterName: config.brokerClusterName,
       brokerName: config.brokerName,
@@ -92,7 +94,7 @@ export class BrokerAdmin implements AdminPort {
       haServerAddr: haServerAddr(),
       writable: notWritableReason === null,
       notWritableReason,
-      fenced: puts.fenced,
+      fenced: puts.fencedReason !== null,
       minOffset: store.minOffset,
       maxOffset: store.maxOffset,
       flushedOffset: store.flushedOffset,
@@ -136,6 +138,7 @@ export class BrokerAdmin implements AdminPort {
       return { type: "refused", reason: "Role is SLAVE, it takes no puts to hold off" };
     }
     puts.setFenced(fenced);
+    if (!fenced) this.#parts.onUnfenced();
     this.changed();
     return { type: "done" };
   }

@@ -26,6 +26,7 @@ import { HAClientDriver } from "./ha_client_driver.ts";
 import { HAMasterDriver } from "./ha_master_driver.ts";
 import { HeldBytes } from "../remoting/held_bytes.ts";
 import { MasterInfoClient } from "./master_info_client.ts";
+import { objectionToMaster } from "./other_master.ts";
 import type { BrokerHAPort } from "./processors/ports.ts";
 import { createProcessorTable } from "./processors/processor_table.ts";
 import { PutMessageService } from "./put_message_service.ts";
@@ -210,6 +211,7 @@ class BrokerController implements BrokerNode {
         const isSlave = roles.role === "SLAVE";
         const { masterAddress } = roles;
         slaveSynchronize.setMasterAddr(isSlave && masterAddress !== null ? learned.remotingOf(masterAddress) : null);
+        if (puts.fencedReason === null && this.#stopping === null) outerApi.start();
         outerApi.registerBrokerAll();
         admin.changed();
       },
@@ -261,8 +263,18 @@ class BrokerController implements BrokerNode {
       addresses: () => this.addresses,
       haServerAddr: () => this.#identity(roles).haServerAddr,
       storeHost: this.#storeHost(),
+      onUnfenced: () => outerApi.start(),
     });
-    clientDriver.onStateChange(() => admin.changed());
+    let hasFollowed = false;
+    let isFollowing = false;
+    clientDriver.onStateChange(({ state }) => {
+      admin.changed();
+      const follows = state === "following";
+      // The master may have gone on without us: what it holds beside its log is copied at once.
+      if (follows && !isFollowing && hasFollowed) void slaveSynchronize.syncAll();
+      hasFollowed ||= follows;
+      isFollowing = follows;
+    });
 
     // Ports first, so that a taken one stops the start before anything is written.
     const hostname = config.bindAddress;
@@ -298,12 +310,20 @@ class BrokerController implements BrokerNode {
       namesrv: null,
     };
 
-    await store.start();
+    store.start();
+    const objection = roles.role === "SLAVE" ? null : await objectionToMaster({
+      findOtherMaster: () => outerApi.findOtherMaster(),
+      maxOffsetOf: async (address) => (await masterInfo.askMasterRange(address))?.maxOffset ?? null,
+      ownMaxOffset: store.maxOffset,
+      logger,
+    });
+    if (objection !== null) puts.setFenced(true, `Started read-only: ${objection}`);
     await roles.start();
     this.#undo.push(() => roles.stop());
     slaveSynchronize.start();
     this.#undo.push(() => slaveSynchronize.stop());
-    outerApi.start();
+    // Registered beside a master with more, this one would take its route away.
+    if (objection === null) outerApi.start();
     this.#undo.push(() => outerApi.stop());
 
     if (access !== null) {

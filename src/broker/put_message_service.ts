@@ -56,6 +56,8 @@ export interface PutOptions {
    * one of an open transaction keeps those that will.
    */
   readonly skipHooks?: boolean;
+  /** Neither disk nor replicas are waited for, whatever its WAIT property says: that one is stored as it is. */
+  readonly noWait?: boolean;
 }
 
 /** Puts since the start. */
@@ -81,7 +83,7 @@ export class PutMessageService {
   readonly #options: PutMessageOptions;
   readonly #logger: Logger;
   readonly #hooks: readonly PutMessageHook[];
-  #fenced = false;
+  #fencedReason: string | null = null;
 
   constructor(parts: {
     store: PutStore;
@@ -97,20 +99,21 @@ export class PutMessageService {
     this.#hooks = parts.hooks ?? [];
   }
 
-  /** Whether puts are held off (Apache's "fenced" running flag). */
-  get fenced(): boolean {
-    return this.#fenced;
+  /** Why puts are held off (Apache's "fenced" running flag); null when they are not. */
+  get fencedReason(): string | null {
+    return this.#fencedReason;
   }
 
   /** From the moment this returns with true, nothing is put any more. */
-  setFenced(fenced: boolean): void {
-    if (fenced !== this.#fenced) this.#logger.info(fenced ? "Puts are held off" : "Puts are taken again");
-    this.#fenced = fenced;
+  setFenced(fenced: boolean, reason = "Puts are held off for a switchover"): void {
+    const next = fenced ? reason : null;
+    if (next !== this.#fencedReason) this.#logger.info(next ?? "Puts are taken again");
+    this.#fencedReason = next;
   }
 
   /** Ends {@link setFenced} with a change of the role, which says itself whether puts are taken now. */
   liftFence(): void {
-    this.#fenced = false;
+    this.#fencedReason = null;
   }
 
   /**
@@ -126,7 +129,7 @@ export class PutMessageService {
       }
     }
     const put = checked as MessageToPut;
-    return this.#put(put, () => this.#store.appendMessage(put));
+    return this.#put(put, () => this.#store.appendMessage(put), options.noWait === true);
   }
 
   /**
@@ -137,13 +140,17 @@ export class PutMessageService {
     return this.#put(message, () => this.#store.appendBatch(message, batchBody));
   }
 
-  #put(message: MessageToPut, appendTo: () => AppendMessageResult): PutMessageResult | Promise<PutMessageResult> {
-    if (this.#fenced) {
-      return this.#failed(PutMessageStatus.SERVICE_NOT_AVAILABLE, "Puts are held off for a switchover");
+  #put(
+    message: MessageToPut,
+    appendTo: () => AppendMessageResult,
+    noWait = false,
+  ): PutMessageResult | Promise<PutMessageResult> {
+    if (this.#fencedReason !== null) {
+      return this.#failed(PutMessageStatus.SERVICE_NOT_AVAILABLE, this.#fencedReason);
     }
     // Apache's isWaitStoreMsgOK: absent means wait.
     const wait = message.properties.get("WAIT");
-    const waitStoreMsgOK = wait === undefined || wait.toLowerCase() === "true";
+    const waitStoreMsgOK = !noWait && (wait === undefined || wait.toLowerCase() === "true");
     const refused = this.#replication.beforePut(waitStoreMsgOK);
     if (refused !== null) return this.#failed(refused, REMARKS[refused] ?? "");
     const append = appendTo();
