@@ -29,6 +29,14 @@ export const MessageConst = {
   PROPERTY_TRACE_SWITCH: "TRACE_ON",
   PROPERTY_CLUSTER: "CLUSTER",
   PROPERTY_POP_CK: "POP_CK",
+  PROPERTY_TIMER_DELAY_SEC: "TIMER_DELAY_SEC",
+  PROPERTY_TIMER_DELAY_MS: "TIMER_DELAY_MS",
+  PROPERTY_TIMER_DELIVER_MS: "TIMER_DELIVER_MS",
+  PROPERTY_TIMER_OUT_MS: "TIMER_OUT_MS",
+  PROPERTY_TIMER_ENQUEUE_MS: "TIMER_ENQUEUE_MS",
+  PROPERTY_TIMER_DEQUEUE_MS: "TIMER_DEQUEUE_MS",
+  PROPERTY_TIMER_ROLL_TIMES: "TIMER_ROLL_TIMES",
+  PROPERTY_TIMER_DEL_UNIQKEY: "TIMER_DEL_UNIQKEY",
 } as const;
 
 /** Between the keys of `KEYS`. */
@@ -112,6 +120,16 @@ export class DelayLevels {
       }
       return count * unitMs;
     });
+  }
+
+  /** The highest level. */
+  get maxLevel(): number {
+    return this.#delaysMs.length;
+  }
+
+  /** Delay of a level from 1 to {@link maxLevel}, ms. */
+  delayMs(level: number): number {
+    return this.#delaysMs[level - 1]!;
   }
 
   /**
