@@ -507,6 +507,11 @@ export class MessageStore implements ReplicaLog {
     return this.#reput.behindBytes;
   }
 
+  /** Whether every dispatched message can be found by key: not without an index, nor while a crash's loss is made up. */
+  get isIndexComplete(): boolean {
+    return this.#index !== null && this.#reput.indexFromOffset === null;
+  }
+
   /** Resolves once everything written before the call can be read. Throws {@link IoError} when the store stops first. */
   async waitDispatched(): Promise<void> {
     const offset = this.#log.maxOffset;
