@@ -1,4 +1,4 @@
-// The offset tables of config/: consumerOffset.json and delayOffset.json. Until this broker serves consumers they are
+// The offsets of config/consumerOffset.json. Until this broker serves consumers they are
 // kept as they are found, taken over from a master, and handed to slaves.
 
 import { isJavaJsonObject, javaJsonObject, withIntegerKeys } from "../remoting/java_json.ts";
@@ -18,19 +18,6 @@ export class ConsumerOffsetManager extends ConfigManager {
   adopt(body: JavaJsonObject): void {
     const { dataVersion, groupTopicMap, offsetTable } = body;
     this.replace(this.merged({ dataVersion, groupTopicMap, offsetTable: perQueue(offsetTable!) }));
-  }
-}
-
-/** Delay level to next index of its queue. Mirrors the part of Apache's `ScheduleMessageService` that persists it. */
-export class DelayOffsetManager extends ConfigManager {
-  constructor(options: ConfigManagerOptions) {
-    super("delayOffset.json", options);
-  }
-
-  /** Takes over a master's table (body of GET_ALL_DELAY_OFFSET) in one step. */
-  adopt(body: JavaJsonObject): void {
-    const { dataVersion, offsetTable } = body;
-    this.replace(this.merged({ dataVersion, offsetTable: withIntegerKeys(offsetTable!) }));
   }
 }
 

@@ -13,11 +13,8 @@ import { RequestCode } from "../remoting/request_code.ts";
 import { ResponseCode } from "../remoting/response_code.ts";
 import type { Clock } from "../runtime/runtime.ts";
 import type { ConfigManager } from "./config_manager.ts";
-import type {
-  ConsumerOffsetManager,
-  DelayOffsetManager,
-  MessageRequestModeManager,
-} from "./consumer_offset_manager.ts";
+import type { ConsumerOffsetManager, MessageRequestModeManager } from "./consumer_offset_manager.ts";
+import type { DelayOffsetManager } from "./schedule/delay_offset_manager.ts";
 import type { SubscriptionGroupManager } from "./subscription_group_manager.ts";
 import type { TopicConfigManager } from "./topic_config_manager.ts";
 

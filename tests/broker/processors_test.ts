@@ -5,11 +5,8 @@ import assert from "node:assert/strict";
 import { utf8, writeInt64 } from "../../src/base/bytes.ts";
 import { RemotingError } from "../../src/base/errors.ts";
 import { SILENT_LOGGER } from "../../src/base/logger.ts";
-import {
-  ConsumerOffsetManager,
-  DelayOffsetManager,
-  MessageRequestModeManager,
-} from "../../src/broker/consumer_offset_manager.ts";
+import { ConsumerOffsetManager, MessageRequestModeManager } from "../../src/broker/consumer_offset_manager.ts";
+import { DelayOffsetManager } from "../../src/broker/schedule/delay_offset_manager.ts";
 import type { BrokerHAInfo, BrokerHAPort, BrokerRuntimeInfo } from "../../src/broker/processors/ports.ts";
 import { createProcessorTable } from "../../src/broker/processors/processor_table.ts";
 import type { RequestContext } from "../../src/remoting/remoting_server.ts";

@@ -8,11 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { utf8 } from "../../src/base/bytes.ts";
 import { SILENT_LOGGER } from "../../src/base/logger.ts";
-import {
-  ConsumerOffsetManager,
-  DelayOffsetManager,
-  MessageRequestModeManager,
-} from "../../src/broker/consumer_offset_manager.ts";
+import { ConsumerOffsetManager, MessageRequestModeManager } from "../../src/broker/consumer_offset_manager.ts";
+import { DelayOffsetManager } from "../../src/broker/schedule/delay_offset_manager.ts";
 import { slaveSyncProcessors } from "../../src/broker/processors/slave_sync_processor.ts";
 import { type ProcessorTable, RemotingServer, type RequestProcessor } from "../../src/remoting/remoting_server.ts";
 import { type ConfigManagers, SlaveSynchronize } from "../../src/broker/slave_synchronize.ts";

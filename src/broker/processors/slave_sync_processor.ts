@@ -17,6 +17,7 @@ import { ResponseCode } from "../../remoting/response_code.ts";
 import type { FileSystem } from "../../runtime/runtime.ts";
 import { type ConfigManager, dataVersionJson } from "../config_manager.ts";
 import type { RequestProcessor } from "../../remoting/remoting_server.ts";
+import type { DelayOffsetManager } from "../schedule/delay_offset_manager.ts";
 import type { ConfigManagers } from "../slave_synchronize.ts";
 
 /** Bytes of `config/timercheck` that mean something: seven 64-bit integers. */
@@ -42,7 +43,10 @@ export function slaveSyncProcessors(
       })],
     [RequestCode.GET_ALL_CONSUMER_OFFSET, (request) => answer(request, offsets(managers.consumerOffsetManager))],
     // An Apache slave writes this text to its delayOffset.json as it comes, so it gets Java's own form.
-    [RequestCode.GET_ALL_DELAY_OFFSET, (request) => answer(request, offsets(managers.delayOffsetManager), JAVA_FORMAT)],
+    [
+      RequestCode.GET_ALL_DELAY_OFFSET,
+      (request) => answer(request, delayOffsets(managers.delayOffsetManager), JAVA_FORMAT),
+    ],
     [RequestCode.GET_ALL_SUBSCRIPTIONGROUP_CONFIG, (request) =>
       answer(request, {
         ...subscriptionGroupManager.document,
@@ -69,6 +73,13 @@ export function slaveSyncProcessors(
 /** A 5.x slave needs the dataVersion also where a 4.9 file has none. */
 function offsets(manager: ConfigManager): JavaJsonObject {
   return manager.merged({ dataVersion: versionOf(manager), offsetTable: manager.table("offsetTable") });
+}
+
+function delayOffsets(manager: DelayOffsetManager): JavaJsonObject {
+  const document = javaJsonObject(manager.documentForSlaves());
+  document.dataVersion ??= dataVersionJson(manager.dataVersion);
+  document.offsetTable ??= javaJsonObject();
+  return document;
 }
 
 function versionOf(manager: ConfigManager): JavaJsonObject {

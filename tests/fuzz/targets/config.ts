@@ -8,11 +8,8 @@ import { PeerNetworks } from "../../../src/base/peer_networks.ts";
 import { ConfigError, ProtocolError, RemotingError } from "../../../src/base/errors.ts";
 import { SILENT_LOGGER } from "../../../src/base/logger.ts";
 import { ConfigManager } from "../../../src/broker/config_manager.ts";
-import {
-  ConsumerOffsetManager,
-  DelayOffsetManager,
-  MessageRequestModeManager,
-} from "../../../src/broker/consumer_offset_manager.ts";
+import { ConsumerOffsetManager, MessageRequestModeManager } from "../../../src/broker/consumer_offset_manager.ts";
+import { DelayOffsetManager } from "../../../src/broker/schedule/delay_offset_manager.ts";
 import type { BrokerHAPort, BrokerRuntimeInfoSource } from "../../../src/broker/processors/ports.ts";
 import { createProcessorTable } from "../../../src/broker/processors/processor_table.ts";
 import type { RequestContext } from "../../../src/remoting/remoting_server.ts";
