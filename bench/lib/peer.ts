@@ -18,8 +18,11 @@ process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
+/** A program of bench/neutral. */
+export type PeerProgram = "ha_peer" | "limits" | "send_peer";
+
 /** Compiles a program of bench/neutral unless that was done; answers with its path. Needs `cc`. */
-export function compile(name: "ha_peer" | "limits"): string {
+export function compile(name: PeerProgram): string {
   const source = path.join(ROOT, `bench/neutral/${name}.c`);
   const target = path.join(CACHE, name);
   if (!fs.existsSync(target) || fs.statSync(target).mtimeMs < fs.statSync(source).mtimeMs) {
@@ -44,7 +47,7 @@ export class Peer {
   #lines = 0;
   #onChange: () => void = () => {};
 
-  constructor(program: "ha_peer" | "limits", args: (string | number)[]) {
+  constructor(program: PeerProgram, args: (string | number)[]) {
     this.#name = `${program} ${args[0]}`;
     this.#child = spawn(compile(program), args.map(String), { stdio: ["pipe", "pipe", "pipe"] });
     this.pid = this.#child.pid!;
@@ -126,7 +129,7 @@ export class Peer {
 }
 
 /** Runs a program of bench/neutral to its one result. */
-export async function measure(program: "ha_peer" | "limits", ...args: (string | number)[]): Promise<PeerResult> {
+export async function measure(program: PeerProgram, ...args: (string | number)[]): Promise<PeerResult> {
   const peer = new Peer(program, args);
   try {
     return await peer.result();

@@ -36,13 +36,21 @@ export class RemotingClient {
 
   /**
    * Asks `address` (`host:port`) and resolves with the answer, whatever its code. `timeoutMs` covers the connecting as
-   * well. Throws {@link IoError}: `refused`, `timeout`, `closed`, `reset`, `other` (also for an address that is none).
+   * well. A server that stops answers GO_AWAY: the connection is left and the request sent once more, on a new one, as
+   * Apache's client does. Throws {@link IoError}: `refused`, `timeout` (the connection is then closed, as a peer that keeps
+   * silent once is not asked again), `closed`, `reset`, `other` (also for an address that is none).
    */
   async invoke(address: string, request: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {
-    const startMs = this.#options.clock.monotonic();
+    const endMs = this.#options.clock.monotonic() + timeoutMs;
+    const ask = async (connection: RemotingConnection): Promise<RemotingCommand> => {
+      const leftMs = Math.max(1, Math.floor(endMs - this.#options.clock.monotonic()));
+      return await connection.invoke(request, leftMs);
+    };
     const connection = await this.#connectionTo(address, timeoutMs);
-    const leftMs = Math.max(1, Math.floor(timeoutMs - (this.#options.clock.monotonic() - startMs)));
-    return await connection.invoke(request, leftMs);
+    const answer = await ask(connection);
+    if (answer.code !== ResponseCode.GO_AWAY) return answer;
+    connection.close("local", "The peer asked to go away");
+    return await ask(await this.#connectionTo(address, Math.max(1, endMs - this.#options.clock.monotonic())));
   }
 
   /** Sends without waiting for an answer; connects first when needed. Throws as {@link invoke}. */
@@ -90,6 +98,7 @@ export class RemotingClient {
     const connection = new RemotingConnection(socket, {
       clock,
       idleTimeoutMs: this.#options.channelMaxIdleMs ?? 120_000,
+      closesOnTimeout: true,
       onRequest: this.#options.onRequest ?? notSupported,
       onClose: (_reason, detail) => {
         this.#connections.delete(address);

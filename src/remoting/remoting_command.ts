@@ -52,7 +52,7 @@ export function createRequest(code: number, ext?: ExtValues, body?: Uint8Array):
   };
 }
 
-/** The answer to `request`. */
+/** The answer to `request`. That of a one-way request keeps its mark, and is never sent. */
 export function createResponse(
   request: RemotingHeader,
   code: number,
@@ -63,7 +63,7 @@ export function createResponse(
     language: LANGUAGE,
     version: MQ_VERSION,
     opaque: request.opaque,
-    flag: FLAG_RESPONSE,
+    flag: FLAG_RESPONSE | (request.flag & FLAG_ONEWAY),
     remark: parts.remark ?? null,
     extFields: parts.ext === undefined ? NO_EXT : toExtFields(parts.ext),
     body: parts.body ?? NO_BODY,

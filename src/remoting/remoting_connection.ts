@@ -46,6 +46,11 @@ export interface RemotingConnectionOptions {
    * the latest after twice as long). Unset: never.
    */
   readonly frameTimeoutMs?: number;
+  /**
+   * Whether a request of ours that is not answered in time ends the connection: a client's way to find a server that
+   * hangs. A server does not: a consumer may be slow to answer, and its pulls are held on the same connection.
+   */
+  readonly closesOnTimeout?: boolean;
 }
 
 /** Reading stops while this many bytes wait to be written. */
@@ -80,6 +85,8 @@ export class RemotingConnection {
   #inFlight = 0;
   /** Set while the read loop waits for room. */
   #room: Deferred<void> | null = null;
+  /** Set while somebody waits for {@link settled}. */
+  #settled: Deferred<void> | null = null;
   /** Bytes held of a request that is not whole yet. */
   #inboundBytes = 0;
   /** {@link heldBytes} as told last. */
@@ -112,6 +119,18 @@ export class RemotingConnection {
     return this.#closed ? 0 : this.#inboundBytes + this.#outboundBytes;
   }
 
+  /** Whether each request taken is answered (unless its processor said: later) and each answer written. */
+  get isSettled(): boolean {
+    return this.#closed || this.#inFlight === 0 && this.#outboundBytes === 0;
+  }
+
+  /** Resolves once {@link isSettled}; later requests of the peer may delay it. */
+  settled(): Promise<void> {
+    if (this.isSettled) return Promise.resolve();
+    this.#settled ??= deferred<void>();
+    return this.#settled.promise;
+  }
+
   /** Reads until the connection ends; never rejects. Its owner runs it once. */
   async run(): Promise<void> {
     try {
@@ -138,9 +157,9 @@ export class RemotingConnection {
   }
 
   /**
-   * Sends a request and resolves with its answer, whatever its code. Throws {@link IoError} `timeout` (the connection
-   * is then closed, as a peer that keeps silent once is not asked again) or `closed`, and {@link RemotingError}
-   * `SYSTEM_BUSY` when 1,024 requests wait already.
+   * Sends a request and resolves with its answer, whatever its code. Throws {@link IoError} `timeout` (a late answer is
+   * dropped; see {@link RemotingConnectionOptions.closesOnTimeout}) or `closed`, and {@link RemotingError} `SYSTEM_BUSY`
+   * when 1,024 requests wait already. Its opaque is of this side's own series: the peer's requests have theirs.
    */
   invoke(request: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {
     if (this.#closed) return Promise.reject(this.#closedError());
@@ -153,7 +172,7 @@ export class RemotingConnection {
     const timer = this.#options.clock.setTimer(timeoutMs, () => {
       const detail = `${this.remoteAddress} did not answer request ${request.code} within ${timeoutMs} ms`;
       this.#settle(opaque)?.reject(new IoError("timeout", detail));
-      this.close("timeout", detail);
+      if (this.#options.closesOnTimeout === true) this.close("timeout", detail);
     });
     this.#pending.set(opaque, { answer, timer });
     this.#enqueue({ ...request, opaque });
@@ -168,9 +187,9 @@ export class RemotingConnection {
     this.#enqueue({ ...request, opaque, flag: request.flag | FLAG_ONEWAY });
   }
 
-  /** Sends an answer made by a handler that returned null. Dropped when the connection is gone. */
+  /** Sends an answer made by a handler that returned null. Dropped for a one-way request, or without a connection. */
   respond(response: RemotingCommand): void {
-    if (this.#closed) return;
+    if (this.#closed || isOneway(response)) return;
     if (response.body.length <= ANSWER_BODY_MAX) return this.#enqueue(response);
     const remark = `The answer has ${response.body.length} bytes, more than a frame may hold`;
     this.#enqueue(createResponse(response, ResponseCode.SYSTEM_ERROR, { remark }));
@@ -185,6 +204,7 @@ export class RemotingConnection {
     this.#outbound = [];
     this.#outboundBytes = 0;
     this.#room?.resolve();
+    this.#notifySettled();
     this.#tellHeldBytes();
     for (const opaque of [...this.#pending.keys()]) this.#settle(opaque)?.reject(this.#closedError());
     this.#options.onClose(reason, detail);
@@ -213,6 +233,7 @@ export class RemotingConnection {
     } finally {
       this.#inFlight--;
       this.#notifyRoom();
+      this.#notifySettled();
     }
   }
 
@@ -252,6 +273,7 @@ export class RemotingConnection {
         this.#tellHeldBytes();
         this.#touch();
         this.#notifyRoom();
+        this.#notifySettled();
       }
     } catch (error) {
       this.close("error", errorMessage(error));
@@ -283,6 +305,12 @@ export class RemotingConnection {
     if (this.#room === null || this.#isFull()) return;
     this.#room.resolve();
     this.#room = null;
+  }
+
+  #notifySettled(): void {
+    if (this.#settled === null || !this.isSettled) return;
+    this.#settled.resolve();
+    this.#settled = null;
   }
 
   #tellHeldBytes(): void {

@@ -6,12 +6,13 @@ import { errorMessage, RemotingError } from "../base/errors.ts";
 import { formatHostPort } from "../base/host_port.ts";
 import { LineLimiter } from "../base/line_limiter.ts";
 import type { Logger } from "../base/logger.ts";
-import { startLoop } from "../base/async.ts";
+import { deferred, startLoop } from "../base/async.ts";
 import { notSupported } from "./remoting_client.ts";
-import type { RemotingCommand } from "./remoting_command.ts";
+import { createResponse, type RemotingCommand } from "./remoting_command.ts";
 import { type RemotingCloseReason, RemotingConnection } from "./remoting_connection.ts";
 import type { Clock, Connection, Listener, Net, NetAddress } from "../runtime/runtime.ts";
 import { HELD_BYTES_MAX, HeldBytes } from "./held_bytes.ts";
+import { ResponseCode } from "./response_code.ts";
 
 /** Who sent a request. */
 export interface RequestContext {
@@ -73,6 +74,11 @@ const DEFAULT_LIMITS: RemotingLimits = {
   remotingFrameTimeout: 30_000,
 };
 
+/** Requests under way have so long to be answered when the server stops, ms. */
+const STOP_WAIT_MS = 3000;
+/** `MQVersion` V5_3_1: clients after it know GO_AWAY. */
+const GO_AWAY_VERSION = 475;
+
 /** Ends that a well-meaning peer does not meet. */
 const LOUD_REASONS: ReadonlySet<RemotingCloseReason> = new Set(["garbage", "overflow", "slow"]);
 
@@ -96,6 +102,7 @@ export class RemotingServer {
   #requestCount = 0;
   readonly #lines = new LineLimiter();
   #listener: Listener | null = null;
+  #stopping = false;
   #accepting: Promise<void> = Promise.resolve();
 
   constructor(options: RemotingServerOptions) {
@@ -121,10 +128,16 @@ export class RemotingServer {
     return listener.address;
   }
 
-  /** Stops listening and closes every connection. Idempotent. */
+  /**
+   * Stops listening, lets requests under way be answered for at most 3 s, then closes every connection. New requests of
+   * 5.3.2 clients and later are answered meanwhile with GO_AWAY, so that they know: it was not done, ask elsewhere.
+   * Requests that a processor holds (pulls) are not waited for. Idempotent; a server is started once.
+   */
   async stop(): Promise<void> {
+    this.#stopping = true;
     this.#listener?.close();
     this.#listener = null;
+    await this.#settle();
     for (const connection of [...this.#connections]) connection.close("local", "The broker stops");
     await this.#accepting;
   }
@@ -149,6 +162,15 @@ export class RemotingServer {
   /** How connections ended since the start. */
   get closeCounts(): RemotingCloseCounts {
     return { ...this.#closes, ...this.#gate.refusals };
+  }
+
+  async #settle(): Promise<void> {
+    const busy = [...this.#connections].filter((connection) => !connection.isSettled);
+    if (busy.length === 0) return;
+    const { promise: timeout, resolve } = deferred<void>();
+    const timer = this.#options.clock.setTimer(STOP_WAIT_MS, resolve);
+    await Promise.race([timeout, Promise.all(busy.map((connection) => connection.settled()))]);
+    timer.cancel();
   }
 
   async #accept(listener: Listener): Promise<void> {
@@ -202,6 +224,9 @@ export class RemotingServer {
     this.#requestCount++;
     const processor = this.#options.processors.get(request.code);
     if (processor === undefined) return notSupported(request);
+    if (this.#stopping && request.version > GO_AWAY_VERSION) {
+      return createResponse(request, ResponseCode.GO_AWAY, { remark: "please go away" });
+    }
     try {
       const answer = processor(request, { connection, remoteAddress: connection.remoteAddress });
       if (!(answer instanceof Promise)) return answer;
