@@ -8,6 +8,7 @@ import { HTTPException } from "hono/http-exception";
 import type { Clock } from "../runtime/runtime.ts";
 import { errorMessage } from "../base/errors.ts";
 import type { AdminPort } from "./admin_port.ts";
+import { addClientRoutes } from "./client_routes.ts";
 import { limitBodies } from "./body_limits.ts";
 import { EventStreams } from "./events.ts";
 import { checkRequest, SAFE_HEADERS } from "./guard.ts";
@@ -53,6 +54,7 @@ export function createAdminApp(port: AdminPort, options: AdminAppOptions): OpenA
   }));
   addNodeRoutes(app, port);
   addMessageRoutes(app, port, options);
+  addClientRoutes(app, port);
   addPlainRoutes(app, port, new EventStreams(port, { ...options, streamsMax: EVENT_STREAMS_MAX }));
   app.doc31("/openapi.json", (c) => ({
     openapi: "3.1.0",

@@ -2,6 +2,7 @@
 // offsets are bytes of the commit log unless they are called queue offsets; times are Unix ms.
 
 import type { BrokerRole, Config } from "../config/schema.ts";
+import type { ClientsPort } from "./clients_port.ts";
 import type { HAConnectionState } from "../ha/ha_connection_state.ts";
 import type { PutMessageStatus, StoredMessage } from "../store/types.ts";
 
@@ -178,6 +179,8 @@ export interface MetricFigure {
 
 /** The node as the admin API sees it. */
 export interface AdminPort {
+  /** Topics, groups and clients. */
+  readonly clients: ClientsPort;
   /** The figures of `/ha`. Cheap: called once a second per open `/events` stream. */
   status(): NodeStatus;
   /** `null` when ready (store recovered; a slave's lag below `haMaxGapNotInSync`), else why not. */

@@ -36,5 +36,10 @@ button { cursor: pointer; background: var(--accent); border-color: var(--accent)
 button:disabled { opacity: .5; cursor: default; } .link { background: none; border: 0; padding: 0; color: var(--accent); font-weight: 400; } a { color: var(--accent); } :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 footer { color: var(--soft); font-size: 13px; } nav { gap: 16px; } menu { justify-content: flex-end; padding: 0; margin: 18px 0 0; }
 dialog { border: 1px solid var(--line); border-radius: 14px; background: var(--card); color: var(--text); padding: 22px; width: min(460px, calc(100vw - 40px)); } dialog::backdrop { background: #0007; } dialog form { display: block; } dialog input[type=password] { width: 100%; }
+h3 { font-size: 14px; margin: 14px 0 6px; overflow-wrap: anywhere; } ul { margin: 0 0 8px; padding-left: 18px; font-size: 13px; overflow-wrap: anywhere; } small label { cursor: pointer; }
+#view-form, #send-form { margin-bottom: 10px; } textarea { font: inherit; color: inherit; background: var(--bg); border: 1px solid var(--line); border-radius: 8px; padding: 8px 12px; flex: 1 1 100%; resize: vertical; }
+.messages { margin-bottom: 20px; } details { border-bottom: 1px solid var(--line); padding: 6px 0; } summary { cursor: pointer; font-size: 13px; overflow-wrap: anywhere; } summary span { color: var(--soft); margin-left: 12px; }
+pre { margin: 8px 0; padding: 10px; background: var(--bg); border-radius: 8px; font-size: 12px; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 320px; overflow-y: auto; } pre.soft { color: var(--soft); }
+td .link { text-align: left; }
 @media (max-width: 640px) { body { padding: 14px; } main { grid-template-columns: minmax(0, 1fr); } .chart svg { height: 190px; } .tiles { grid-template-columns: 1fr 1fr; gap: 10px; } .tile { padding: 12px; } .tile b { font-size: 17px; } }
 `;

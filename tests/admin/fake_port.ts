@@ -14,9 +14,78 @@ import type {
   RoleRequest,
   SlaveStatus,
 } from "../../src/admin/admin_port.ts";
+import type { ClientsPort, GroupDetail, TopicView } from "../../src/admin/clients_port.ts";
 import { applyConfigPatch, createConfig } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
 import type { RecordHost, StoredMessage } from "../../src/store/types.ts";
+
+/** Topics and groups of plain fields. */
+export class FakeClients implements ClientsPort {
+  /** What every change answers. */
+  outcome: AdminOutcome = { type: "done" };
+  readonly asked: unknown[] = [];
+  readonly topic: TopicView = {
+    topic: "T",
+    readQueueNums: 4,
+    writeQueueNums: 4,
+    perm: 6,
+    topicFilterType: "SINGLE_TAG",
+    order: false,
+    attributes: {},
+    system: false,
+    messages: 12,
+  };
+  readonly detail: GroupDetail = {
+    group: "G",
+    consumeType: "CONSUME_PASSIVELY",
+    messageModel: "CLUSTERING",
+    clients: 1,
+    topics: ["T"],
+    diffTotal: 3,
+    retryMaxTimes: 16,
+    consumeEnable: true,
+    members: [{ clientId: "c", address: "10.0.0.9:1", language: "JAVA", version: "V5_3_3", lastUpdateTimestamp: 5 }],
+    subscriptions: [{ topic: "T", type: "TAG", expression: "*" }],
+    progress: [{ topic: "T", queueId: 0, brokerOffset: 12, consumerOffset: 9, diff: 3 }],
+  };
+
+  topics() {
+    return [this.topic];
+  }
+  updateTopic(change: unknown) {
+    this.asked.push(change);
+    return this.outcome;
+  }
+  deleteTopic(topic: string) {
+    this.asked.push(topic);
+    return topic === "T" ? this.outcome : null;
+  }
+  groups() {
+    const { members: _members, subscriptions: _subscriptions, progress: _progress, ...view } = this.detail;
+    return [view];
+  }
+  group(group: string) {
+    return group === "G" ? this.detail : null;
+  }
+  deleteGroup(group: string) {
+    this.asked.push(group);
+    return group === "G" ? this.outcome : null;
+  }
+  resetOffset(reset: unknown) {
+    this.asked.push(reset);
+    return this.outcome;
+  }
+  producers() {
+    return [{ group: "P", members: this.detail.members }];
+  }
+  namesrv() {
+    return {
+      address: "127.0.0.1:9876",
+      topics: 2,
+      brokers: [{ cluster: "C", brokerName: "b", addresses: { "0": "x:1" } }],
+    };
+  }
+}
 
 /** A slave's figures. */
 export function slaveStatus(changes: Partial<SlaveStatus> = {}): SlaveStatus {
@@ -43,7 +112,14 @@ export function nodeStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
     version: "0.1.0",
     runtime: "node 24.0.0",
     startTimestamp: 1_700_000_000_000,
-    addresses: { remoting: "0.0.0.0:10911", vip: "0.0.0.0:10909", ha: "0.0.0.0:10912", admin: "127.0.0.1:10913", advertised: "10.0.0.1:10911", namesrv: "0.0.0.0:9876" },
+    addresses: {
+      remoting: "0.0.0.0:10911",
+      vip: "0.0.0.0:10909",
+      ha: "0.0.0.0:10912",
+      admin: "127.0.0.1:10913",
+      advertised: "10.0.0.1:10911",
+      namesrv: "0.0.0.0:9876",
+    },
     haServerAddr: "10.0.0.1:10912",
     writable: true,
     notWritableReason: null,
@@ -118,6 +194,7 @@ export function storedMessage(
 
 /** The fake. One topic, "T", with one queue of {@link messages}. */
 export class FakePort implements AdminPort {
+  readonly clients = new FakeClients();
   figures: NodeStatus = nodeStatus();
   notReady: string | null = null;
   outcome: AdminOutcome = { type: "done" };
