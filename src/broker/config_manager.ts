@@ -35,16 +35,18 @@ export class ConfigManager {
   #document: JavaJsonObject = javaJsonObject();
   #fileText: string | null = null;
   #persisting: Promise<void> = Promise.resolve();
+  /** The write that has not begun: whoever asks meanwhile waits for it too. */
+  #queued: Promise<void> | null = null;
   /** What {@link dataVersion} says while the file holds none: Apache's initial value. */
-  readonly #bootVersion: DataVersion;
+  protected readonly bootVersion: DataVersion;
 
   constructor(fileName: string, options: ConfigManagerOptions) {
     this.path = `${options.directory}/${fileName}`;
     this.options = options;
-    this.#bootVersion = { stateVersion: 0, timestamp: options.clock.now(), counter: 0 };
+    this.bootVersion = { stateVersion: 0, timestamp: options.clock.now(), counter: 0 };
   }
 
-  /** The document. Treat as read-only; change it through {@link replace}. */
+  /** The document. Treat as read-only; change it through {@link replace}. A subclass may make it when it is asked for. */
   get document(): JavaJsonObject {
     return this.#document;
   }
@@ -80,20 +82,20 @@ export class ConfigManager {
 
   /** The document with these members put over its own; `undefined` ones stay as they are. */
   merged(members: Readonly<Record<string, JavaJson | undefined>>): JavaJsonObject {
-    const document = javaJsonObject(this.#document);
+    const document = javaJsonObject(this.document);
     for (const [key, value] of Object.entries(members)) if (value !== undefined) document[key] = value;
     return document;
   }
 
   /** The object under `key`; an empty one when it is missing or something else. */
   table(key: string): JavaJson {
-    const value = this.#document[key];
+    const value = this.document[key];
     return value instanceof Map || isJavaJsonObject(value) ? value : javaJsonObject();
   }
 
   /** The file's DataVersion; one of the boot when the file has none (4.9 writes it to two of the files only). */
   get dataVersion(): DataVersion {
-    return readDataVersion(this.#document.dataVersion) ?? this.#bootVersion;
+    return readDataVersion(this.#document.dataVersion) ?? this.bootVersion;
   }
 
   /** Version after a change made here: counter + 1, timestamp now. */
@@ -104,17 +106,19 @@ export class ConfigManager {
 
   /**
    * Writes the document when it differs from the file: a temporary file, synced, then renamed over the old one, whose
-   * text is in `.bak` by then. Calls queue up; each resolves when the document of its time, or a later one, is durable.
-   * Throws `IoError`.
+   * text is in `.bak` by then. Each call resolves when the document of its time, or a later one, is durable. Throws
+   * `IoError`.
    */
   persist(): Promise<void> {
-    const next = this.#persisting.catch(() => undefined).then(() => this.#write());
-    this.#persisting = next;
-    return next;
+    this.#queued ??= this.#persisting = this.#persisting.catch(() => undefined).then(() => {
+      this.#queued = null;
+      return this.#write();
+    });
+    return this.#queued;
   }
 
   async #write(): Promise<void> {
-    const text = writeJavaJson(this.#document, FILE_FORMAT);
+    const text = writeJavaJson(this.document, FILE_FORMAT);
     if (text === this.#fileText) return;
     const { fs, directory } = this.options;
     makeDurableDirectory(fs, directory);

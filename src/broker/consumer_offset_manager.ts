@@ -1,42 +1,380 @@
-// The offsets of config/consumerOffset.json. Until this broker serves consumers they are
-// kept as they are found, taken over from a master, and handed to slaves.
+// config/consumerOffset.json: how far each group is in each queue. In memory at each commit, in the file some seconds
+// later, taken over from a master whole. It knows no consumer and no queue's end; the processors that call it do.
 
-import { isJavaJsonObject, javaJsonObject, withIntegerKeys } from "../remoting/java_json.ts";
-import type { JavaJson, JavaJsonObject } from "../remoting/java_json.ts";
-import { ConfigManager, type ConfigManagerOptions } from "./config_manager.ts";
+import { errorMessage } from "../base/errors.ts";
+import { LineLimiter } from "../base/line_limiter.ts";
+import type { Config } from "../config/schema.ts";
+import { type JavaJsonObject, javaJsonObject } from "../remoting/java_json.ts";
+import type { Timer } from "../runtime/runtime.ts";
+import { AdoptedOffsets, isNewer } from "./client/adopted_offsets.ts";
+import {
+  type OffsetTable,
+  offsetTableJson,
+  type QueueOffsets,
+  readOffsetTable,
+  sameOffsets,
+  splitTopicAtGroup,
+  topicAtGroup,
+} from "./client/offset_table.ts";
+import {
+  ConfigManager,
+  type ConfigManagerOptions,
+  type DataVersion,
+  dataVersionJson,
+  readDataVersion,
+} from "./config_manager.ts";
 
-/** `topic@group` to (queue id to next offset). Mirrors Apache's `ConsumerOffsetManager`. */
+export { MessageRequestModeManager } from "./client/message_request_mode_manager.ts";
+
+/** The keys read here, each at its use. */
+type OffsetConfig = Pick<
+  Config,
+  "flushConsumerOffsetInterval" | "consumerOffsetUpdateVersionStep" | "useServerSideResetOffset"
+>;
+
+/** Queues (of a topic, of a group) whose offset is kept at most. */
+const OFFSETS_MAX = 2_000_000;
+const NO_OFFSETS: ReadonlyMap<number, number> = new Map();
+
+/**
+ * `topic@group` to (queue id to next offset). Mirrors Apache's `ConsumerOffsetManager`; it differs in what a slave does
+ * with its master's table ({@link adopt}), and in not writing the derived `groupTopicMap`.
+ */
 export class ConsumerOffsetManager extends ConfigManager {
-  constructor(options: ConfigManagerOptions) {
+  readonly #config: OffsetConfig;
+  #offsets: OffsetTable = new Map();
+  /** Number of offsets in all maps. */
+  #count = 0;
+  #version: DataVersion | null = null;
+  /** Set by an administrator, to be told to the consumer at its next pull. Never written. */
+  readonly #resets: OffsetTable = new Map();
+  /** Up to where each queue was pulled, which is more than what was consumed. Never written. */
+  readonly #pulls: OffsetTable = new Map();
+  #adopted = new AdoptedOffsets();
+  #commitsToNextVersion: number;
+  readonly #lines = new LineLimiter();
+  /** Whether the file lacks something. */
+  #dirty = false;
+  #writing: Promise<void> = Promise.resolve();
+  #timer: Timer | null = null;
+  #stopped = false;
+
+  constructor(options: ConfigManagerOptions & { readonly config?: OffsetConfig }) {
     super("consumerOffset.json", options);
+    this.#config = options.config ??
+      { flushConsumerOffsetInterval: 5000, consumerOffsetUpdateVersionStep: 500, useServerSideResetOffset: true };
+    this.#commitsToNextVersion = this.#config.consumerOffsetUpdateVersionStep;
+  }
+
+  /** Made when it is asked for. */
+  override get document(): JavaJsonObject {
+    const document = javaJsonObject(super.document);
+    if (this.#version !== null) document.dataVersion = dataVersionJson(this.#version);
+    document.offsetTable = offsetTableJson(this.#offsets);
+    return document;
+  }
+
+  override get dataVersion(): DataVersion {
+    return this.#version ?? this.bootVersion;
+  }
+
+  override load(): "file" | "bak" | "empty" {
+    const source = super.load();
+    this.replace(super.document);
+    this.#dirty = source === "bak";
+    return source;
+  }
+
+  /** Puts a whole document in place. */
+  override replace(document: JavaJsonObject): void {
+    const { dataVersion, groupTopicMap: _derived, offsetTable, ...rest } = document;
+    super.replace(javaJsonObject(rest));
+    this.#setTable(readOffsetTable(offsetTable), readDataVersion(dataVersion));
+    this.#adopted = new AdoptedOffsets();
+    this.#dirty = true;
   }
 
   /**
-   * Takes over a master's table (body of GET_ALL_CONSUMER_OFFSET) in one step. Apache puts the entries over its own
-   * and so keeps groups the master has forgotten; here the slave's table is the master's.
+   * Notes how far the group is; any earlier offset is accepted. The file follows `flushConsumerOffsetInterval` later.
+   * False when there are 2,000,000 offsets and this would be a new one.
+   */
+  commitOffset(group: string, topic: string, queueId: number, offset: number, clientHost = ""): boolean {
+    const key = topicAtGroup(topic, group);
+    const offsets = this.#offsets.get(key);
+    const before = offsets?.get(queueId);
+    if (before === undefined && !this.#hasRoom()) return false;
+    if (before !== undefined && offset < before) this.#sayLower(key, { queueId, offset, before, clientHost });
+    this.#set(key, offsets, queueId, offset);
+    if (before === undefined) this.#count++;
+    this.#adopted.committed(key, queueId);
+    if (--this.#commitsToNextVersion <= 0) this.#nextVersion();
+    this.#changed();
+    return true;
+  }
+
+  /** Where the group goes on: a pending reset, else what it committed, else -1. */
+  queryOffset(group: string, topic: string, queueId: number): number {
+    const key = topicAtGroup(topic, group);
+    if (this.#resets.size > 0 && this.#config.useServerSideResetOffset) {
+      const reset = this.#resets.get(key)?.get(queueId);
+      if (reset !== undefined) return reset;
+    }
+    return this.#offsets.get(key)?.get(queueId) ?? -1;
+  }
+
+  /** The group's committed offsets in the topic, by queue id. */
+  offsetsOf(group: string, topic: string): ReadonlyMap<number, number> {
+    return this.#offsets.get(topicAtGroup(topic, group)) ?? NO_OFFSETS;
+  }
+
+  /** All of them: `topic@group` to offsets by queue id. Broadcast groups have keys of three parts. */
+  get offsetTable(): ReadonlyMap<string, ReadonlyMap<number, number>> {
+    return this.#offsets;
+  }
+
+  /** Topics the group has offsets in. */
+  whichTopicByConsumer(group: string): string[] {
+    return this.#pairs().filter((pair) => pair.group === group).map((pair) => pair.topic);
+  }
+
+  /** Groups that have offsets in the topic. */
+  whichGroupByTopic(topic: string): string[] {
+    return this.#pairs().filter((pair) => pair.topic === topic).map((pair) => pair.group);
+  }
+
+  /**
+   * The least offset of all groups in each queue of the topic, of those not below the queue's begin. Groups in
+   * `filterGroups` are left out of it. (Apache deletes their offsets.)
+   */
+  queryMinOffsetInAllGroup(
+    topic: string,
+    filterGroups: readonly string[],
+    minOffsetInQueue: (topic: string, queueId: number) => number,
+  ): Map<number, number> {
+    const least = new Map<number, number>();
+    for (const group of this.whichGroupByTopic(topic)) {
+      if (filterGroups.includes(group)) continue;
+      for (const [queueId, offset] of this.offsetsOf(group, topic)) {
+        if (offset < minOffsetInQueue(topic, queueId)) continue;
+        least.set(queueId, Math.min(least.get(queueId) ?? offset, offset));
+      }
+    }
+    return least;
+  }
+
+  /** Gives `destGroup` the offsets of `srcGroup` in the topic, in place of its own. */
+  cloneOffset(srcGroup: string, destGroup: string, topic: string): void {
+    for (const [queueId, offset] of this.offsetsOf(srcGroup, topic)) {
+      this.commitOffset(destGroup, topic, queueId, offset);
+    }
+  }
+
+  /** Forgets every offset of the group. */
+  removeGroup(group: string): void {
+    this.#removeWhere((pair) => pair.group === group);
+  }
+
+  /** Forgets every offset in the topic. */
+  cleanOffsetByTopic(topic: string): void {
+    this.#removeWhere((pair) => pair.topic === topic);
+  }
+
+  /**
+   * Sends the group to `offset`: its consumer is told at the next pull, and until then its commits count for nothing.
+   * Nothing happens for a negative queue or offset.
+   */
+  assignResetOffset(group: string, topic: string, queueId: number, offset: number): void {
+    if (topic === "" || group === "" || queueId < 0 || offset < 0) return;
+    const key = topicAtGroup(topic, group);
+    if (!this.commitOffset(group, topic, queueId, offset)) return;
+    put(this.#resets, key, queueId, offset);
+    // At once, so that a slave can tell this from an offset of long ago.
+    this.#nextVersion();
+  }
+
+  /** Whether a reset waits for the consumer. */
+  hasOffsetReset(group: string, topic: string, queueId: number): boolean {
+    return this.#resets.size > 0 && (this.#resets.get(topicAtGroup(topic, group))?.has(queueId) ?? false);
+  }
+
+  /** The reset, which is over with this: the consumer is told. null when there is none. */
+  queryThenEraseResetOffset(group: string, topic: string, queueId: number): number | null {
+    if (this.#resets.size === 0) return null;
+    const key = topicAtGroup(topic, group);
+    const resets = this.#resets.get(key);
+    const offset = resets?.get(queueId);
+    if (resets === undefined || offset === undefined) return null;
+    resets.delete(queueId);
+    if (resets.size === 0) this.#resets.delete(key);
+    return offset;
+  }
+
+  /** Notes up to where the group has pulled. For statistics only. */
+  commitPullOffset(group: string, topic: string, queueId: number, offset: number): void {
+    const key = topicAtGroup(topic, group);
+    const offsets = this.#pulls.get(key);
+    if (offsets !== undefined) offsets.set(queueId, offset);
+    else if (this.#pulls.size < OFFSETS_MAX / 10) this.#pulls.set(key, new Map([[queueId, offset]]));
+  }
+
+  /** That, or what it committed, or -1. */
+  queryPullOffset(group: string, topic: string, queueId: number): number {
+    return this.#pulls.get(topicAtGroup(topic, group))?.get(queueId) ?? this.queryOffset(group, topic, queueId);
+  }
+
+  /**
+   * Takes over a master's table (body of GET_ALL_CONSUMER_OFFSET) in one step; entries that the master has forgotten go.
+   * What was committed here stays where the master is behind and has not moved since: see adopted_offsets.ts.
    */
   adopt(body: JavaJsonObject): void {
-    const { dataVersion, groupTopicMap, offsetTable } = body;
-    this.replace(this.merged({ dataVersion, groupTopicMap, offsetTable: perQueue(offsetTable!) }));
+    const version = readDataVersion(body.dataVersion);
+    const theirs = readOffsetTable(body.offsetTable);
+    const merged = this.#adopted.merge(this.#offsets, theirs, isNewer(this.#version, version));
+    const { keptCount } = this.#adopted;
+    const next = keptCount > 0 ? this.#ownVersion(version) : version ?? this.#version;
+    const isChange = !sameOffsets(this.#offsets, merged) || !sameVersion(next, this.#version);
+    this.#setTable(merged, next);
+    // A slave's first commit of its own is to show in its version.
+    this.#commitsToNextVersion = 1;
+    if (isChange) this.#dirty = true;
+    if (keptCount > 0 && this.#lines.admit("kept", this.options.clock.monotonic()) !== null) {
+      this.options.logger.warn("The master's consumer offsets are older than those committed here, which stay", {
+        queues: keptCount,
+      });
+    }
+  }
+
+  /** The log was cut: offsets committed here may lie beyond it, the master's table is taken whole next time. */
+  forgetOwnCommits(): void {
+    this.#adopted.forget();
+  }
+
+  /**
+   * A master that comes back takes over what its slave was told meanwhile (body of GET_ALL_CONSUMER_OFFSET): offsets
+   * above its own that are not beyond its queues, when the slave's data version is ahead. Returns how many it took.
+   */
+  takeOverFromStandIn(body: JavaJsonObject, maxOffsetInQueue: (topic: string, queueId: number) => number): number {
+    if (!isNewer(readDataVersion(body.dataVersion), this.#version)) return 0;
+    let taken = 0;
+    for (const [key, queues] of readOffsetTable(body.offsetTable)) {
+      const pair = splitTopicAtGroup(key);
+      if (pair === null) continue;
+      const { topic, group } = pair;
+      for (const [queueId, offset] of queues) {
+        const own = this.#offsets.get(key)?.get(queueId) ?? -1;
+        if (offset <= own || offset > maxOffsetInQueue(topic, queueId)) continue;
+        if (this.commitOffset(group, topic, queueId, offset)) taken++;
+      }
+    }
+    if (taken > 0) this.#nextVersion();
+    return taken;
+  }
+
+  /** Writes what the file lacks; nothing when it lacks nothing. */
+  override persist(): Promise<void> {
+    if (!this.#dirty) return this.#writing;
+    this.#dirty = false;
+    this.#writing = super.persist().catch((error: unknown) => {
+      this.#dirty = true;
+      throw error;
+    });
+    return this.#writing;
+  }
+
+  /** Writes for the last time. Later commits stay in memory. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    this.#timer = null;
+    await this.persist();
+  }
+
+  #changed(): void {
+    this.#dirty = true;
+    this.#version ??= this.bootVersion;
+    if (this.#timer !== null || this.#stopped) return;
+    this.#timer = this.options.clock.setTimer(this.#config.flushConsumerOffsetInterval, () => this.#flush());
+  }
+
+  #flush(): void {
+    this.#timer = null;
+    this.persist().catch((error: unknown) => {
+      this.options.logger.error("Can't save the consumer offsets, trying again", {
+        path: this.path,
+        error: errorMessage(error),
+      });
+      this.#changed();
+    });
+  }
+
+  #set(key: string, offsets: QueueOffsets | undefined, queueId: number, offset: number): void {
+    if (offsets === undefined) this.#offsets.set(key, new Map([[queueId, offset]]));
+    else if (!this.#adopted.isShared(key, offsets)) offsets.set(queueId, offset);
+    else this.#offsets.set(key, new Map(offsets).set(queueId, offset));
+  }
+
+  #setTable(offsets: OffsetTable, version: DataVersion | null): void {
+    this.#offsets = offsets;
+    this.#version = version;
+    this.#count = 0;
+    for (const queues of offsets.values()) this.#count += queues.size;
+  }
+
+  #nextVersion(): void {
+    this.#commitsToNextVersion = this.#config.consumerOffsetUpdateVersionStep;
+    const { stateVersion, counter } = this.dataVersion;
+    this.#version = { stateVersion, counter: counter + 1, timestamp: this.options.clock.now() };
+    this.#changed();
+  }
+
+  /** A version that stays ahead of the master's, so that a restart can tell. */
+  #ownVersion(theirs: DataVersion | null): DataVersion {
+    const own = this.dataVersion;
+    if (theirs === null || isNewer(own, theirs)) return own;
+    return { stateVersion: theirs.stateVersion, counter: theirs.counter + 1, timestamp: this.options.clock.now() };
+  }
+
+  #pairs(): { topic: string; group: string }[] {
+    return Array.from(this.#offsets.keys(), splitTopicAtGroup).filter((pair) => pair !== null);
+  }
+
+  #removeWhere(isGone: (pair: { topic: string; group: string }) => boolean): void {
+    let isChange = false;
+    for (const table of [this.#offsets, this.#resets, this.#pulls]) {
+      for (const [key, queues] of table) {
+        const pair = splitTopicAtGroup(key);
+        if (pair === null || !isGone(pair)) continue;
+        table.delete(key);
+        if (table !== this.#offsets) continue;
+        this.#count -= queues.size;
+        isChange = true;
+      }
+    }
+    if (isChange) this.#nextVersion();
+  }
+
+  #hasRoom(): boolean {
+    if (this.#count < OFFSETS_MAX) return true;
+    const repeated = this.#lines.admit("full", this.options.clock.monotonic());
+    if (repeated !== null) {
+      this.options.logger.warn("Can't keep another consumer offset", { count: this.#count, repeated });
+    }
+    return false;
+  }
+
+  #sayLower(key: string, fields: { queueId: number; offset: number; before: number; clientHost: string }): void {
+    const repeated = this.#lines.admit(key, this.options.clock.monotonic());
+    if (repeated === null) return;
+    this.options.logger.warn("A consumer committed an offset below the one before", { key, ...fields, repeated });
   }
 }
 
-/** Topic to (group to consume mode), 5.x. Mirrors Apache's `MessageRequestModeManager`. */
-export class MessageRequestModeManager extends ConfigManager {
-  constructor(options: ConfigManagerOptions) {
-    super("messageRequestMode.json", options);
-  }
-
-  /** Takes over a master's table (body of GET_ALL_MESSAGE_REQUEST_MODE) in one step. */
-  adopt(body: JavaJsonObject): void {
-    const { messageRequestModeMap } = body;
-    this.replace(this.merged({ messageRequestModeMap }));
-  }
+function put(table: OffsetTable, key: string, queueId: number, offset: number): void {
+  const queues = table.get(key);
+  if (queues === undefined) table.set(key, new Map([[queueId, offset]]));
+  else queues.set(queueId, offset);
 }
 
-function perQueue(offsetTable: JavaJson): JavaJson {
-  if (!isJavaJsonObject(offsetTable)) return offsetTable;
-  const table = javaJsonObject();
-  for (const [key, offsets] of Object.entries(offsetTable)) table[key] = withIntegerKeys(offsets);
-  return table;
+function sameVersion(a: DataVersion | null, b: DataVersion | null): boolean {
+  return a?.counter === b?.counter && a?.timestamp === b?.timestamp && a?.stateVersion === b?.stateVersion;
 }

@@ -16,6 +16,7 @@ import { RequestCode } from "../../remoting/request_code.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
 import type { FileSystem } from "../../runtime/runtime.ts";
 import { type ConfigManager, dataVersionJson } from "../config_manager.ts";
+import type { ConsumerOffsetManager } from "../consumer_offset_manager.ts";
 import type { RequestProcessor } from "../../remoting/remoting_server.ts";
 import type { DelayOffsetManager } from "../schedule/delay_offset_manager.ts";
 import type { ConfigManagers } from "../slave_synchronize.ts";
@@ -71,8 +72,10 @@ export function slaveSyncProcessors(
 }
 
 /** A 5.x slave needs the dataVersion also where a 4.9 file has none. */
-function offsets(manager: ConfigManager): JavaJsonObject {
-  return manager.merged({ dataVersion: versionOf(manager), offsetTable: manager.table("offsetTable") });
+function offsets(manager: ConsumerOffsetManager): JavaJsonObject {
+  const { document } = manager;
+  document.dataVersion ??= dataVersionJson(manager.dataVersion);
+  return document;
 }
 
 function delayOffsets(manager: DelayOffsetManager): JavaJsonObject {
