@@ -23,7 +23,6 @@ export class DelayOffsetManager extends ConfigManager {
   readonly #offsets = new Map<number, number>();
   /** Moves of an offset since the version went up. */
   #updates = 0;
-  #logEnd = 0;
   /** What slaves are told; null: the document. */
   #forSlaves: JavaJsonObject | null = null;
   /** Newer ones that wait to be in the slaves' logs: the oldest and the newest. */
@@ -58,24 +57,27 @@ export class DelayOffsetManager extends ConfigManager {
     return this.#offsets;
   }
 
-  /** Log offset that has to be on the disk before what is delivered may be saved. */
-  get logEnd(): number {
-    return this.#logEnd;
-  }
-
-  /** Moves a level on; `logEnd` is the end of the message delivered last, 0 for none. Mirrors `updateOffset`. */
-  updateOffset(level: number, offset: number, logEnd: number): void {
+  /** Moves a level on. Mirrors `updateOffset`. */
+  updateOffset(level: number, offset: number): void {
     this.#offsets.set(level, offset);
-    if (logEnd > this.#logEnd) this.#logEnd = logEnd;
     this.#updates++;
   }
 
-  /** A copy of the table, to be {@link save}d once {@link logEnd} is on the disk. */
+  /** A copy of the table, to be {@link save}d once the log on the disk holds what it counts as delivered. */
   snapshot(): ReadonlyMap<number, number> {
     return new Map(this.#offsets);
   }
 
-  /** Makes a snapshot the document and writes it. Throws {@link IoError}. */
+  /** Delivery begins: what an earlier master's life knew of the log means nothing now. */
+  begin(): void {
+    this.#forSlaves = null;
+    this.#waiting = [];
+  }
+
+  /**
+   * Makes a snapshot the document and writes it; `logEnd` is where the log ends that holds what was delivered by then.
+   * Throws {@link IoError}.
+   */
   save(offsets: ReadonlyMap<number, number>, logEnd: number): Promise<void> {
     const step = this.#config.delayOffsetUpdateVersionStep;
     const { counter, stateVersion, timestamp } = this.dataVersion;
@@ -106,8 +108,7 @@ export class DelayOffsetManager extends ConfigManager {
 
   #readDocument(): void {
     this.#offsets.clear();
-    this.#forSlaves = null;
-    this.#waiting = [];
+    this.begin();
     const table = this.table("offsetTable");
     const entries: [unknown, unknown][] = table instanceof Map
       ? [...table]

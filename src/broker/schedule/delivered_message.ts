@@ -1,0 +1,46 @@
+// The message a consumer gets of one that waited in a topic of the system: where it belongs, and otherwise as it is.
+// Pure.
+
+import { MessageConst } from "../../store/message_properties.ts";
+import type { MessageToPut, StoredMessage } from "../../store/types.ts";
+import { parseJavaInteger } from "./delay_hook.ts";
+
+/**
+ * The message for its real topic and queue, null when it names none. Properties that made it wait stay in it and mean
+ * nothing, as in Apache, whose consumers see them: so it is to be put without hooks. `added` ones come last. Mirrors
+ * `messageTimeUp` and `TimerMessageStore.convertMessage`.
+ */
+export function deliveredMessage(
+  waiting: StoredMessage,
+  added: Readonly<Record<string, string>> = {},
+): MessageToPut | null {
+  const topic = waiting.properties.get(MessageConst.PROPERTY_REAL_TOPIC);
+  const queueId = parseJavaInteger(waiting.properties.get(MessageConst.PROPERTY_REAL_QUEUE_ID) ?? "");
+  if (topic === undefined || queueId === null) return null;
+  return copyTo(waiting, topic, queueId, added);
+}
+
+/** A message as it is, for another place. */
+export function copyTo(
+  message: StoredMessage,
+  topic: string,
+  queueId: number,
+  added: Readonly<Record<string, string>> = {},
+): MessageToPut {
+  const { body, flag, sysFlag, bornTimestamp, bornHost, storeHost, reconsumeTimes } = message;
+  const properties = new Map(message.properties);
+  for (const [name, value] of Object.entries(added)) properties.set(name, value);
+  return {
+    topic,
+    queueId,
+    body,
+    properties,
+    flag,
+    sysFlag,
+    bornTimestamp,
+    bornHost,
+    storeHost,
+    reconsumeTimes,
+    preparedTransactionOffset: 0,
+  };
+}
