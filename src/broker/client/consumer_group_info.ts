@@ -40,6 +40,8 @@ export class ConsumerGroup implements ConsumerGroupInfo {
   fingerprint: number | null = null;
   readonly #members: ReadonlyMap<RemotingConnection, ClientChannelInfo>;
   readonly #subscriptions = new Map<string, SubscriptionData>();
+  /** {@link weightOf} the heartbeat that was taken last. */
+  weight = 0;
 
   /** `members` stays the manager's and changes under it. */
   constructor(
@@ -94,4 +96,14 @@ export class ConsumerGroup implements ConsumerGroupInfo {
     }
     return changed;
   }
+}
+
+/** What subscriptions take in memory, roughly, characters. */
+export function weightOf(subs: readonly SubscriptionData[]): number {
+  let weight = 0;
+  for (const { topic, subString, tagsSet, codeSet, expressionType } of subs) {
+    weight += 256 + topic.length + subString.length + expressionType.length + 8 * codeSet.length;
+    for (const tag of tagsSet) weight += 32 + tag.length;
+  }
+  return weight;
 }

@@ -2,15 +2,17 @@
 // pulls without heartbeat tell of themselves. It decides what is a change and tells its listener; the words to the
 // clients are the listener's. Driven by the heartbeat processor and by connections that end.
 
+import { RemotingError } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { Config } from "../../config/schema.ts";
 import type { RemotingConnection } from "../../remoting/remoting_connection.ts";
+import { ResponseCode } from "../../remoting/response_code.ts";
 import type { Clock } from "../../runtime/runtime.ts";
 import type { SubscriptionData } from "../filter/subscription_data.ts";
 import type { ClientChannelInfo } from "./client_channel_info.ts";
 import { ClientTable } from "./client_table.ts";
 import { CompensationTable } from "./compensation_table.ts";
-import { ConsumerGroup, type ConsumerGroupInfo, type ConsumerTraits } from "./consumer_group_info.ts";
+import { ConsumerGroup, type ConsumerGroupInfo, type ConsumerTraits, weightOf } from "./consumer_group_info.ts";
 import type { ConsumerIdsChangeListener } from "./consumer_ids_change_listener.ts";
 
 /** What a {@link ConsumerManager} needs. */
@@ -21,12 +23,17 @@ export interface ConsumerManagerOptions {
   readonly listener: ConsumerIdsChangeListener;
 }
 
+/** What subscriptions of all groups may take in memory, characters. */
+const SUBSCRIPTIONS_MAX = 64 * 1024 * 1024;
+
 /** Mirrors Apache's `ConsumerManager`; it differs in telling the others of a group too when a member expires. */
 export class ConsumerManager {
   readonly #options: ConsumerManagerOptions;
   readonly #groups = new Map<string, ConsumerGroup>();
   readonly #clients: ClientTable;
   readonly #compensation: CompensationTable;
+  /** What the subscriptions of all groups take. */
+  #weight = 0;
 
   constructor(options: ConsumerManagerOptions) {
     this.#options = options;
@@ -74,8 +81,8 @@ export class ConsumerManager {
 
   /**
    * A heartbeat: `subs` are all topics of the group from now on. True when a member or a topic is new or gone; the
-   * group's members are told then, unless `notify` is false. Throws `RemotingError` `SYSTEM_BUSY` when too many
-   * clients are registered.
+   * group's members are told then, unless `notify` is false. Throws {@link RemotingError} `SYSTEM_BUSY` when too many
+   * clients are registered, or their subscriptions take too much.
    */
   registerConsumer(
     group: string,
@@ -84,7 +91,11 @@ export class ConsumerManager {
     subs: readonly SubscriptionData[],
     notify = true,
   ): boolean {
+    const weight = weightOf(subs);
+    this.#checkWeight(group, weight);
     const { one, isNew } = this.#register(group, info, traits);
+    this.#weight += weight - one.weight;
+    one.weight = weight;
     const changed = one.updateSubscriptions(subs) || isNew;
     if (changed && notify) this.#notify(one);
     this.#options.listener.registered(group, subs);
@@ -123,6 +134,15 @@ export class ConsumerManager {
   /** A pull without heartbeat brought its own subscription. */
   compensateSubscribeData(group: string, topic: string, sub: SubscriptionData): void {
     this.#compensation.put(group, topic, sub);
+  }
+
+  #checkWeight(group: string, weight: number): void {
+    const next = this.#weight + weight - (this.#groups.get(group)?.weight ?? 0);
+    if (next <= SUBSCRIPTIONS_MAX) return;
+    throw new RemotingError(
+      ResponseCode.SYSTEM_BUSY,
+      `Can't take the subscriptions of group "${group}": those of all groups would take ${next} characters`,
+    );
   }
 
   #register(group: string, info: ClientChannelInfo, traits: ConsumerTraits): { one: ConsumerGroup; isNew: boolean } {
@@ -164,6 +184,7 @@ export class ConsumerManager {
     if (one === undefined) return;
     if (this.#clients.members(group) === undefined) {
       this.#groups.delete(group);
+      this.#weight -= one.weight;
       this.#options.listener.unregistered(group);
     } else if (notify) this.#notify(one);
   }
