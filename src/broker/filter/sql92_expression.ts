@@ -3,6 +3,7 @@
 //
 // Mirrors Apache's `ComparisonExpression`, `LogicExpression` and `UnaryExpression`, their odd rules included.
 
+import { quoted } from "../../base/printable.ts";
 import { compareDoubles, parseJavaDouble, parseJavaInt, parseJavaLong } from "./java_numbers.ts";
 import { Sql92Error } from "./sql92_lexer.ts";
 
@@ -66,15 +67,19 @@ export function constant(value: JavaValue): Expression {
 /** An integer literal, with or without `L`: an `Integer` when it fits, else a `Long`. */
 export function decimal(text: string): Expression {
   const value = parseJavaLong(text.replace(/[lL]$/, ""));
-  if (value === null) throw new Sql92Error(`Number ${text.slice(0, 40)} is beyond 64 bits`);
+  if (value === null) throw new Sql92Error(`Number is ${quoted(text, 40)}, wanted one of at most 64 bits`);
   return constant(value <= 0x7fff_ffffn ? Number(value) : value);
 }
 
 /** A literal with a point or an exponent. Zero can't be written so, nor what a double can't hold. */
 export function float(text: string): Expression {
   const value = Number(text);
-  if (value > Number.MAX_VALUE) throw new Sql92Error(`Number ${text.slice(0, 40)} is too large`);
-  if (value < Number.MIN_VALUE) throw new Sql92Error(`Number ${text.slice(0, 40)} is too small, write 0 for zero`);
+  if (value > Number.MAX_VALUE) {
+    throw new Sql92Error(`Number is ${quoted(text, 40)}, wanted at most ${Number.MAX_VALUE}`);
+  }
+  if (value < Number.MIN_VALUE) {
+    throw new Sql92Error(`Number is ${quoted(text, 40)}, wanted more than 0, or 0 without a point`);
+  }
   return constant(new JavaDouble(value));
 }
 
@@ -83,7 +88,7 @@ export function float(text: string): Expression {
 /** As a condition: a property is one too, though never true, as its value is a text. */
 export function asBoolean(operand: Expression): Expression {
   if (operand.kind === "boolean" || operand.kind === "booleanConstant") return operand;
-  if (operand.kind !== "property") throw new Sql92Error("A value stands where a condition is wanted");
+  if (operand.kind !== "property") throw new Sql92Error("Expression has a value where a condition is wanted");
   return expression("boolean", [operand], (properties) => operand.evaluate(properties) === null ? null : false);
 }
 
@@ -135,9 +140,11 @@ export function negate(operand: Expression): Expression {
 
 /** `=`. */
 export function equal(left: Expression, right: Expression): Expression {
-  if (isNullConstant(left) || isNullConstant(right)) throw new Sql92Error("NULL can't be compared, write IS NULL");
+  if (isNullConstant(left) || isNullConstant(right)) {
+    throw new Sql92Error("Operand of = or <> is NULL, wanted IS NULL instead");
+  }
   if (left.kind === "booleanConstant" && right.kind === "constant") {
-    throw new Sql92Error("TRUE and FALSE can't be compared with another kind of literal");
+    throw new Sql92Error("Operand of TRUE or FALSE is another kind of literal, wanted a property");
   }
   return equality(left, right);
 }
@@ -167,7 +174,7 @@ export function ordered(sign: ">" | ">=" | "<" | "<=", left: Expression, right: 
   for (const operand of [left, right]) {
     const isNumber = operand.kind === "constant" && typeof operand.evaluate(NOTHING) !== "string";
     if (!isNumber && operand.kind !== "property" && operand.kind !== "other") {
-      throw new Sql92Error(`${sign} compares numbers and properties only`);
+      throw new Sql92Error(`Operand of ${sign} is neither, wanted a number or a property`);
     }
   }
   const holds = ORDERS[sign];
@@ -195,7 +202,7 @@ export function between(value: Expression, low: Expression, high: Expression): E
   if (low.kind === "constant" && high.kind === "constant") {
     const [from, to] = [low.evaluate(NOTHING), high.evaluate(NOTHING)];
     if (from !== null && to !== null && compare(to, from) < 0) {
-      throw new Sql92Error("BETWEEN has its larger number first");
+      throw new Sql92Error("BETWEEN has its larger number first, wanted it last");
     }
   }
   return and(parts);
@@ -208,7 +215,7 @@ export function notBetween(value: Expression, low: Expression, high: Expression)
 
 /** `[NOT] IN (...)`: the very text of a property. */
 export function isIn(operand: Expression, texts: readonly string[], negated: boolean): Expression {
-  if (operand.kind !== "property") throw new Sql92Error("IN is for properties only");
+  if (operand.kind !== "property") throw new Sql92Error("Operand of IN is something else, wanted a property");
   const wanted = new Set(texts);
   return expression("boolean", [operand], (properties) => {
     const value = operand.evaluate(properties);

@@ -1,6 +1,8 @@
 // Cuts a filter expression into tokens, one at a time: what follows a complete expression is never looked at, so it may
 // be anything. Pure. The grammar is sql92_parser.ts. Mirrors the tokens of Apache's `SelectorParser.jj`.
 
+import { quoted } from "../../base/printable.ts";
+
 /** Keywords, in any case. */
 export const KEYWORDS = [
   "NOT",
@@ -83,7 +85,7 @@ export class Sql92Lexer {
     const sign = this.#take(SIGN);
     if (sign !== "") return { kind: sign as Sql92TokenKind, text: sign, at };
     if (this.#text[at] === "'") return { kind: "string", text: this.#string(), at };
-    throw new Sql92Error(`Character ${JSON.stringify(this.#text[at])} at ${at} begins nothing of SQL92`);
+    throw new Sql92Error(`Expression has ${quoted(this.#text[at]!)} at ${at}, wanted something of SQL92`);
   }
 
   /** `''` stands for a quote. Without a closing quote the string ends at the last one that may close it. */
@@ -95,7 +97,7 @@ export class Sql92Lexer {
       if (this.#text[quote + 1] !== "'") break;
       quote = this.#text.indexOf("'", quote + 2);
     }
-    if (end < 0) throw new Sql92Error(`String at ${at} has no end`);
+    if (end < 0) throw new Sql92Error(`String at ${at} has no end, wanted a closing quote`);
     this.#at = end + 1;
     return this.#text.slice(at + 1, end).replaceAll("''", "'");
   }

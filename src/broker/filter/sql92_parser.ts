@@ -6,6 +6,7 @@
 //              | [NOT] BETWEEN un AND un | [NOT] IN "(" string ("," string)* ")")*
 //   un := "+" un | "-" un | NOT un | literal | ID | "(" or ")"
 
+import { quoted } from "../../base/printable.ts";
 import {
   and,
   asBoolean,
@@ -211,7 +212,7 @@ class Parser {
   }
 
   #error(wanted: string, { kind, text, at }: Sql92Token): Sql92Error {
-    const seen = kind === "end" ? "the end" : JSON.stringify(text.slice(0, 40));
+    const seen = kind === "end" ? "the end" : quoted(text, 40);
     return new Sql92Error(`Expression has ${seen} at ${at}, wanted ${wanted}`);
   }
 }

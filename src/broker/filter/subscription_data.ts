@@ -2,6 +2,7 @@
 // made from a pull's header or read from a heartbeat; what they let through is expression_message_filter.ts.
 
 import { RemotingError } from "../../base/errors.ts";
+import { quoted } from "../../base/printable.ts";
 import { isJavaJsonObject, type JavaJson } from "../../remoting/java_json.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
 import { javaHashCode } from "../../store/message_properties.ts";
@@ -45,12 +46,12 @@ export function buildSubscriptionData(
 ): SubscriptionData {
   const text = subString ?? "";
   if (!isTagType(type)) {
-    if (text === "") throw parseFailed(`A subscription of type ${type} has no expression`);
+    if (text === "") throw parseFailed(`Subscription of type ${quoted(type!, 40)} is empty, wanted an expression`);
     return subscription(topic, text, [], subVersion, type!);
   }
   if (text === "" || text === SUB_ALL) return subscription(topic, SUB_ALL, [], subVersion, ExpressionType.TAG);
   const parts = text.split("||");
-  if (parts.every((part) => part === "")) throw parseFailed(`Subscription is "${text.slice(0, 40)}", wanted tags`);
+  if (parts.every((part) => part === "")) throw parseFailed(`Subscription is ${quoted(text, 40)}, wanted tags`);
   const tags = new Set(parts.map(javaTrim).filter((tag) => tag !== ""));
   return subscription(topic, text, [...tags], subVersion, ExpressionType.TAG);
 }
@@ -76,9 +77,13 @@ function javaTrim(text: string): string {
  * other members that are missing or of a wrong kind get Java's defaults. The hashes are those the consumer sent.
  */
 export function readSubscriptionData(json: JavaJson | undefined): SubscriptionData {
-  if (!isJavaJsonObject(json)) throw new RemotingError(ResponseCode.SYSTEM_ERROR, "A subscription is no JSON object");
+  if (!isJavaJsonObject(json)) {
+    throw new RemotingError(ResponseCode.SYSTEM_ERROR, "Subscription is something else, wanted a JSON object");
+  }
   const topic = textOf(json.topic);
-  if (topic === null || topic === "") throw new RemotingError(ResponseCode.SYSTEM_ERROR, "A subscription has no topic");
+  if (topic === null || topic === "") {
+    throw new RemotingError(ResponseCode.SYSTEM_ERROR, "Subscription is without a topic, wanted one");
+  }
   const expressionType = textOf(json.expressionType);
   return {
     topic,
