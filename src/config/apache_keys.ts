@@ -60,7 +60,8 @@ export const REPLACED: Readonly<Record<string, string>> = {
   aclEnable: "not supported: bind the ports to a protected interface",
   authenticationEnabled: "not supported: bind the ports to a protected interface",
   authorizationEnabled: "not supported: bind the ports to a protected interface",
-  tlsEnable: "not supported on the remoting ports: bind them to a protected interface; haTlsEnable is for the HA port",
+  tlsEnable:
+    "a client's: a remoting port takes TLS when tlsServerCertPath names its certificate; haTlsEnable is for the HA port",
 };
 
 /** Further Apache keys without effect here, so that they are not taken for typing errors: one line for all of them. */

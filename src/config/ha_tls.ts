@@ -1,9 +1,9 @@
 // The identity that a node shows under `haTlsEnable`, read from the three files that the configuration names. The key never
 // enters Config, so nothing that shows a configuration can show it.
 
-import { utf8 } from "../base/bytes.ts";
 import { ConfigError } from "../base/errors.ts";
 import type { TlsIdentity } from "../runtime/runtime.ts";
+import { type PemLabel, readPem } from "./pem_file.ts";
 import type { Config } from "./schema.ts";
 
 /** The keys it reads. */
@@ -15,21 +15,12 @@ export type TlsConfig = Pick<Config, "haTlsEnable" | "haTlsCertFile" | "haTlsKey
  */
 export function haTlsIdentity(config: TlsConfig, readFile: (path: string) => Uint8Array | null): TlsIdentity | null {
   if (!config.haTlsEnable) return null;
-  const read = (key: "haTlsCertFile" | "haTlsKeyFile" | "haTlsCaFile", label: string): string => {
+  const read = (key: "haTlsCertFile" | "haTlsKeyFile" | "haTlsCaFile", label: PemLabel): string => {
     const path = config[key];
     if (path === null) {
       throw new ConfigError(`haTlsEnable is true and ${key} is not set, wanted the path of a PEM file`);
     }
-    let bytes: Uint8Array | null;
-    try {
-      bytes = readFile(path);
-    } catch (error) {
-      throw new ConfigError(`${key} "${path}" can't be read`, { cause: error });
-    }
-    if (bytes === null) throw new ConfigError(`${key} "${path}" does not exist`);
-    const pem = utf8.decode(bytes);
-    if (new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(pem)) return pem;
-    throw new ConfigError(`${key} "${path}" holds no PEM ${label.toLowerCase()}`);
+    return readPem(key, path, label, readFile);
   };
   return {
     cert: read("haTlsCertFile", "CERTIFICATE"),

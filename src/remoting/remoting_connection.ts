@@ -7,6 +7,7 @@ import { concatBytes } from "../base/bytes.ts";
 import { errorMessage, IoError, ProtocolError, RemotingError } from "../base/errors.ts";
 import { formatHostPort } from "../base/host_port.ts";
 import type { Clock, Connection, Timer } from "../runtime/runtime.ts";
+import type { Opening } from "./connection_opening.ts";
 import { FRAME_SIZE_MAX, FrameDecoder } from "./frame_decoder.ts";
 import {
   createResponse,
@@ -20,9 +21,18 @@ import { ResponseCode } from "./response_code.ts";
 
 /**
  * Why a connection ended. `garbage`: the peer broke the protocol; `overflow`: it made us hold too much for it; `slow`: a
- * request did not come, or not to its end, in time.
+ * request did not come, or not to its end, in time; `tls`: it wanted TLS and could not have it, or did not and had to.
  */
-export type RemotingCloseReason = "peer" | "local" | "garbage" | "idle" | "slow" | "error" | "overflow" | "timeout";
+export type RemotingCloseReason =
+  | "peer"
+  | "local"
+  | "garbage"
+  | "idle"
+  | "slow"
+  | "error"
+  | "overflow"
+  | "timeout"
+  | "tls";
 
 /** Answers requests. The answer is sent unless the request was one-way; null sends nothing (yet). */
 export type RequestHandler = (
@@ -51,6 +61,8 @@ export interface RemotingConnectionOptions {
    * hangs. A server does not: a consumer may be slow to answer, and its pulls are held on the same connection.
    */
   readonly closesOnTimeout?: boolean;
+  /** Takes off what may stand before the first frame. Unset: the first byte is a frame's. */
+  readonly open?: (connection: Connection) => Promise<Opening>;
 }
 
 /** Reading stops while this many bytes wait to be written. */
@@ -73,9 +85,8 @@ interface PendingRequest {
 
 /** Mirrors what Apache's `NettyRemotingAbstract` keeps per channel. */
 export class RemotingConnection {
-  /** `host:port` of the peer. */
-  readonly remoteAddress: string;
-  readonly #connection: Connection;
+  #remoteAddress: string;
+  #connection: Connection;
   readonly #options: RemotingConnectionOptions;
   readonly #pending = new Map<number, PendingRequest>();
   #nextOpaque = 0;
@@ -100,9 +111,14 @@ export class RemotingConnection {
   constructor(connection: Connection, options: RemotingConnectionOptions) {
     this.#connection = connection;
     this.#options = options;
-    this.remoteAddress = formatHostPort(connection.remoteAddress);
+    this.#remoteAddress = formatHostPort(connection.remoteAddress);
     this.#lastActivityMs = this.#frameSinceMs = options.clock.monotonic();
     this.#idleTimer = this.#armIdleTimer(options.idleTimeoutMs);
+  }
+
+  /** `host:port` of the peer; once requests come, of who is behind the load balancer, where that says so. */
+  get remoteAddress(): string {
+    return this.#remoteAddress;
   }
 
   get closed(): boolean {
@@ -135,8 +151,11 @@ export class RemotingConnection {
   async run(): Promise<void> {
     try {
       const decoder = new FrameDecoder();
-      for (;;) {
-        const chunk = await this.#connection.read();
+      let chunk = this.#options.open === undefined
+        ? await this.#connection.read()
+        : await this.#open(this.#options.open);
+      for (;; chunk = await this.#connection.read()) {
+        if (this.#closed) return;
         if (chunk === null) return this.close("peer", "The peer closed the connection");
         this.#touch();
         decoder.push(chunk);
@@ -208,6 +227,18 @@ export class RemotingConnection {
     this.#tellHeldBytes();
     for (const opaque of [...this.#pending.keys()]) this.#settle(opaque)?.reject(this.#closedError());
     this.#options.onClose(reason, detail);
+  }
+
+  async #open(open: (connection: Connection) => Promise<Opening>): Promise<Uint8Array | null> {
+    const opening = await open(this.#connection);
+    if ("refused" in opening) {
+      this.close("tls", opening.refused);
+      return null;
+    }
+    if (this.#closed) opening.connection.close();
+    this.#connection = opening.connection;
+    if (opening.source !== null) this.#remoteAddress = formatHostPort(opening.source);
+    return opening.firstBytes;
   }
 
   #accept(command: RemotingCommand): void {

@@ -10,7 +10,8 @@ import { deferred, startLoop } from "../base/async.ts";
 import { notSupported } from "./remoting_client.ts";
 import { createResponse, type RemotingCommand } from "./remoting_command.ts";
 import { type RemotingCloseReason, RemotingConnection } from "./remoting_connection.ts";
-import type { Clock, Connection, Listener, Net, NetAddress } from "../runtime/runtime.ts";
+import { openConnection, type TlsMode } from "./connection_opening.ts";
+import type { Clock, Connection, Listener, Net, NetAddress, TlsServer, TlsServerOptions } from "../runtime/runtime.ts";
 import { HELD_BYTES_MAX, HeldBytes } from "./held_bytes.ts";
 import { ResponseCode } from "./response_code.ts";
 
@@ -44,12 +45,21 @@ export interface RemotingServerOptions {
   readonly port: number;
   /** Read at each connection; unset: the defaults of the table of settings. */
   readonly limits?: RemotingLimits;
+  /** Unset: `permissive` without a certificate. */
+  readonly tls?: RemotingTls;
   /** Shared by the ports of one node; unset: one of its own. */
   readonly heldBytes?: HeldBytes;
   /** Told of each connection that has ended, whoever closed it; its requests are no longer answered. */
   readonly onConnectionClosed?: (connection: RemotingConnection) => void;
   /** Called when accepting fails for good (never by {@link RemotingServer.stop}); default: a line of log. */
   readonly onError?: (error: unknown) => void;
+}
+
+/** TLS on a remoting port, which stays open to plain connections unless `mode` says otherwise. */
+export interface RemotingTls {
+  readonly mode: TlsMode;
+  /** null: there is no certificate, and clients that begin with TLS are refused. Apache makes one up. */
+  readonly identity: TlsServerOptions | null;
 }
 
 /** Keys of the configuration that bound what peers of a remoting port may take. */
@@ -80,7 +90,7 @@ const STOP_WAIT_MS = 3000;
 const GO_AWAY_VERSION = 475;
 
 /** Ends that a well-meaning peer does not meet. */
-const LOUD_REASONS: ReadonlySet<RemotingCloseReason> = new Set(["garbage", "overflow", "slow"]);
+const LOUD_REASONS: ReadonlySet<RemotingCloseReason> = new Set(["garbage", "overflow", "slow", "tls"]);
 
 /** Mirrors Apache's `NettyRemotingServer`. */
 export class RemotingServer {
@@ -95,6 +105,7 @@ export class RemotingServer {
     error: 0,
     overflow: 0,
     timeout: 0,
+    tls: 0,
   };
   readonly #limits: RemotingLimits;
   readonly #gate: ConnectionLimits;
@@ -103,6 +114,7 @@ export class RemotingServer {
   readonly #lines = new LineLimiter();
   #listener: Listener | null = null;
   #stopping = false;
+  #tls: TlsServer | null = null;
   #accepting: Promise<void> = Promise.resolve();
 
   constructor(options: RemotingServerOptions) {
@@ -117,9 +129,15 @@ export class RemotingServer {
     this.#held = options.heldBytes ?? new HeldBytes(() => HELD_BYTES_MAX);
   }
 
-  /** Listens and serves. Throws `IoError` `inUse`, `permission`, `other`. Returns the bound address. */
+  /**
+   * Listens and serves. Throws `IoError` `inUse`, `permission`, `other`, and `ConfigError` for a certificate that can't be
+   * used. Returns the bound address.
+   */
   async start(): Promise<NetAddress> {
-    const { net, hostname, port, logger } = this.#options;
+    const { net, hostname, port, logger, tls } = this.#options;
+    if (tls !== undefined && tls.identity !== null && tls.mode !== "disabled") {
+      this.#tls = await net.tlsServer(tls.identity);
+    }
     const listener = await net.listen({ hostname, port });
     this.#listener = listener;
     const report = this.#options.onError ??
@@ -195,6 +213,7 @@ export class RemotingServer {
       clock: this.#options.clock,
       idleTimeoutMs: serverChannelMaxIdleTimeSeconds * 1000,
       frameTimeoutMs: remotingFrameTimeout,
+      open: (plain) => openConnection(plain, this.#options.tls?.mode ?? "permissive", this.#tls),
       onRequest: (request, from) => this.#process(request, from),
       onHeldBytes: (change) => this.#held.add(connection, hostname, change),
       onClose: (reason, detail) => {

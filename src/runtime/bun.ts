@@ -18,6 +18,8 @@ import type {
   Net,
   NetAddress,
   Runtime,
+  TlsServer,
+  TlsServerOptions,
 } from "./runtime.ts";
 import { SYSTEM_CLOCK, SYSTEM_RANDOM } from "./system_clock.ts";
 
@@ -245,6 +247,10 @@ class BunNet implements Net {
     } catch (error) {
       throw toIoError(error, `Listen on ${hostname}:${port}`);
     }
+  }
+
+  async tlsServer(options: TlsServerOptions): Promise<TlsServer> {
+    return (await import("./node_tls.ts")).createTlsServer(options);
   }
 
   async connect({ hostname, port, timeoutMs, tls }: ConnectOptions): Promise<Connection> {

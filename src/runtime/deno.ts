@@ -17,6 +17,8 @@ import type {
   Net,
   NetAddress,
   Runtime,
+  TlsServer,
+  TlsServerOptions,
 } from "./runtime.ts";
 import { SYSTEM_CLOCK, SYSTEM_RANDOM } from "./system_clock.ts";
 
@@ -214,6 +216,10 @@ class DenoNet implements Net {
     } catch (error) {
       throw toIoError(error, `Listen on ${hostname}:${port}`);
     }
+  }
+
+  async tlsServer(options: TlsServerOptions): Promise<TlsServer> {
+    return (await import("./node_tls.ts")).createTlsServer(options);
   }
 
   async connect({ hostname, port, timeoutMs, tls }: ConnectOptions): Promise<Connection> {

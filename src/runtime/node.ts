@@ -10,7 +10,16 @@ import { NodeConnection, ReceivedChunks, ReceivedRing } from "./node_connection.
 import { NodeFileSystem } from "./node_fs.ts";
 import { serveNodeHttp } from "./node_http.ts";
 import { NODE_PROCESS } from "./node_process.ts";
-import type { Connection, ConnectOptions, Listener, ListenOptions, Net, Runtime } from "./runtime.ts";
+import type {
+  Connection,
+  ConnectOptions,
+  Listener,
+  ListenOptions,
+  Net,
+  Runtime,
+  TlsServer,
+  TlsServerOptions,
+} from "./runtime.ts";
 import { SYSTEM_CLOCK, SYSTEM_RANDOM } from "./system_clock.ts";
 
 const LISTEN_BACKLOG = 1024;
@@ -37,6 +46,10 @@ class NodeNet implements Net {
         queue.close();
       },
     };
+  }
+
+  async tlsServer(options: TlsServerOptions): Promise<TlsServer> {
+    return (await import("./node_tls.ts")).createTlsServer(options);
   }
 
   async connect({ hostname, port, timeoutMs, tls }: ConnectOptions): Promise<Connection> {

@@ -56,6 +56,26 @@ export interface TlsIdentity {
   readonly ca: string;
 }
 
+/** What a {@link TlsServer} shows, and whom it takes. All PEM text. */
+export interface TlsServerOptions {
+  readonly cert: string;
+  readonly key: string;
+  /** Who a client's certificate has to come from; null: clients are not asked for one. */
+  readonly ca: string | null;
+  /** `optional`: a client may come without a certificate, but not with one of another CA. */
+  readonly clientAuth: "none" | "optional" | "require";
+}
+
+/** Secures connections that came in plain, once the first bytes of their peer show TLS (1.2 or later). */
+export interface TlsServer {
+  /**
+   * Takes `connection` over, of which `firstBytes` were read already. Rejects with {@link IoError} `other`, its message
+   * one line of ours, when the handshake fails; the connection is closed then. Of more than 256 handshakes at once the
+   * first of the address with most of them is refused.
+   */
+  secure(connection: Connection, firstBytes: Uint8Array): Promise<Connection>;
+}
+
 /** TLS 1.2 or later on a listener: `accept` gives only peers whose certificate comes from the CA. */
 export interface TlsListenOptions {
   readonly identity: TlsIdentity;
@@ -94,6 +114,8 @@ export interface Net {
    * the first `read` fails or ends.
    */
   connect(options: ConnectOptions): Promise<Connection>;
+  /** The server's side of TLS for ports that take plain connections too. Throws {@link ConfigError} as {@link listen}. */
+  tlsServer(options: TlsServerOptions): Promise<TlsServer>;
 }
 
 /** An open file. Access is positional: there is no cursor. Offsets and sizes are bytes. */

@@ -23,13 +23,16 @@ export class CipherStream extends Duplex {
   /** Whether its end is the plain connection's. */
   closesPlain = true;
   readonly #plain: Connection;
+  #first: Uint8Array | null;
   #room: Deferred<void> | null = null;
   #pulling = false;
   #drained: Deferred<void> | null = null;
 
-  constructor(plain: Connection) {
+  /** `first`: bytes of the plain connection that were read already. */
+  constructor(plain: Connection, first: Uint8Array | null = null) {
     super({ allowHalfOpen: true, emitClose: true });
     this.#plain = plain;
+    this.#first = first === null ? null : new Uint8Array(first);
     // Whoever destroys it learns why by `onFailure`; without a listener the event would end the process.
     this.on("error", () => {});
   }
@@ -59,7 +62,9 @@ export class CipherStream extends Duplex {
     try {
       for (let more = true; more;) {
         if (this.#room !== null) await this.#room.promise;
-        const chunk = await this.#plain.read();
+        const first = this.#first;
+        this.#first = null;
+        const chunk = first ?? await this.#plain.read();
         if (this.destroyed) return;
         if (chunk === null) this.onEnd();
         // Lent to us, but not to the TLS engine.

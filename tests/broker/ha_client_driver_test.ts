@@ -31,6 +31,8 @@ const logger: Logger = {
   error: (message) => lines.push(`error ${message}`),
 };
 
+const noTls: Pick<Net, "tlsServer"> = { tlsServer: (options) => runtime.net.tlsServer(options) };
+
 function makeDriver(options: Partial<HAClientDriverOptions> = {}, net: Net = runtime.net): HAClientDriver {
   return new HAClientDriver({
     net,
@@ -233,6 +235,7 @@ describe("HAClientDriver, connections", () => {
     const fourth = Promise.withResolvers<void>();
     let attempts = 0;
     driver = makeDriver({}, {
+      ...noTls,
       listen: (options) => runtime.net.listen(options),
       connect: (options) => {
         if (++attempts === 4) fourth.resolve();
@@ -382,7 +385,8 @@ describe("HAClientDriver, connections", () => {
 
   it("stops while the master can't be asked or reached", async () => {
     askMaster = () => new Promise(() => {});
-    driver = makeDriver({}, { listen: (options) => runtime.net.listen(options), connect: () => new Promise(() => {}) });
+    const connect = () => new Promise<never>(() => {});
+    driver = makeDriver({}, { ...noTls, listen: (options) => runtime.net.listen(options), connect });
     driver.updateMasterAddress("127.0.0.1:1");
     driver.start();
     await driver.stop();

@@ -175,7 +175,7 @@ describe("RemotingServer and RemotingClient", () => {
     await client.invoke(address, createRequest(ECHO), 5000);
     const huge = new Uint8Array(8);
     writeInt32(huge, 0, 0x7fffffff);
-    const texts = ["GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00", "\0\0\0\x08\0\0\0\x04null"];
+    const texts = ["GET / HTTP/1.1\r\n\r\n", "\x17\x03\x01\x02\x00\x01\x00", "\0\0\0\x08\0\0\0\x04null"];
     const garbage = [...texts.map((text) => Uint8Array.from(text, (char) => char.charCodeAt(0))), huge];
     for (const bytes of garbage) {
       const socket = await connectRaw(port);

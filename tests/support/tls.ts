@@ -21,5 +21,6 @@ export function tlsNet(net: Net): Net {
     listen: (options) =>
       net.listen({ ...options, tls: { identity: tlsIdentity("master"), admits: () => true, onRefused: () => {} } }),
     connect: (options) => net.connect({ ...options, tls: tlsIdentity("slave") }),
+    tlsServer: (options) => net.tlsServer(options),
   };
 }

@@ -125,6 +125,7 @@ export class SimulatedNetwork {
         refuseTls(options);
         return await this.#connect(life, options);
       },
+      tlsServer: () => Promise.reject(new ConfigError("Simulated machines have no TLS, wanted no tlsServerCertPath")),
     };
   }
 

@@ -1,0 +1,26 @@
+// PEM files that the configuration names, read and looked at. What is in them is the TLS engine's matter.
+
+import { utf8 } from "../base/bytes.ts";
+import { ConfigError } from "../base/errors.ts";
+
+/** What a file has to hold. */
+export type PemLabel = "CERTIFICATE" | "PRIVATE KEY";
+
+/** The text of the file that `key` names. Throws {@link ConfigError} when it is not there, can't be read or holds no such PEM. */
+export function readPem(
+  key: string,
+  path: string,
+  label: PemLabel,
+  readFile: (path: string) => Uint8Array | null,
+): string {
+  let bytes: Uint8Array | null;
+  try {
+    bytes = readFile(path);
+  } catch (error) {
+    throw new ConfigError(`${key} "${path}" can't be read`, { cause: error });
+  }
+  if (bytes === null) throw new ConfigError(`${key} "${path}" does not exist`);
+  const pem = utf8.decode(bytes);
+  if (new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(pem)) return pem;
+  throw new ConfigError(`${key} "${path}" holds no PEM ${label.toLowerCase()}`);
+}
