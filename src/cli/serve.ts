@@ -30,15 +30,25 @@ export async function runServe(
   const { startBroker } = await import("../broker/broker_controller.ts");
   const node = await startBroker({ config, runtime, logger });
   process.writeOut(readyLine(runtime, config, node.addresses));
+  await stopOnSignal(runtime, logger, stopping, node);
+  return 0;
+}
+
+/** Waits for a signal, then for a clean stop; one that takes longer than 5 s ends the process with 1. */
+export async function stopOnSignal(
+  runtime: Runtime,
+  logger: Logger,
+  stopping: StopSignals,
+  node: { stop(): Promise<void> },
+): Promise<void> {
   logger.info(`Stopping on ${await stopping.first}`);
   const late = runtime.clock.setTimer(STOP_LIMIT_MS, () => {
     logger.error(`Not stopped after ${STOP_LIMIT_MS} ms, giving up: the next start recovers the store`);
-    process.exit(1);
+    runtime.process.exit(1);
   });
   await node.stop();
   late.cancel();
   stopping.end();
-  return 0;
 }
 
 /** Reads `broker.conf` when named, merges, and checks what only shows on this machine. Throws {@link ConfigError}. */
@@ -47,15 +57,21 @@ export function loadServeConfig(
   options: { flags: ReadonlyMap<string, string>; file: string | null },
 ): LoadedConfig {
   const { process, fs } = runtime;
-  let file;
-  if (options.file !== null) {
-    const bytes = fs.readFile(options.file);
-    if (bytes === null) throw new ConfigError(`Configuration file "${options.file}" does not exist`);
-    file = { file: { name: options.file, bytes } };
-  }
-  const loaded = loadConfig({ host: process, flags: options.flags, ...file });
+  const file = readConfigFile(runtime, options.file);
+  const loaded = loadConfig({ host: process, flags: options.flags, ...(file === null ? {} : { file }) });
   adminAccess(loaded.config, { env: process.env, readFile: (path) => fs.readFile(path) });
   return loaded;
+}
+
+/** The file named by `-c`; null for none. Throws {@link ConfigError} when it is not there. */
+export function readConfigFile(
+  { fs }: Runtime,
+  name: string | null,
+): { readonly name: string; readonly bytes: Uint8Array } | null {
+  if (name === null) return null;
+  const bytes = fs.readFile(name);
+  if (bytes === null) throw new ConfigError(`Configuration file "${name}" does not exist`);
+  return { name, bytes };
 }
 
 /** The logger of a node: on stderr; `logLevel` is read at each line, as it may change at run time. */
@@ -98,8 +114,14 @@ export function readyLine(runtime: Runtime, config: Config, addresses: BrokerAdd
 
 const LABELS: Record<string, string> = { ha: "HA", vip: "VIP", namesrv: "NameServer", advertised: "clients are told" };
 
+/** Stop signals listened for. */
+export interface StopSignals {
+  readonly first: Promise<string>;
+  readonly end: () => void;
+}
+
 /** The first stop signal as a promise; the second ends the process. */
-function stopSignals(runtime: Runtime, logger: Logger): { first: Promise<string>; end: () => void } {
+export function stopSignals(runtime: Runtime, logger: Logger): StopSignals {
   const { promise, resolve } = Promise.withResolvers<string>();
   let count = 0;
   const end = runtime.process.onStopSignal((signal) => {

@@ -11,6 +11,7 @@ import { parseProperties } from "./properties.ts";
 import { CONFIG_KEYS, isConfigKey, settingOf } from "./schema.ts";
 import type { Config, ConfigKey } from "./schema.ts";
 import { Derived, parseHostPort } from "./setting.ts";
+import type { Setting } from "./setting.ts";
 
 /** What defaults take from the machine. */
 export type ConfigHost = Pick<Process, "hostname" | "localAddress" | "env">;
@@ -65,14 +66,18 @@ export function createConfig(values: Partial<Config>, host: ConfigHost): LoadedC
  * One value, from a file, a flag or JSON, as its key's type. Throws {@link ConfigError}; `origin` names it in the message.
  */
 export function parseValue(key: ConfigKey, raw: unknown, origin: string): Config[ConfigKey] {
-  const setting = settingOf(key);
+  return parseSetting(settingOf(key), raw, origin) as Config[ConfigKey];
+}
+
+/** {@link parseValue} for a row of any table. */
+export function parseSetting(setting: Setting<unknown>, raw: unknown, origin: string): unknown {
   const isScalar = raw === null || ["string", "number", "boolean"].includes(typeof raw);
   const text = isScalar ? String(raw ?? "").trim() : "";
   // It would come back in log lines, on terminals and to other brokers.
   const wanted = /\p{Cc}/u.test(text) ? "text without control characters" : setting.wanted;
   const value = isScalar && wanted === setting.wanted ? setting.parse(text) : undefined;
   if (value === undefined) throw new ConfigError(`${origin} is ${seen(raw)}, wanted ${wanted}`);
-  return value as Config[ConfigKey];
+  return value;
 }
 
 /** Characters shown of what is no text. */
