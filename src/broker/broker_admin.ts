@@ -18,6 +18,7 @@ import type {
   RoleRequest,
   SlaveStatus,
 } from "../admin/admin_port.ts";
+import type { ClientsPort } from "../admin/clients_port.ts";
 import type { ConnectionLimits } from "../base/connection_limits.ts";
 import { applyConfigPatch } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
@@ -52,6 +53,7 @@ export interface BrokerAdminParts {
   /** The HA address others are told. */
   readonly haServerAddr: () => string;
   readonly storeHost: RecordHost;
+  readonly clients: ClientsPort;
   /** Told when puts are taken again by an operator's word. */
   readonly onUnfenced: () => void;
 }
@@ -62,6 +64,7 @@ const READ_BYTES_MAX = 8 * 1024 * 1024;
 
 /** Implements {@link AdminPort} for a broker. */
 export class BrokerAdmin implements AdminPort {
+  readonly clients: ClientsPort;
   readonly #parts: BrokerAdminParts;
   readonly #startTimestamp: number;
   readonly #listeners = new Set<() => void>();
@@ -69,6 +72,7 @@ export class BrokerAdmin implements AdminPort {
 
   constructor(parts: BrokerAdminParts) {
     this.#parts = parts;
+    this.clients = parts.clients;
     this.#startTimestamp = parts.runtime.clock.now();
   }
 

@@ -10,6 +10,7 @@ import { startAdminServer } from "../admin/admin_server.ts";
 import { adminAccess } from "../config/admin_access.ts";
 import { haTlsIdentity } from "../config/ha_tls.ts";
 import { flagName } from "../config/load.ts";
+import { remotingTls } from "../config/remoting_tls.ts";
 import type { Config } from "../config/schema.ts";
 import { HAService } from "../ha/ha_service.ts";
 import { parseRemotingAddress } from "../remoting/remoting_address.ts";
@@ -19,8 +20,10 @@ import { MessageStore } from "../store/message_store.ts";
 import type { RecordHost } from "../store/types.ts";
 import { BrokerAdmin } from "./broker_admin.ts";
 import { brokerRuntimeInfo, type FigureParts } from "./broker_figures.ts";
+import { ClientsAdmin } from "./clients_admin.ts";
 import { BrokerOuterAPI, type RegisterBrokerResult } from "./broker_outer_api.ts";
 import type { ConfigManagerOptions } from "./config_manager.ts";
+import { BrokerServices } from "./broker_services.ts";
 import { ConsumerOffsetManager, MessageRequestModeManager } from "./consumer_offset_manager.ts";
 import { HAClientDriver } from "./ha_client_driver.ts";
 import { HAMasterDriver } from "./ha_master_driver.ts";
@@ -32,6 +35,7 @@ import { createProcessorTable } from "./processors/processor_table.ts";
 import { PutMessageService } from "./put_message_service.ts";
 import { hostWithPort } from "./record_host.ts";
 import { RemotingServer } from "../remoting/remoting_server.ts";
+import { withoutPulls } from "../remoting/vip_processors.ts";
 import { RoleController } from "./role_controller.ts";
 import { RoleFile, type SavedRole } from "./role_file.ts";
 import { type ConfigManagers, SlaveSynchronize } from "./slave_synchronize.ts";
@@ -133,6 +137,8 @@ class BrokerController implements BrokerNode {
       logger.warn("Certificate files are given and haTlsEnable is false: HA is not encrypted");
     }
 
+    const serverTls = remotingTls(config, (path) => fs.readFile(path));
+
     // The store: locked, loaded, recovered.
     const service: { current: HAService | null } = { current: null };
     const store = await MessageStore.open(config, {
@@ -189,6 +195,21 @@ class BrokerController implements BrokerNode {
       options: config,
       logger,
     });
+    const services = new BrokerServices({
+      config,
+      runtime,
+      logger,
+      store,
+      puts,
+      managers,
+      configDirectory: directory,
+      storeHost: this.#storeHost(),
+      role: () => roles.role,
+      replicatedOffset: () => service.current?.retainOffset() ?? null,
+      topicSubscribeInfo: (topic) => outerApi.topicSubscribeInfo(topic),
+      onFatal,
+    });
+    this.#undo.push(() => services.stop());
     const slaveSynchronize = new SlaveSynchronize({
       client: remotingClient,
       clock,
@@ -203,6 +224,7 @@ class BrokerController implements BrokerNode {
       file: new RoleFile(fs, directory),
       client: clientDriver,
       setStoreRole: (next) => store.setRole(next),
+      setServices: (isMaster) => services.setMaster(isMaster),
       setReplicationRole: (next) => masterDriver.setRole(next),
       isOwnAddress: (address) => this.#isOwnAddress(address, this.#identity(roles).haServerAddr),
       unfence: () => puts.liftFence(),
@@ -236,7 +258,7 @@ class BrokerController implements BrokerNode {
       adminLimits,
       namesrvStates: () => outerApi.namesrvStates(),
     };
-    const processors = createProcessorTable({
+    const processors = createProcessorTable(services.processors(), {
       runtimeInfo: { runtimeInfo: () => brokerRuntimeInfo(figures, bootTimestamp) },
       ha: this.#haPort({ store, masterDriver, clientDriver, roles, learned, bootMaxOffset: store.maxOffset }),
       managers,
@@ -264,6 +286,16 @@ class BrokerController implements BrokerNode {
       addresses: () => this.addresses,
       haServerAddr: () => this.#identity(roles).haServerAddr,
       storeHost: this.#storeHost(),
+      clients: new ClientsAdmin({
+        topics: managers.topicConfigManager,
+        groups: managers.subscriptionGroupManager,
+        offsets: managers.consumerOffsetManager,
+        consumers: services.consumers,
+        producers: services.producers,
+        store,
+        readOnlyReason: () => roles.role === "SLAVE" ? "Role is SLAVE, change it on the master" : null,
+        namesrv: () => null,
+      }),
       onUnfenced: () => outerApi.start(),
     });
     let hasFollowed = false;
@@ -288,11 +320,13 @@ class BrokerController implements BrokerNode {
         net,
         clock,
         logger,
-        processors,
+        processors: key === "vipListenPort" ? withoutPulls(processors) : processors,
         hostname,
         port,
         limits: config,
         heldBytes,
+        tls: serverTls,
+        onConnectionClosed: (connection) => services.onConnectionClosed(connection),
         onError: onFatal,
       });
       const address = await binding(key, server.start());

@@ -83,6 +83,8 @@ export interface NamesrvState {
 const SECOND_REGISTRATION_MS = 10_000;
 /** Wait after a failure; doubled up to the period. */
 const RETRY_MS = 1000;
+/** Queues of a topic on one broker that are believed. */
+const QUEUE_NUMS_MAX = 65_536;
 /** Limit of QUERY_DATA_VERSION, as in Apache. */
 const QUERY_TIMEOUT_MS = 3000;
 /** Limit of UNREGISTER_BROKER, so that a clean stop stays quick. */
@@ -237,6 +239,24 @@ export class BrokerOuterAPI {
     return answers.find((address) => address !== null && address !== own) ?? null;
   }
 
+  /**
+   * The topic's readable queues on all brokers, as a consumer has them; null when no NameServer knows the topic. Asks
+   * one NameServer after another, 3 s each at most.
+   */
+  async topicSubscribeInfo(topic: string): Promise<{ topic: string; brokerName: string; queueId: number }[] | null> {
+    for (const { address } of this.#namesrvs) {
+      try {
+        const request = createRequest(RequestCode.GET_ROUTEINFO_BY_TOPIC, { topic, acceptStandardJsonOnly: true });
+        const answer = await this.#client.invoke(address, request, QUERY_TIMEOUT_MS);
+        if (answer.code === ResponseCode.SUCCESS) return readableQueues(topic, answer.body);
+        if (answer.code === ResponseCode.TOPIC_NOT_EXIST) return null;
+      } catch {
+        // The next one may know it.
+      }
+    }
+    return null;
+  }
+
   /** One registration; says a change from working to failing and back, once. */
   async #register(namesrv: Namesrv): Promise<boolean> {
     const { logger, config } = this.#options;
@@ -329,6 +349,16 @@ export class BrokerOuterAPI {
       clusterName: config.brokerClusterName,
     });
   }
+}
+
+function readableQueues(topic: string, body: Uint8Array) {
+  const json = parseJavaJson(utf8.decode(body));
+  const queueDatas = isJavaJsonObject(json) && Array.isArray(json.queueDatas) ? json.queueDatas : [];
+  return queueDatas.flatMap((data) => {
+    if (!isJavaJsonObject(data) || (Number(data.perm) & PermName.READ) === 0) return [];
+    const count = Math.min(Number(data.readQueueNums) || 0, QUEUE_NUMS_MAX);
+    return Array.from({ length: count }, (_, queueId) => ({ topic, brokerName: String(data.brokerName), queueId }));
+  });
 }
 
 /** Address of brokerId 0 of this broker's name in a ClusterInfo; null without one. */

@@ -28,6 +28,8 @@ export interface RoleParts {
   readonly client: HAClientDriver;
   /** The store's side: queue offsets rebuilt and writable, or puts refused. */
   readonly setStoreRole: (role: "master" | "slave") => Promise<void>;
+  /** What only a master does besides (delay levels, transactions, timers): started, or stopped once it resolves. */
+  readonly setServices: (isMaster: boolean) => Promise<void>;
   /** Replication's side: which puts wait for what. */
   readonly setReplicationRole: (role: BrokerRole) => void;
   /** Whether an HA `host:port` is this node's own: who follows itself agrees with everything and gets nothing. */
@@ -93,9 +95,10 @@ export class RoleController {
 
   /** Puts the initial role in force. Replication and the store must be running. */
   async start(): Promise<void> {
-    const { client, setStoreRole, setReplicationRole, onChanged } = this.#parts;
+    const { client, setStoreRole, setServices, setReplicationRole, onChanged } = this.#parts;
     setReplicationRole(this.#role);
     await setStoreRole(this.#role === "SLAVE" ? "slave" : "master");
+    await setServices(this.#role !== "SLAVE");
     if (this.#role === "SLAVE") {
       client.updateMasterAddress(this.#masterAddress);
       client.start();
@@ -168,6 +171,7 @@ export class RoleController {
     this.#role = change.role;
     this.#brokerId = 0;
     setReplicationRole(change.role);
+    await this.#parts.setServices(true);
     this.#finish();
     if (before === change.role) logger.info(`Role is ${change.role} already`);
     else logger.info(`Role switched from ${before} to ${change.role}`, { brokerId: 0, forced: change.force === true });
@@ -185,6 +189,7 @@ export class RoleController {
     if (before !== "SLAVE") {
       await setStoreRole("slave");
       setReplicationRole("SLAVE");
+      await this.#parts.setServices(false);
       this.#endVerified = false;
     }
     this.#role = "SLAVE";

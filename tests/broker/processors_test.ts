@@ -74,7 +74,7 @@ function setUp(files: Record<string, string | Uint8Array> = {}) {
   };
   for (const manager of Object.values(managers)) manager.load();
   const ha = new FakeHA();
-  const table = createProcessorTable({
+  const table = createProcessorTable(new Map(), {
     runtimeInfo: { runtimeInfo: () => INFO },
     ha,
     managers,

@@ -57,6 +57,7 @@ class Bench {
         await this.storeGate;
         this.calls.push(`store ${role}`);
       },
+      setServices: () => Promise.resolve(),
       setReplicationRole: (role) => void this.calls.push(`replication ${role}`),
       isOwnAddress: (address) => address === OWN,
       unfence: () => void this.calls.push("unfence"),

@@ -1,5 +1,4 @@
-// Puts the processors of this broker together. The same table serves the main and the VIP port; Apache leaves pulls out
-// of the latter, and there are none here.
+// Puts the processors of this broker together: what clients ask and what slaves, administrators and exporters ask.
 
 import type { FileSystem } from "../../runtime/runtime.ts";
 import type { ProcessorTable } from "../../remoting/remoting_server.ts";
@@ -19,10 +18,11 @@ export interface ProcessorPorts {
   readonly configDirectory: string;
 }
 
-/** The table for {@link RemotingServer}: codes 21, 28, 43, 45, 60, 61, 201, 402, 906, 907. */
-export function createProcessorTable(ports: ProcessorPorts): ProcessorTable {
+/** The table of the main port: `clients` and what is asked about the broker itself. */
+export function createProcessorTable(clients: ProcessorTable, ports: ProcessorPorts): ProcessorTable {
   const { managers, fs, configDirectory } = ports;
   return new Map([
+    ...clients,
     ...runtimeInfoProcessors(ports.runtimeInfo),
     ...haProcessors(ports.ha),
     ...slaveSyncProcessors({ managers, fs, directory: configDirectory }),

@@ -200,7 +200,7 @@ type Managers = ReturnType<typeof managersOn>;
 
 /** Whatever the tables hold: questions about them are answered, with bodies that can be read. */
 async function assertServes(fs: MemoryFileSystem, managers: Managers): Promise<void> {
-  const processors = createProcessorTable({
+  const processors = createProcessorTable(new Map(), {
     runtimeInfo: {} as BrokerRuntimeInfoSource,
     ha: {} as BrokerHAPort,
     managers,

@@ -1,0 +1,173 @@
+// Everything that serves producers and consumers, built once and wired here: who is connected, what they subscribe to, the
+// processors of their requests, and the services that deliver what waits (delay levels, transactions, timers), which run
+// on a master only. BrokerController makes it, tells it of role changes and ended connections, and stops it.
+
+import { errorMessage } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import type { BrokerRole, Config } from "../config/schema.ts";
+import type { RemotingConnection } from "../remoting/remoting_connection.ts";
+import type { ProcessorTable } from "../remoting/remoting_server.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { MessageStore } from "../store/message_store.ts";
+import type { RecordHost } from "../store/types.ts";
+import { Broker2Client } from "./client/broker2client.ts";
+import { BroadcastOffsetManager } from "./client/broadcast_offset_manager.ts";
+import { defaultConsumerIdsChangeListener } from "./client/consumer_ids_change_listener.ts";
+import { ConsumerManager } from "./client/consumer_manager.ts";
+import { ProducerManager } from "./client/producer_manager.ts";
+import type { MessageQueue } from "./client/message_queue.ts";
+import { RebalanceLockManager } from "./client/rebalance_lock_manager.ts";
+import { ConsumerFilterManager } from "./filter/consumer_filter_manager.ts";
+import { filterProcessors } from "./filter/filter_processors.ts";
+import { clientManageProcessors } from "./processors/client_manage_processor.ts";
+import { consumerManageProcessors } from "./processors/consumer_manage_processor.ts";
+import { retryAndDLQ } from "./processors/retry_and_dlq.ts";
+import { sendBackProcessors } from "./processors/send_back_processor.ts";
+import { sendMessageProcessors } from "./processors/send_message_processor.ts";
+import type { PutMessageService } from "./put_message_service.ts";
+import { ScheduleMessageService } from "./schedule/schedule_message_service.ts";
+import type { ConfigManagers } from "./slave_synchronize.ts";
+
+/** What it is made of. */
+export interface BrokerServicesParts {
+  readonly config: Config;
+  readonly runtime: Runtime;
+  readonly logger: Logger;
+  readonly store: MessageStore;
+  readonly puts: PutMessageService;
+  readonly managers: ConfigManagers;
+  /** `<storePathRootDir>/config`. */
+  readonly configDirectory: string;
+  readonly storeHost: RecordHost;
+  readonly role: () => BrokerRole;
+  /** Lowest log offset that the connected slaves hold, null without one. */
+  readonly replicatedOffset: () => number | null;
+  /** A topic's readable queues on all brokers, from the NameServers; null: no such topic. */
+  readonly topicSubscribeInfo: (topic: string) => Promise<readonly MessageQueue[] | null>;
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** Mirrors what Apache's `BrokerController` builds beside its store. */
+export class BrokerServices {
+  readonly consumers: ConsumerManager;
+  readonly producers: ProducerManager;
+  readonly locks: RebalanceLockManager;
+  readonly broker2Client: Broker2Client;
+  readonly filters: ConsumerFilterManager;
+  readonly broadcastOffsets: BroadcastOffsetManager;
+  readonly schedule: ScheduleMessageService;
+  readonly #parts: BrokerServicesParts;
+  /** Starts and stops of the services that a master runs, one after another. */
+  #changing: Promise<void> = Promise.resolve();
+  #isMaster = false;
+
+  constructor(parts: BrokerServicesParts) {
+    this.#parts = parts;
+    const { config, runtime, logger, store, puts, managers } = parts;
+    const { clock, fs } = runtime;
+    const offsets = managers.consumerOffsetManager;
+    this.filters = new ConsumerFilterManager({ fs, clock, logger, directory: parts.configDirectory, config });
+    this.filters.load();
+    this.broker2Client = new Broker2Client({ logger, consumers: () => this.consumers, brokerName: config.brokerName });
+    const listener = defaultConsumerIdsChangeListener({
+      broker2Client: this.broker2Client,
+      filters: this.filters,
+      config,
+    });
+    this.consumers = new ConsumerManager({ clock, logger, config, listener });
+    this.producers = new ProducerManager({ clock, logger, config });
+    this.locks = new RebalanceLockManager({ clock });
+    this.broadcastOffsets = new BroadcastOffsetManager({
+      clock,
+      config,
+      offsets,
+      isOnline: (group, clientId) => this.consumers.findChannel(group, clientId) !== null,
+      initialOffset: (topic, queueId) => initialOffset(store, topic, queueId),
+    });
+    this.schedule = new ScheduleMessageService({
+      store,
+      puts,
+      offsets: managers.delayOffsetManager,
+      clock,
+      logger,
+      config,
+      replicatedOffset: parts.replicatedOffset,
+      onFatal: parts.onFatal,
+    });
+  }
+
+  /** Everything that clients ask, by code. */
+  processors(): ProcessorTable {
+    const { config, runtime, store, puts, managers, storeHost } = this.#parts;
+    const { clock, random } = runtime;
+    const { topicConfigManager: topics, consumerOffsetManager: offsets, subscriptionGroupManager: groups } = managers;
+    const { consumers, producers, locks, filters } = this;
+    const isSlave = () => this.#parts.role() === "SLAVE";
+    return new Map([
+      ...sendMessageProcessors({
+        config,
+        topics,
+        puts,
+        stats: { put: () => {} },
+        random,
+        now: () => clock.now(),
+        storeHost,
+        rejectReason: () => isSlave() ? "This broker is a slave, send to its master" : null,
+        retryAndDLQ: retryAndDLQ({ groups, topics, locks }),
+        prepareHalfMessage: (message) => message,
+        recallHandleOf: () => null,
+      }),
+      ...sendBackProcessors({ config, groups, topics, store, puts, storeHost, random, isSlave }),
+      ...clientManageProcessors({ clock, config, producers, consumers, groups, topics }),
+      ...consumerManageProcessors({
+        config,
+        consumers,
+        groups,
+        topics,
+        offsets,
+        store,
+        locks,
+        modes: managers.messageRequestModeManager,
+        topicSubscribeInfo: this.#parts.topicSubscribeInfo,
+      }),
+      ...filterProcessors({ config, filters }),
+    ]);
+  }
+
+  /** A client's connection ended. */
+  onConnectionClosed(connection: RemotingConnection): void {
+    this.consumers.onConnectionClosed(connection);
+    this.producers.onConnectionClosed(connection);
+  }
+
+  /**
+   * Starts what only a master does, or stops it: at once where nothing may be put any more, and one change after another.
+   * Resolves once it is done.
+   */
+  setMaster(isMaster: boolean): Promise<void> {
+    if (isMaster === this.#isMaster) return this.#changing;
+    this.#isMaster = isMaster;
+    this.#changing = this.#changing.then(async () => {
+      if (isMaster === this.#isMaster && isMaster) this.schedule.start();
+      else await this.schedule.stop();
+    }).catch((error: unknown) => {
+      this.#parts.logger.error(`Delayed messages: ${errorMessage(error)}`);
+    });
+    return this.#changing;
+  }
+
+  /** Stops everything and writes what is to be written. */
+  async stop(): Promise<void> {
+    await this.setMaster(false);
+    this.broadcastOffsets.stop();
+    const { consumerOffsetManager } = this.#parts.managers;
+    await Promise.all([consumerOffsetManager.stop(), this.filters.stop()]);
+  }
+}
+
+/** A broadcast client without a past begins at the first message while that is in memory, else at the end. */
+function initialOffset(store: MessageStore, topic: string, queueId: number): number {
+  const [first] = store.readConsumeQueue(topic, queueId, 0, 1);
+  const isYoung = first !== undefined && store.getMinOffsetInQueue(topic, queueId) <= 0 && store.isInMemory(first.pos);
+  return isYoung ? 0 : store.getMaxOffsetInQueue(topic, queueId);
+}
