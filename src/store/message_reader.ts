@@ -199,6 +199,13 @@ export class MessageReader {
     return this.#storeTimestampOf(queue, queue.minOffsetInQueue);
   }
 
+  /** Store timestamp of the message at an index of a queue, -1 without one. Mirrors `getMessageStoreTimeStamp`. */
+  getMessageStoreTimeStamp(topic: string, queueId: number, queueOffset: number): number {
+    const queue = this.#consumeQueues.find(topic, queueId);
+    if (queue === null || queueOffset < queue.minOffsetInQueue || queueOffset >= queue.maxOffsetInQueue) return -1;
+    return this.#storeTimestampOf(queue, queueOffset);
+  }
+
   /** Messages the log no longer holds count as the oldest. */
   #storeTimestampOf(queue: ConsumeQueue, queueOffset: number): number {
     const unit = queue.get(queueOffset);

@@ -480,6 +480,11 @@ export class MessageStore implements ReplicaLog {
     return this.#reader.getEarliestMessageTime(topic, queueId);
   }
 
+  /** Store time of the message at that index of the queue, Unix ms; -1 when there is none (any more). */
+  getMessageStoreTimeStamp(topic: string, queueId: number, queueOffset: number): number {
+    return this.#reader.getMessageStoreTimeStamp(topic, queueId, queueOffset);
+  }
+
   /** Index of the queue's first message that can be read; 0 for a queue that does not exist. */
   getMinOffsetInQueue(topic: string, queueId: number): number {
     return this.#consumeQueues.find(topic, queueId)?.minOffsetInQueue ?? 0;
@@ -561,6 +566,12 @@ export class MessageStore implements ReplicaLog {
 
   /** One round of expiry at once, beside the timed ones. Throws {@link IoError}. */
   cleanExpired(): Promise<void> {
+    return this.#clean.run();
+  }
+
+  /** Like that, and expired files go whatever the hour, also in the next rounds. Mirrors `executeDeleteFilesManually`. */
+  deleteExpiredFilesManually(): Promise<void> {
+    this.#cleanCommitLog.executeDeleteFilesManually();
     return this.#clean.run();
   }
 
