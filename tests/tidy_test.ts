@@ -44,7 +44,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   namesrv: ["base", "remoting"],
   broker: ["base", "config", "remoting", "ha", "store", "namesrv", "admin"],
   admin: ["base", "config"],
-  cli: ["base", "config", "broker", "admin", "store", "ha", "remoting", "runtime"],
+  cli: ["base", "config", "broker", "namesrv", "admin", "store", "ha", "remoting", "runtime"],
 };
 
 /** Files of names and shapes only. */

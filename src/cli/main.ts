@@ -4,6 +4,7 @@
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { ConfigError } from "../base/errors.ts";
 import { VERSION } from "../broker/version.ts";
+import { isNamesrvRole } from "../config/namesrv_config.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { adminClient, DEFAULT_ADMIN } from "./admin_client.ts";
 import { configOptions, flagTexts } from "./flags.ts";
@@ -75,6 +76,7 @@ Examples:
   twinlog --role slave                               its twin on 11911, following 127.0.0.1:10912
   twinlog --role slave --master 10.0.0.5:10912       the twin of an Apache broker
   twinlog -c broker.conf --store /data/twin          settings from an Apache broker.conf; flags win
+  twinlog --role namesrv -c namesrv.conf             a NameServer alone, on 9876 unless told otherwise
   twinlog send --topic T --body hello                a message in, through the admin API
   twinlog status --watch --admin 127.0.0.1:11913     what the slave says
   twinlog switchover --from 127.0.0.1:10913 --to 127.0.0.1:11913
@@ -84,13 +86,19 @@ serve is what runs when no verb is given. Its common flags: --role, --master HOS
 --name NAME, --admin HOST:PORT, -c FILE, --json.
 Exit codes: 0 done, 1 failed, 2 wrong use or configuration.`;
 
+const NAMESRV_HELP = `
+--role namesrv runs a NameServer alone. Of these flags it takes --listen-port (9876 unless given),
+--bind-address, those under NameServer but --namesrv-enable, limits and TLS of remoting ports,
+--store, --json and --log-level.`;
+
 type Done = (code: number) => void;
 
 function addServe(program: Command, runtime: Runtime, done: Done): void {
   const options = configOptions();
   const serve = program.command("serve", { isDefault: true }).description("run a node (the default verb)")
-    .option("-c, --config <file>", "an Apache broker.conf; flags win over it")
+    .option("-c, --config <file>", "an Apache broker.conf, for --role namesrv a namesrv.conf; flags win over it")
     .allowExcessArguments(true)
+    .addHelpText("after", NAMESRV_HELP)
     // The longest flags leave no room beside them.
     .configureHelp({
       formatItem: (term, _width, text, helper) =>
@@ -107,7 +115,13 @@ function addServe(program: Command, runtime: Runtime, done: Done): void {
     const file = typeof values.config === "string" ? values.config : null;
     // Commander keeps the words as typed, its types don't show them.
     const { rawArgs } = program as unknown as { rawArgs: readonly string[] };
-    done(await runServe(runtime, { flags: flagTexts(options, values, rawArgs), file }));
+    const flags = flagTexts(options, values, rawArgs);
+    if (!isNamesrvRole(flags.get("role") ?? flags.get("brokerRole"))) {
+      return done(await runServe(runtime, { flags, file }));
+    }
+    for (const key of ["role", "brokerRole"]) flags.delete(key);
+    const { runNamesrv } = await import("./serve_namesrv.ts");
+    done(await runNamesrv(runtime, { flags, file }));
   });
 }
 

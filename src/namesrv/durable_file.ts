@@ -41,6 +41,11 @@ export class DurableFile {
     return { value: null, isBackup: false, errors };
   }
 
+  /** Takes what somebody else read of the file as its content, for `.bak`. */
+  adopt(content: Uint8Array): void {
+    this.#current = content;
+  }
+
   /** Resolves once what `content` makes, when its turn comes, is on the disk. Throws `IoError`. */
   write(content: () => Uint8Array): Promise<void> {
     const next = this.#writing.catch(() => undefined).then(() => this.#replace(content()));
