@@ -76,7 +76,7 @@ Examples:
   twinlog --role slave                               its twin on 11911, following 127.0.0.1:10912
   twinlog --role slave --master 10.0.0.5:10912       the twin of an Apache broker
   twinlog -c broker.conf --store /data/twin          settings from an Apache broker.conf; flags win
-  twinlog --role namesrv -c namesrv.conf             a NameServer alone, on 9876 unless told otherwise
+  twinlog --role namesrv -c namesrv.conf             a NameServer alone, on 9876 unless told
   twinlog send --topic T --body hello                a message in, through the admin API
   twinlog status --watch --admin 127.0.0.1:11913     what the slave says
   twinlog switchover --from 127.0.0.1:10913 --to 127.0.0.1:11913
