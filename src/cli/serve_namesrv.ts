@@ -48,10 +48,10 @@ function readyLine(runtime: Runtime, config: NamesrvNodeConfig, namesrv: string)
   const on = `${runtime.name} ${runtime.version}`;
   const { kvConfigPath } = config;
   if (config.json) {
+    // A broker's line has both names too, so one reader does for every role.
+    const addresses = { remoting: namesrv, namesrv };
     const { pid } = runtime.process;
-    return `${
-      JSON.stringify({ ready: true, role: "namesrv", addresses: { namesrv }, kvConfigPath, pid, runtime: on })
-    }\n`;
+    return `${JSON.stringify({ ready: true, role: "namesrv", addresses, kvConfigPath, pid, runtime: on })}\n`;
   }
   return `Twinlog NameServer on ${on} is ready: ${namesrv}, KV configuration ${kvConfigPath}\n`;
 }
