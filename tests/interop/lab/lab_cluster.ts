@@ -71,12 +71,27 @@ export class LabCluster {
     return { kind, address: node.addresses.remoting.replace("0.0.0.0", "127.0.0.1"), process: node.process };
   }
 
+  /** A broker and its NameServer, which is the broker's own with "embedded"; `namesrv` is the address clients are given. */
+  async startPair(
+    options: { broker: Kind; namesrv: Kind | "embedded"; name: string },
+  ): Promise<{ broker: LabBroker; namesrv: string }> {
+    const { broker: kind, name } = options;
+    if (options.namesrv === "embedded") {
+      const namesrvListenPort = await freeBrokerPort();
+      const broker = await this.startBroker({ kind, name, namesrv: null, settings: { namesrvListenPort } });
+      return { broker, namesrv: `127.0.0.1:${namesrvListenPort}` };
+    }
+    const { address } = await this.startNamesrv(options.namesrv);
+    return { broker: await this.startBroker({ kind, name, namesrv: address }), namesrv: address };
+  }
+
   /** A broker that listens and is registered soon. `settings` win over the lab's. */
   async startBroker(options: {
     kind: Kind;
     name: string;
     role?: Role;
-    namesrv: string;
+    /** Null: none is named. */
+    namesrv: string | null;
     settings?: Record<string, string | number>;
   }): Promise<LabBroker> {
     const port = await freeBrokerPort();
@@ -91,7 +106,7 @@ interface BrokerOptions {
   readonly kind: Kind;
   readonly name: string;
   readonly role: Role;
-  readonly namesrv: string;
+  readonly namesrv: string | null;
   readonly port: number;
   readonly settings?: Record<string, string | number>;
 }
@@ -134,7 +149,14 @@ class Broker implements LabBroker {
     const { name, role, namesrv } = this.#options;
     const all = { ...SETTINGS, ...this.#options.settings, ...settings };
     if (this.kind === "apache") {
-      const options = { name, role, namesrv, store: this.store, port: this.port, settings: all };
+      const options = {
+        name,
+        role,
+        namesrv: namesrv ?? "127.0.0.1:9",
+        store: this.store,
+        port: this.port,
+        settings: all,
+      };
       this.#process = (await this.#lab.startBroker(options)).process;
       return;
     }
@@ -143,7 +165,7 @@ class Broker implements LabBroker {
       brokerName: name,
       brokerId: role === "SLAVE" ? 1 : 0,
       brokerRole: role,
-      namesrvAddr: namesrv,
+      ...(namesrv === null ? {} : { namesrvAddr: namesrv }),
       brokerIP1: "127.0.0.1",
       brokerIP2: "127.0.0.1",
       bindAddress: "127.0.0.1",

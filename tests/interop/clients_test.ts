@@ -1,0 +1,160 @@
+// Unmodified clients against whole RocketMQs: Java 5.3.3 and 4.9.7 and Go play their scenarios (lab/ClientScenarios.java,
+// lab/goclient) against an Apache broker with an Apache NameServer, then against ours on Deno and Bun, and a part of them
+// on Node. A scenario asserts what it saw; the facts it wrote down must be those that Apache's broker gave it.
+//
+// TWINLOG_CLIENTS=bun,... plays against Apache and these only.
+
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { ApacheLab, hasJava } from "./lab/apache.ts";
+import {
+  type ClientProgram,
+  goScenarios,
+  hasGo,
+  javaScenarios,
+  playScenarios,
+  type ScenarioResult,
+} from "./lab/clients.ts";
+import { type Kind, LabCluster } from "./lab/lab_cluster.ts";
+import { destroyAll } from "./lab/processes.ts";
+import { scratch } from "./lab/scratch.ts";
+
+const java = await hasJava();
+const go = await hasGo();
+
+const JAVA = [
+  "quickStart",
+  "ordered",
+  "orderedGivesUp",
+  "delayLevels",
+  "timer",
+  "transaction",
+  "tagFilter",
+  "sqlFilter",
+  "batch",
+  "broadcast",
+  "pullConsumer",
+  "litePull",
+  "consumeFrom",
+  "retry",
+  "dlq",
+  "compressed",
+  "bigBody",
+  "refusals",
+  "query",
+  "trace",
+  "requestReply",
+  "resetOffset",
+  "rebalance",
+  "consumerRestart",
+  "roundTrip",
+  "namespace",
+  "vip",
+  "restart",
+];
+const GO = [
+  "quickStart",
+  "tagFilter",
+  "sqlFilter",
+  "ordered",
+  "delayLevels",
+  "transaction",
+  "batch",
+  "broadcast",
+  "pullConsumer",
+  "requestReply",
+  "compressed",
+  "consumerRestart",
+  "retry",
+];
+const SMOKE = ["quickStart", "ordered", "delayLevels", "transaction", "tagFilter", "batch", "retry", "refusals"];
+
+/** One client, and what it plays. */
+interface Player {
+  readonly key: string;
+  readonly scenarios: readonly string[];
+  program(directory: string): Promise<ClientProgram>;
+}
+
+const PLAYERS: readonly Player[] = [
+  { key: "Java 5.3.3", scenarios: JAVA, program: (directory) => javaScenarios("5.3.3", directory) },
+  {
+    key: "Java 4.9.7, binary headers",
+    scenarios: JAVA,
+    program: (directory) => javaScenarios("4.9.7", directory, { "rocketmq.serialize.type": "ROCKETMQ" }),
+  },
+  ...go ? [{ key: "Go", scenarios: GO, program: goScenarios }] : [],
+];
+const SMOKERS: readonly Player[] = [
+  {
+    key: "Java 5.3.3",
+    scenarios: SMOKE,
+    program: (directory) => javaScenarios("5.3.3", directory, { "rocketmq.serialize.type": "ROCKETMQ" }),
+  },
+];
+
+/** The NameServer beside each broker: every kind of pair of ours, and the smoke beside Apache's. */
+const ALL_TARGETS: readonly { broker: Kind; namesrv: Kind | "embedded"; players: readonly Player[] }[] = [
+  { broker: "apache", namesrv: "apache", players: PLAYERS },
+  { broker: "deno", namesrv: "embedded", players: PLAYERS },
+  { broker: "bun", namesrv: "bun", players: PLAYERS },
+  { broker: "node", namesrv: "apache", players: SMOKERS },
+];
+
+const wanted = process.env.TWINLOG_CLIENTS?.split(",");
+const TARGETS = ALL_TARGETS.filter(({ broker }) => broker === "apache" || (wanted?.includes(broker) ?? true));
+
+/** By player and scenario: what Apache's broker gave. */
+const reference = new Map<string, ReadonlyMap<string, ScenarioResult>>();
+
+for (const target of TARGETS) {
+  const title = target.broker === "apache" ? "Apache" : `Twinlog on ${target.broker}, NameServer: ${target.namesrv}`;
+  describe(`clients of ${title}`, { skip: java ? false : "no Java here" }, () => {
+    const directory = java ? scratch(`clients-${target.broker}`) : "";
+    const results = new Map<string, ReadonlyMap<string, ScenarioResult>>();
+
+    before(async () => {
+      const lab = await ApacheLab.create("5.3.3", directory);
+      const cluster = new LabCluster(lab, directory);
+      const { broker, namesrv } = await cluster.startPair({ ...target, name: "lab-a" });
+      // Each of the players asks for the restart once it is through; the last one's word counts, and there is one.
+      const restarting = target.players.filter((player) => player.scenarios.includes("restart"));
+      const restart = together(restarting.length, async () => {
+        await broker.end("stop");
+        await broker.start();
+      });
+      await Promise.all(target.players.map(async (player) => {
+        const program = await player.program(directory);
+        const options = { namesrv, directory, scenarios: player.scenarios, restart, label: player.key };
+        results.set(player.key, await playScenarios(program, options));
+      }));
+      if (target.broker === "apache") { for (const [key, played] of results) reference.set(key, played); }
+    }, { timeout: 300_000 });
+    after(destroyAll);
+
+    for (const player of target.players) {
+      describe(player.key, () => {
+        for (const scenario of player.scenarios) {
+          it(scenario, () => {
+            const result = results.get(player.key)?.get(scenario);
+            assert.ok(result, "it was not played");
+            assert.ok(result.ok, `${result.notes.error}; ${JSON.stringify(result)}`);
+            assert.deepEqual(result.facts, reference.get(player.key)?.get(scenario)?.facts);
+          });
+        }
+      });
+    }
+  });
+}
+
+/** Answers with a function that acts once, when it was called `count` times, and lets all callers wait for that. */
+function together(count: number, act: () => Promise<void>): () => Promise<void> {
+  let release: () => void;
+  const released = new Promise<void>((resolve) => release = resolve);
+  let acted: Promise<void> | null = null;
+  return async () => {
+    if (--count === 0) release();
+    await released;
+    await (acted ??= act());
+  };
+}
