@@ -6,6 +6,7 @@ import { readInt32 } from "../base/bytes.ts";
 import { decodeJsonHeader } from "./json_header.ts";
 import { decodeRocketmqHeader } from "./rocketmq_header.ts";
 import { type RemotingCommand, SerializeType } from "./remoting_command.ts";
+import type { RemotingHeader } from "./remoting_header.ts";
 
 /** Largest frame, its four length bytes included: the default of Apache's `com.rocketmq.remoting.frameMaxLength`. */
 export const FRAME_SIZE_MAX = 16_777_216;
@@ -70,7 +71,7 @@ export class FrameDecoder {
       // The second word is judged as soon as it is here: garbage is found before it is collected.
       if (available >= 8) this.#checkHeaderWord(size);
       if (available >= size) {
-        const command = decodeFrame(this.#bytes.subarray(this.#start, this.#start + size));
+        const command = decodeFrame(this.#bytes, this.#start, this.#start + size);
         this.#start += size;
         return command;
       }
@@ -133,15 +134,37 @@ export class FrameDecoder {
 }
 
 /** One whole frame, its length field included and checked. */
-function decodeFrame(frame: Uint8Array): RemotingCommand {
-  const word = readInt32(frame, 4);
-  const bodyAt = 8 + (word & 0xff_ffff);
-  const header = frame.subarray(8, bodyAt);
+function decodeFrame(bytes: Uint8Array, at: number, end: number): RemotingCommand {
+  const word = readInt32(bytes, at + 4);
+  const bodyAt = at + 8 + (word & 0xff_ffff);
+  const header = bytes.subarray(at + 8, bodyAt);
   const fields = word >>> 24 === SerializeType.JSON ? decodeJsonHeader(header) : decodeRocketmqHeader(header);
-  return { ...fields, body: copy(frame.subarray(bodyAt)) };
+  const command = fields as RemotingHeader & { body: Uint8Array };
+  command.body = bodyAt === end ? EMPTY : ownBody(bytes, bodyAt, end);
+  return command;
 }
 
+/** Bodies up to this size share an allocation, which costs more than the copy. */
+const SHARED_BODY_SIZE_MAX = 4096;
+const SHARED_SIZE = 32 * 1024;
+let shared = EMPTY;
+let sharedUsed = 0;
+
 /** A copy for certain: `slice` of a Buffer, which Node's sockets hand out, is a view. */
+function ownBody(bytes: Uint8Array, at: number, end: number): Uint8Array {
+  const size = end - at;
+  const view = bytes.subarray(at, end);
+  if (size > SHARED_BODY_SIZE_MAX) return new Uint8Array(view);
+  if (size > shared.length - sharedUsed) {
+    shared = new Uint8Array(SHARED_SIZE);
+    sharedUsed = 0;
+  }
+  const own = shared.subarray(sharedUsed, sharedUsed + size);
+  own.set(view);
+  sharedUsed += size;
+  return own;
+}
+
 function copy(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes);
 }

@@ -41,7 +41,7 @@ function readLine(bytes: Uint8Array): ProxyHeader | "more" {
   const end = bytes.subarray(0, LINE_SIZE_MAX).indexOf(0x0a);
   if (end < 0) {
     if (bytes.length < LINE_SIZE_MAX) return "more";
-    throw new ProtocolError(`PROXY line has no end in ${LINE_SIZE_MAX} bytes`);
+    throw new ProtocolError(`PROXY line has no end, wanted one within ${LINE_SIZE_MAX} bytes`);
   }
   const line = utf8.decode(bytes.subarray(0, end + 1));
   const match = /^PROXY (?:UNKNOWN(?: [^\r\n]*)?|(TCP[46]) (\S+) \S+ (\d{1,5}) \d{1,5})\r\n$/.exec(line);

@@ -5,7 +5,7 @@
 
 import { RemotingError } from "../base/errors.ts";
 import { writeInt32 } from "../base/bytes.ts";
-import { encodeJsonHeader } from "./json_header.ts";
+import { encodeJsonHeader, plainJsonHeaderSizeMax, writePlainJsonHeader } from "./json_header.ts";
 import type { RemotingHeader } from "./remoting_header.ts";
 import { encodeRocketmqHeader } from "./rocketmq_header.ts";
 import { ResponseCode } from "./response_code.ts";
@@ -93,19 +93,46 @@ export function encodeFrame(
   type: SerializeType = SerializeType.JSON,
 ): Uint8Array<ArrayBuffer> {
   const header = type === SerializeType.JSON ? encodeJsonHeader(command) : encodeRocketmqHeader(command);
-  if (header.length > 0xff_ffff) throw new RangeError(`Header has ${header.length} bytes, wanted at most 16777215`);
   const frame = new Uint8Array(8 + header.length + command.body.length);
-  writeInt32(frame, 0, 4 + header.length + command.body.length);
-  writeInt32(frame, 4, (type << 24) | header.length);
+  writePrefix(frame, 0, type, header.length, command.body.length);
   frame.set(header, 8);
   frame.set(command.body, 8 + header.length);
   return frame;
 }
 
+/** What {@link encodeHead} makes of this command has at most so many bytes, unless it returns -1. */
+export function headSizeMax(command: RemotingCommand): number {
+  return 8 + plainJsonHeaderSizeMax(command);
+}
+
+/**
+ * Writes a frame up to its body, the header in JSON, at `at`, and returns its end; `target` has room for
+ * {@link headSizeMax}. -1: the header is not plain ASCII, {@link encodeFrame} makes it.
+ */
+export function encodeHead(command: RemotingCommand, target: Uint8Array, at: number): number {
+  const end = writePlainJsonHeader(command, target, at + 8);
+  if (end >= 0) writePrefix(target, at, SerializeType.JSON, end - at - 8, command.body.length);
+  return end;
+}
+
+function writePrefix(
+  target: Uint8Array,
+  at: number,
+  type: SerializeType,
+  headerSize: number,
+  bodySize: number,
+): void {
+  if (headerSize > 0xff_ffff) throw new RangeError(`Header has ${headerSize} bytes, wanted at most 16777215`);
+  writeInt32(target, at, 4 + headerSize + bodySize);
+  writeInt32(target, at + 4, (type << 24) | headerSize);
+}
+
 function toExtFields(ext: ExtValues): Map<string, string> {
   const fields = new Map<string, string>();
-  for (const [key, value] of Object.entries(ext)) {
-    if (value !== null && value !== undefined) fields.set(key, String(value));
+  for (const key in ext) {
+    const value = ext[key];
+    if (typeof value === "string") fields.set(key, value);
+    else if (value !== null && value !== undefined) fields.set(key, String(value));
   }
   return fields;
 }

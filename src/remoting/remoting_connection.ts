@@ -3,20 +3,13 @@
 // processor's, and who connects to whom is the client's and the server's business.
 
 import { type Deferred, deferred } from "../base/async.ts";
-import { concatBytes } from "../base/bytes.ts";
 import { errorMessage, IoError, ProtocolError, RemotingError } from "../base/errors.ts";
 import { formatHostPort } from "../base/host_port.ts";
 import type { Clock, Connection, Timer } from "../runtime/runtime.ts";
 import type { Opening } from "./connection_opening.ts";
 import { FRAME_SIZE_MAX, FrameDecoder } from "./frame_decoder.ts";
-import {
-  createResponse,
-  encodeFrame,
-  FLAG_ONEWAY,
-  isOneway,
-  isResponse,
-  type RemotingCommand,
-} from "./remoting_command.ts";
+import { OutboundQueue } from "./outbound_queue.ts";
+import { createResponse, FLAG_ONEWAY, isOneway, isResponse, type RemotingCommand } from "./remoting_command.ts";
 import { ResponseCode } from "./response_code.ts";
 
 /**
@@ -34,7 +27,10 @@ export type RemotingCloseReason =
   | "timeout"
   | "tls";
 
-/** Answers requests. The answer is sent unless the request was one-way; null sends nothing (yet). */
+/**
+ * Answers requests. The answer is sent unless the request was one-way; null sends nothing (yet). Its body is given away:
+ * nobody changes it from now on.
+ */
 export type RequestHandler = (
   request: RemotingCommand,
   connection: RemotingConnection,
@@ -45,6 +41,8 @@ export interface RemotingConnectionOptions {
   readonly clock: Clock;
   /** Called for each request of the peer, in order. Throws or rejects with what becomes an error answer. */
   readonly onRequest: RequestHandler;
+  /** Told of what {@link onRequest} threw or rejected with; the peer is told anyway. */
+  readonly onRequestFailed?: (request: RemotingCommand, error: unknown) => void;
   /** Called once. `detail` is a sentence for the log. */
   readonly onClose: (reason: RemotingCloseReason, detail: string) => void;
   /** Told of each change of {@link RemotingConnection.heldBytes}. It may close connections, this one too. */
@@ -75,8 +73,6 @@ const IN_FLIGHT_MAX = 1024;
 const PENDING_MAX = 1024;
 /** A larger body would make the peer close the connection; the rest is for the header. */
 const ANSWER_BODY_MAX = FRAME_SIZE_MAX - 64 * 1024;
-/** Small frames are written together up to this size. */
-const COALESCE_BYTES = 64 * 1024;
 
 interface PendingRequest {
   readonly answer: Deferred<RemotingCommand>;
@@ -90,8 +86,7 @@ export class RemotingConnection {
   readonly #options: RemotingConnectionOptions;
   readonly #pending = new Map<number, PendingRequest>();
   #nextOpaque = 0;
-  #outbound: Uint8Array[] = [];
-  #outboundBytes = 0;
+  readonly #outbound = new OutboundQueue();
   #writing = false;
   #inFlight = 0;
   /** Set while the read loop waits for room. */
@@ -127,17 +122,17 @@ export class RemotingConnection {
 
   /** Bytes accepted and not yet written. */
   get outboundBytes(): number {
-    return this.#outboundBytes;
+    return this.#outbound.bytes;
   }
 
   /** Memory this connection holds for its peer: of an unfinished request and of unread answers, bytes. */
   get heldBytes(): number {
-    return this.#closed ? 0 : this.#inboundBytes + this.#outboundBytes;
+    return this.#closed ? 0 : this.#inboundBytes + this.#outbound.heldBytes;
   }
 
   /** Whether each request taken is answered (unless its processor said: later) and each answer written. */
   get isSettled(): boolean {
-    return this.#closed || this.#inFlight === 0 && this.#outboundBytes === 0;
+    return this.#closed || this.#inFlight === 0 && this.#outbound.bytes === 0;
   }
 
   /** Resolves once {@link isSettled}; later requests of the peer may delay it. */
@@ -220,8 +215,7 @@ export class RemotingConnection {
     this.#closed = true;
     this.#idleTimer.cancel();
     this.#connection.close();
-    this.#outbound = [];
-    this.#outboundBytes = 0;
+    this.#outbound.clear();
     this.#room?.resolve();
     this.#notifySettled();
     this.#tellHeldBytes();
@@ -251,21 +245,21 @@ export class RemotingConnection {
     try {
       answer = this.#options.onRequest(command, this);
     } catch (error) {
-      answer = errorAnswer(command, error);
+      answer = this.#errorAnswer(command, error);
     }
-    if (answer instanceof Promise) void this.#answerLater(command, answer);
-    else this.#answer(command, answer);
+    if (!(answer instanceof Promise)) return this.#answer(command, answer);
+    this.#inFlight++;
+    answer.then(
+      (answered) => this.#answerLate(command, answered),
+      (error: unknown) => this.#answerLate(command, this.#errorAnswer(command, error)),
+    );
   }
 
-  async #answerLater(request: RemotingCommand, answer: Promise<RemotingCommand | null>): Promise<void> {
-    this.#inFlight++;
-    try {
-      this.#answer(request, await answer.catch((error: unknown) => errorAnswer(request, error)));
-    } finally {
-      this.#inFlight--;
-      this.#notifyRoom();
-      this.#notifySettled();
-    }
+  #answerLate(request: RemotingCommand, answer: RemotingCommand | null): void {
+    this.#inFlight--;
+    this.#answer(request, answer);
+    this.#notifyRoom();
+    this.#notifySettled();
   }
 
   #answer(request: RemotingCommand, answer: RemotingCommand | null): void {
@@ -281,13 +275,11 @@ export class RemotingConnection {
   }
 
   #enqueue(command: RemotingCommand): void {
-    const frame = encodeFrame(command);
-    if (this.#outboundBytes > 0 && this.#outboundBytes + frame.length > OUTBOUND_MAX_BYTES) {
-      this.close("overflow", `${this.#outboundBytes} bytes wait for a peer that does not read`);
+    if (this.#outbound.bytes > 0 && this.#outbound.bytes + command.body.length > OUTBOUND_MAX_BYTES) {
+      this.close("overflow", `${this.#outbound.bytes} bytes wait for a peer that does not read`);
       return;
     }
-    this.#outbound.push(frame);
-    this.#outboundBytes += frame.length;
+    this.#outbound.push(command);
     this.#tellHeldBytes();
     if (!this.#writing) void this.#writeAll();
   }
@@ -296,11 +288,12 @@ export class RemotingConnection {
   async #writeAll(): Promise<void> {
     this.#writing = true;
     try {
-      while (this.#outbound.length > 0) {
-        const bytes = this.#takeBatch();
+      // What else is answered in this turn, of one read mostly, goes out with the first.
+      await null;
+      for (let bytes = this.#outbound.front(); bytes !== null; bytes = this.#outbound.front()) {
         await this.#connection.write(bytes);
         if (this.#closed) return;
-        this.#outboundBytes -= bytes.length;
+        this.#outbound.written();
         this.#tellHeldBytes();
         this.#touch();
         this.#notifyRoom();
@@ -313,18 +306,8 @@ export class RemotingConnection {
     }
   }
 
-  #takeBatch(): Uint8Array {
-    let count = 1;
-    let size = this.#outbound[0]!.length;
-    while (count < this.#outbound.length && size + this.#outbound[count]!.length <= COALESCE_BYTES) {
-      size += this.#outbound[count++]!.length;
-    }
-    const batch = this.#outbound.splice(0, count);
-    return count === 1 ? batch[0]! : concatBytes(batch);
-  }
-
   #isFull(): boolean {
-    return this.#outboundBytes > OUTBOUND_STOP_BYTES || this.#inFlight >= IN_FLIGHT_MAX;
+    return this.#outbound.bytes > OUTBOUND_STOP_BYTES || this.#inFlight >= IN_FLIGHT_MAX;
   }
 
   #waitForRoom(): Promise<void> {
@@ -376,10 +359,11 @@ export class RemotingConnection {
   #closedError(): IoError {
     return new IoError("closed", `The remoting connection to ${this.remoteAddress} is closed`);
   }
-}
 
-/** The answer that carries what a processor threw. */
-function errorAnswer(request: RemotingCommand, error: unknown): RemotingCommand {
-  const code = error instanceof RemotingError ? error.code : ResponseCode.SYSTEM_ERROR;
-  return createResponse(request, code, { remark: errorMessage(error) });
+  /** The answer that carries what a processor threw. */
+  #errorAnswer(request: RemotingCommand, error: unknown): RemotingCommand {
+    this.#options.onRequestFailed?.(request, error);
+    const code = error instanceof RemotingError ? error.code : ResponseCode.SYSTEM_ERROR;
+    return createResponse(request, code, { remark: errorMessage(error) });
+  }
 }

@@ -209,12 +209,15 @@ export class RemotingServer {
   #serve(socket: Connection): void {
     const { hostname } = socket.remoteAddress;
     const { serverChannelMaxIdleTimeSeconds, remotingFrameTimeout } = this.#limits;
-    const connection = new RemotingConnection(socket, {
+    let context: RequestContext | null = null;
+    const connection: RemotingConnection = new RemotingConnection(socket, {
       clock: this.#options.clock,
       idleTimeoutMs: serverChannelMaxIdleTimeSeconds * 1000,
       frameTimeoutMs: remotingFrameTimeout,
       open: (plain) => openConnection(plain, this.#options.tls?.mode ?? "permissive", this.#tls),
-      onRequest: (request, from) => this.#process(request, from),
+      onRequest: (request) =>
+        this.#process(request, context ??= { connection, remoteAddress: connection.remoteAddress }),
+      onRequestFailed: (request, error) => this.#sayFailed(request, error),
       onHeldBytes: (change) => this.#held.add(connection, hostname, change),
       onClose: (reason, detail) => {
         this.#connections.delete(connection);
@@ -238,7 +241,7 @@ export class RemotingServer {
 
   #process(
     request: RemotingCommand,
-    connection: RemotingConnection,
+    context: RequestContext,
   ): RemotingCommand | null | Promise<RemotingCommand | null> {
     this.#requestCount++;
     const processor = this.#options.processors.get(request.code);
@@ -246,20 +249,12 @@ export class RemotingServer {
     if (this.#stopping && request.version > GO_AWAY_VERSION) {
       return createResponse(request, ResponseCode.GO_AWAY, { remark: "please go away" });
     }
-    try {
-      const answer = processor(request, { connection, remoteAddress: connection.remoteAddress });
-      if (!(answer instanceof Promise)) return answer;
-      return answer.catch((error: unknown) => this.#failed(request, error));
-    } catch (error) {
-      return this.#failed(request, error);
-    }
+    return processor(request, context);
   }
 
-  /** Says what was not foreseen, and lets the connection answer with it. */
-  #failed(request: RemotingCommand, error: unknown): never {
-    if (!(error instanceof RemotingError)) {
-      this.#options.logger.error("Request failed", { code: request.code, error: errorMessage(error) });
-    }
-    throw error;
+  /** Says what was not foreseen. */
+  #sayFailed(request: RemotingCommand, error: unknown): void {
+    if (error instanceof RemotingError) return;
+    this.#options.logger.error("Request failed", { code: request.code, error: errorMessage(error) });
   }
 }

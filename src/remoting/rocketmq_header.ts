@@ -87,19 +87,36 @@ function extEntry(key: Uint8Array, value: Uint8Array): Uint8Array {
 
 function decodeExt(bytes: Uint8Array): ReadonlyMap<string, string> {
   const fields = new Map<string, string>();
-  let at = 0;
-  const take = (size: number, what: string): Uint8Array => {
-    if (size < 0 || size > bytes.length - at) {
-      throw new ProtocolError(`Remoting ext ${what} length is ${size}, ${bytes.length - at} bytes are left`);
-    }
-    at += size;
-    return bytes.subarray(at - size, at);
-  };
-  while (at < bytes.length) {
-    const key = take(readInt16(take(2, "entry"), 0), "key");
-    const value = take(readInt32(take(4, "entry"), 0), "value");
+  for (let at = 0; at < bytes.length;) {
+    const keyAt = checkedEnd(bytes, at, 2, "entry");
+    const keyEnd = checkedEnd(bytes, keyAt, readInt16(bytes, at), "key");
+    const valueAt = checkedEnd(bytes, keyEnd, 4, "entry");
+    const valueEnd = checkedEnd(bytes, valueAt, readInt32(bytes, keyEnd), "value");
     // A zero length reads as null in Java, and null entries are as good as absent.
-    if (key.length > 0 && value.length > 0) fields.set(utf8.decode(key), utf8.decode(value));
+    if (keyEnd > keyAt && valueEnd > valueAt) {
+      fields.set(readText(bytes, keyAt, keyEnd), readText(bytes, valueAt, valueEnd));
+    }
+    at = valueEnd;
   }
   return fields;
+}
+
+function checkedEnd(bytes: Uint8Array, at: number, size: number, what: string): number {
+  if (size < 0 || size > bytes.length - at) {
+    throw new ProtocolError(`Remoting ext ${what} length is ${size}, ${bytes.length - at} bytes are left`);
+  }
+  return at + size;
+}
+
+/** Texts of so few bytes are read faster one by one than by a decoder. */
+const SHORT_TEXT = 16;
+
+function readText(bytes: Uint8Array, at: number, end: number): string {
+  if (end - at > SHORT_TEXT) return utf8.decode(bytes.subarray(at, end));
+  let text = "";
+  for (let i = at; i < end; i++) {
+    if (bytes[i]! > 0x7f) return utf8.decode(bytes.subarray(at, end));
+    text += String.fromCharCode(bytes[i]!);
+  }
+  return text;
 }

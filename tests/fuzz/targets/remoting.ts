@@ -9,7 +9,14 @@ import { parseHostPort } from "../../../src/config/setting.ts";
 import { FrameDecoder } from "../../../src/remoting/frame_decoder.ts";
 import { decodeJsonHeader, encodeJsonHeader } from "../../../src/remoting/json_header.ts";
 import { parseRemotingAddress, splitAddressList, vipAddress } from "../../../src/remoting/remoting_address.ts";
-import { encodeFrame, type RemotingCommand, SerializeType } from "../../../src/remoting/remoting_command.ts";
+import { readProxyHeader } from "../../../src/remoting/proxy_protocol.ts";
+import {
+  encodeFrame,
+  encodeHead,
+  headSizeMax,
+  type RemotingCommand,
+  SerializeType,
+} from "../../../src/remoting/remoting_command.ts";
 import type { RemotingHeader } from "../../../src/remoting/remoting_header.ts";
 import { decodeRocketmqHeader, encodeRocketmqHeader } from "../../../src/remoting/rocketmq_header.ts";
 import type { FuzzTarget } from "../fuzz.ts";
@@ -57,8 +64,19 @@ export const JSON_HEADER: FuzzTarget = {
     if (error !== null) return;
     assertHeader(value);
     assert.deepEqual(plain(decodeJsonHeader(encodeJsonHeader(value))), plain(value));
+    assertPlainForm({ ...value, body: new Uint8Array(3) });
   },
 };
+
+/** The quick way to write it gives the same bytes, or none, and keeps to the room it asks for. */
+function assertPlainForm(answer: RemotingCommand): void {
+  const target = new Uint8Array(headSizeMax(answer));
+  const end = encodeHead(answer, target, 0);
+  if (end < 0) return;
+  assert.ok(end <= target.length);
+  const frame = encodeFrame(answer);
+  assert.deepEqual(target.slice(0, end), frame.slice(0, -3));
+}
 
 /** The binary form. */
 export const ROCKETMQ_HEADER: FuzzTarget = {
@@ -131,6 +149,33 @@ function assertRestIsSmall(input: Uint8Array): void {
   // unseen by the limit on held bytes.
   assert.ok(kept > 30_000 && kept < 31_000, `Took ${kept} bytes`);
 }
+
+/** What a load balancer puts before a connection's bytes. */
+export const PROXY_HEADER: FuzzTarget = {
+  name: "proxy_header",
+  runs: 3000,
+  inputs: fc.oneof(
+    fc.tuple(fc.constantFrom("TCP4 10.0.0.9 10.0.0.1", "TCP6 ::1 fe80::9", "UNKNOWN", "TCP4 ::1 x"), fc.nat(99_999))
+      .map(
+        ([text, port]) => utf8.encode(`PROXY ${text} ${port} 10911\r\nrest`),
+      ),
+    fc.tuple(fc.nat(255), fc.nat(255), fc.uint8Array({ maxLength: 60 })).map(([command, family, rest]) =>
+      Uint8Array.from([...PROXY_SIGNATURE, command & 1 ? command : 0x21, family, 0, rest.length, ...rest])
+    ),
+  ),
+  check(input) {
+    if (input.length === 0) return;
+    const { value, error } = outcome(() => readProxyHeader(input), ProtocolError);
+    if (error !== null || value === null || value === "more") return;
+    assert.ok(value.size >= 13 && value.size <= input.length);
+    assert.deepEqual(readProxyHeader(input.subarray(0, value.size)), value);
+    if (value.source === null) return;
+    assertPlain(value.source.hostname);
+    assert.ok(value.source.port >= 0 && value.source.port <= 65535);
+  },
+};
+
+const PROXY_SIGNATURE = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a];
 
 const EMPTY: RemotingCommand = {
   code: 0,
