@@ -45,6 +45,16 @@ export const BoundaryType = {
 } as const;
 export type BoundaryType = (typeof BoundaryType)[keyof typeof BoundaryType];
 
+/** An entry of a consume queue. Mirrors Apache's `CqUnit`. */
+export interface ConsumeQueueEntry {
+  readonly queueOffset: number;
+  /** Start and bytes of the record in the log. */
+  readonly pos: number;
+  readonly size: number;
+  /** Hash of the tag; of a delayed message, when it is due. */
+  readonly tagsCode: number;
+}
+
 /** Units looked at by one {@link MessageReader.getMessage}. */
 const UNITS_MAX = 800;
 /** Holds every field up to the store timestamp, whatever the hosts. */
@@ -103,6 +113,20 @@ export class MessageReader {
     if (messages.length > 0) status = GetMessageStatus.FOUND;
     else if (removed) status = GetMessageStatus.MESSAGE_WAS_REMOVING;
     return { status, messages, nextBeginOffset, minOffset, maxOffset };
+  }
+
+  /** Entries of a queue from `fromIndex`; none outside it, fewer at its end or at the end of a file. */
+  readConsumeQueue(topic: string, queueId: number, fromIndex: number, maxCount: number): ConsumeQueueEntry[] {
+    const queue = this.#consumeQueues.find(topic, queueId);
+    if (queue === null || fromIndex < queue.minOffsetInQueue || fromIndex >= queue.maxOffsetInQueue) return [];
+    const units = queue.readUnits(fromIndex, new Uint8Array(Math.min(maxCount, UNITS_MAX) * CQ_STORE_UNIT_SIZE));
+    const entries: ConsumeQueueEntry[] = [];
+    for (let at = 0; at < units.length; at += CQ_STORE_UNIT_SIZE) {
+      const queueOffset = fromIndex + at / CQ_STORE_UNIT_SIZE;
+      const { pos, size, tagsCode } = decodeCqUnit(units, at, queueOffset);
+      entries.push({ queueOffset, pos, size, tagsCode });
+    }
+    return entries;
   }
 
   async #readRun(units: Uint8Array, queueOffset: number, maxNum: number, maxBytes: number) {

@@ -16,7 +16,7 @@ import { HandlePool } from "./handle_pool.ts";
 import { type IndexOptions, IndexService } from "./index_service.ts";
 import { decodeMessageId } from "./message_codec.ts";
 import { DelayLevels } from "./message_properties.ts";
-import { BoundaryType, type GetMessageResult, MessageReader } from "./message_reader.ts";
+import { BoundaryType, type ConsumeQueueEntry, type GetMessageResult, MessageReader } from "./message_reader.ts";
 import { RecordDispatcher } from "./record_dispatcher.ts";
 import { dispatchAgain, recoverCommitLog, recoveredLog, type RecoveryResult, startAfterCrash } from "./recovery.ts";
 import { ReputMessageService } from "./reput_message_service.ts";
@@ -32,6 +32,8 @@ export interface MessageStoreOptions
   readonly messageIndexSafe: boolean;
   readonly messageDelayLevel: string;
   readonly cleanResourceInterval: number;
+  /** Part of the machine's memory, %, whose messages count as in memory. */
+  readonly accessMessageInMemoryMaxRatio: number;
 }
 
 /** The world of a store. */
@@ -102,6 +104,8 @@ export class MessageStore implements ReplicaLog {
   #puts = { messages: 0, bytes: 0, failed: 0 };
   #counted = { messages: 0, bytes: 0 };
   #transferredMessages = 0;
+  /** Of the machine, bytes; asked once. */
+  #totalMemory: number | null = null;
 
   private constructor(options: MessageStoreOptions, parts: MessageStoreParts, lock: StoreLock) {
     const { clock, process, logger = SILENT_LOGGER, retainOffset = () => null } = parts;
@@ -503,6 +507,21 @@ export class MessageStore implements ReplicaLog {
       minOffset: queue.minOffsetInQueue,
       maxOffset: queue.maxOffsetInQueue,
     }));
+  }
+
+  /** See {@link MessageReader.readConsumeQueue}. */
+  readConsumeQueue(topic: string, queueId: number, fromIndex: number, maxCount: number): ConsumeQueueEntry[] {
+    return this.#reader.readConsumeQueue(topic, queueId, fromIndex, maxCount);
+  }
+
+  /**
+   * Whether the record at `pos` is so near the log's end that the page cache may hold it: within
+   * `accessMessageInMemoryMaxRatio` of the machine's memory, 10 % less on a slave. Mirrors `checkInMemByCommitOffset`.
+   */
+  isInMemory(pos: number): boolean {
+    const ratio = this.#options.accessMessageInMemoryMaxRatio - (this.#role === "slave" ? 10 : 0);
+    this.#totalMemory ??= this.#process.memory().totalBytes;
+    return this.#log.maxOffset - pos <= this.#totalMemory * Math.max(ratio, 0) / 100;
   }
 
   // --- dispatch ---

@@ -41,6 +41,7 @@ export const SMALL: Omit<MessageStoreOptions, "storePathRootDir"> = {
   deleteFileBatchMax: 10,
   deleteCommitLogFilesInterval: 0,
   cleanResourceInterval: 10_000,
+  accessMessageInMemoryMaxRatio: 40,
 };
 
 /** Directories of one test file, removed at its end. */
