@@ -115,6 +115,22 @@ export const CLIENTS = {
   timerWheelEnable: boolean(true, "Take messages with an arbitrary delivery time"),
   timerPrecisionMs: integer(1000, 100, 60000, "Their times are rounded down to this", { unit: "ms" }),
   timerMaxDelaySec: integer(259200, 1, INT_MAX, "Farthest delivery time", { unit: "s", live: true }),
+  timerRollWindowSlot: integer(
+    172800,
+    2,
+    604740,
+    "A message further ahead, in units of timerPrecisionMs, waits in several steps",
+  ),
+  timerCongestNumEachSlot: integer(INT_MAX, 1, INT_MAX, "With more messages in one unit of time, some are refused", {
+    live: true,
+  }),
+  timerFlushIntervalMs: integer(1000, 1, INT_MAX, "Time between two writes of the timer's progress", {
+    unit: "ms",
+    live: true,
+  }),
+  mappedFileSizeTimerLog: integer(104857600, 4096, 1073741824, "Size of each file of the timer's log", {
+    unit: "bytes",
+  }),
   recallMessageEnable: boolean(false, "Such messages may be called back before", { live: true }),
   enableMixedMessageType: boolean(false, "Topics may hold messages of any type", { live: true }),
   clearRetryTopicWhenDeleteTopic: boolean(true, "Deleting a topic deletes its pop retry topics", { live: true }),
