@@ -2,6 +2,7 @@
 // parts; what is here is who tells whom. Embedding programs and the command line both start a node through startBroker.
 
 import type { AdminPort, BrokerAddresses } from "../admin/admin_port.ts";
+import type { NamesrvView } from "../admin/clients_port.ts";
 import { ConnectionLimits } from "../base/connection_limits.ts";
 import { errorMessage, IoError } from "../base/errors.ts";
 import { formatHostPort } from "../base/host_port.ts";
@@ -25,8 +26,10 @@ import { BrokerOuterAPI, type RegisterBrokerResult } from "./broker_outer_api.ts
 import type { ConfigManagerOptions } from "./config_manager.ts";
 import { BrokerServices } from "./broker_services.ts";
 import { ConsumerOffsetManager, MessageRequestModeManager } from "./consumer_offset_manager.ts";
+import { startEmbeddedNamesrv } from "./embedded_namesrv.ts";
 import { HAClientDriver } from "./ha_client_driver.ts";
 import { HAMasterDriver } from "./ha_master_driver.ts";
+import type { Namesrv } from "../namesrv/namesrv_controller.ts";
 import { HeldBytes } from "../remoting/held_bytes.ts";
 import { MasterInfoClient } from "./master_info_client.ts";
 import { objectionToMaster } from "./other_master.ts";
@@ -94,6 +97,7 @@ class BrokerController implements BrokerNode {
   #addresses: { -readonly [K in keyof BrokerAddresses]: BrokerAddresses[K] } | null = null;
   #admin: BrokerAdmin | null = null;
   #stopping: Promise<void> | null = null;
+  #namesrv: Namesrv | null = null;
 
   constructor(options: BrokerOptions) {
     this.#config = options.config;
@@ -294,7 +298,7 @@ class BrokerController implements BrokerNode {
         producers: services.producers,
         store,
         readOnlyReason: () => roles.role === "SLAVE" ? "Role is SLAVE, change it on the master" : null,
-        namesrv: () => null,
+        namesrv: () => this.#namesrvView(),
       }),
       onUnfenced: () => outerApi.start(),
     });
@@ -345,6 +349,8 @@ class BrokerController implements BrokerNode {
       namesrv: null,
     };
 
+    await this.#startNamesrv(heldBytes);
+
     store.start();
     const objection = roles.role === "SLAVE" ? null : await objectionToMaster({
       findOtherMaster: () => outerApi.findOtherMaster(),
@@ -369,6 +375,38 @@ class BrokerController implements BrokerNode {
       this.#undo.push(() => server.close());
       this.#addresses.admin = formatHostPort(server.address);
     }
+  }
+
+  /** A master without NameServers brings its own; where one answers already, it registers there. */
+  async #startNamesrv(heldBytes: HeldBytes): Promise<void> {
+    const config = this.#config;
+    if (!config.namesrvEnable) return;
+    const local = (port: number) => formatHostPort({ hostname: localHost(config.bindAddress), port });
+    try {
+      const namesrv = await startEmbeddedNamesrv({ config, runtime: this.#runtime, logger: this.#logger, heldBytes });
+      this.#undo.push(() => namesrv.stop());
+      this.#namesrv = namesrv;
+      this.#addresses!.namesrv = formatHostPort(namesrv.address);
+      if (config.namesrvAddr === null) Object.assign(config, { namesrvAddr: local(namesrv.address.port) });
+    } catch (error) {
+      if (!(error instanceof IoError) || error.kind !== "inUse") throw error;
+      const address = local(config.namesrvListenPort);
+      if (config.namesrvAddr === null) Object.assign(config, { namesrvAddr: address });
+      this.#logger.warn(
+        `Port ${config.namesrvListenPort} is taken, so no NameServer is started here; registering with what answers there`,
+        { namesrvAddr: config.namesrvAddr! },
+      );
+    }
+  }
+
+  #namesrvView(): NamesrvView | null {
+    if (this.#namesrv === null) return null;
+    const brokers = Object.values(this.#namesrv.clusterInfo().brokerAddrTable).map((broker) => ({
+      cluster: broker.cluster,
+      brokerName: broker.brokerName,
+      addresses: broker.brokerAddrs,
+    }));
+    return { address: this.addresses.namesrv!, topics: this.#namesrv.figures().topics, brokers };
   }
 
   stop(): Promise<void> {
@@ -502,6 +540,11 @@ class LearnedMaster {
     const at = haAddress.lastIndexOf(":");
     return `${haAddress.slice(0, at)}:${Number(haAddress.slice(at + 1)) - 1}`;
   }
+}
+
+/** Where a port that is bound to `bindAddress` is reached from this host. */
+function localHost(bindAddress: string): string {
+  return bindAddress === "0.0.0.0" ? "127.0.0.1" : bindAddress === "::" ? "::1" : bindAddress;
 }
 
 /** The job of Apache's `updateMasterHAServerAddrPeriodically`. */

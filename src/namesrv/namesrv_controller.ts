@@ -20,6 +20,7 @@ import { KVConfigManager } from "./kv_config_manager.ts";
 import { type NamesrvConfiguration, namesrvProcessors, type NamesrvProcessorsConfig } from "./namesrv_processors.ts";
 import { type RouteInfoConfig, RouteInfoManager } from "./route_info_manager.ts";
 import type { MinBrokerIdNotice } from "./route_types.ts";
+import type { ClusterInfo } from "./route_types.ts";
 
 /** Keys of the configuration used here. Those that may change are read at each use. */
 export interface NamesrvConfig extends RouteInfoConfig, NamesrvProcessorsConfig, RemotingLimits {
@@ -68,6 +69,8 @@ export interface NamesrvFigures {
 export interface Namesrv {
   readonly address: NetAddress;
   figures(): NamesrvFigures;
+  /** The brokers it knows. */
+  clusterInfo(): ClusterInfo;
   /** Closes its port and connections; what is being written is finished. Idempotent. */
   stop(): Promise<void>;
 }
@@ -154,6 +157,10 @@ class NamesrvController implements Namesrv {
       requests: this.#server.requestCount,
       closes: this.#server.closeCounts,
     };
+  }
+
+  clusterInfo(): ClusterInfo {
+    return this.#routes.getAllClusterInfo();
   }
 
   #onConnectionClosed(connection: RemotingConnection): void {
