@@ -1,0 +1,423 @@
+// Transactional messages from the half message to the end: ends them for their producers, asks about those that stay open,
+// and keeps how far that is. The broker starts it on a master and stops it on a slave; with no open transaction it rests.
+//
+// Where it differs from Apache:
+// - A transaction is ended once. Whoever ends it again, under whichever of its half messages, changes nothing; what a
+//   crash or a promotion makes it forget of commits, the log's index tells (commit_lookup.ts). A rollback that was not
+//   in the log yet is asked about again.
+// - A check reads all op records first, so that an open transaction is one without a record, not one without it so far.
+// - Progress is saved when the disk and the slaves hold what it counts as done: a slave never learns of a half message
+//   that it should go on from and lacks.
+
+import { errorMessage, IoError, RemotingError } from "../../base/errors.ts";
+import type { Logger } from "../../base/logger.ts";
+import type { Config } from "../../config/schema.ts";
+import { ResponseCode } from "../../remoting/response_code.ts";
+import type { RemotingConnection } from "../../remoting/remoting_connection.ts";
+import type { Clock, Random, Timer } from "../../runtime/runtime.ts";
+import { isRefusal, prepareMessage, writeRecord } from "../../store/message_encoder.ts";
+import { MessageConst } from "../../store/message_properties.ts";
+import type { MessageToPut, RecordHost, StoredMessage } from "../../store/types.ts";
+import type { CheckTransactionState } from "../client/broker2client.ts";
+import { responseCodeOf } from "../put_status_code.ts";
+import {
+  RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC,
+  RMQ_SYS_TRANS_HALF_TOPIC,
+  RMQ_SYS_TRANS_OP_HALF_TOPIC,
+} from "../topic_validator.ts";
+import { isCommitted } from "./commit_lookup.ts";
+import { EndedTransactions } from "./ended_transactions.ts";
+import {
+  checkImmunityMs,
+  CID_SYS_RMQ_TRANS,
+  committedMessage,
+  halfMessage,
+  realPlaceOf,
+  resumedHalf,
+  rootOf,
+  TRANSACTION_QUEUE_ID,
+} from "./half_message.ts";
+import { OpRecords } from "./op_records.ts";
+import { OpWriter, type TransactionPuts } from "./op_writer.ts";
+import {
+  type CheckCounters,
+  type HalfPlace,
+  TransactionCheck,
+  type TransactionCheckStore,
+} from "./transaction_check.ts";
+
+/** What the service needs of the store. */
+export interface TransactionStore extends TransactionCheckStore {
+  readonly maxOffset: number;
+  getMinOffsetInQueue(topic: string, queueId: number): number;
+  /** Resolves once everything written before the call can be read. Throws {@link IoError}. */
+  waitDispatched(): Promise<void>;
+  /** Resolves once the log is on the disk up to `offset`. Throws {@link IoError}. */
+  waitFlushed(offset: number): Promise<void>;
+}
+
+/** Keys it obeys, read at each use. */
+export type TransactionConfig = Pick<
+  Config,
+  | "brokerName"
+  | "transactionTimeOut"
+  | "transactionCheckMax"
+  | "transactionCheckInterval"
+  | "transactionOpMsgMaxSize"
+  | "transactionOpBatchInterval"
+  | "fileReservedTime"
+  | "messageIndexEnable"
+>;
+
+/** What a {@link TransactionalMessageService} needs. */
+export interface TransactionParts {
+  readonly store: TransactionStore;
+  readonly puts: TransactionPuts;
+  readonly offsets: {
+    queryOffset(group: string, topic: string, queueId: number): number;
+    commitOffset(group: string, topic: string, queueId: number, offset: number): unknown;
+  };
+  readonly producers: { getAvailableChannel(group: string): { readonly connection: RemotingConnection } | null };
+  readonly broker2Client: {
+    checkProducerTransactionState(
+      connection: RemotingConnection,
+      header: CheckTransactionState,
+      message: Uint8Array,
+    ): boolean;
+  };
+  readonly topics: {
+    createTopicInSendMessageBackMethod(topic: string, queueNums: number, perm: number, topicSysFlag: number): unknown;
+  };
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly config: TransactionConfig;
+  readonly storeHost: RecordHost;
+  /** Lowest log offset that the connected slaves hold, null without one. */
+  readonly replicatedOffset: () => number | null;
+  /** Called for an error that is not the disk's: a bug of ours. */
+  readonly onFatal: (error: unknown) => void;
+  /** Told of each message that is committed. */
+  readonly onCommitted?: (message: MessageToPut, append: { wroteBytes: number; storeTimestamp: number }) => void;
+}
+
+/** What a producer says of its transaction. Mirrors Apache's `EndTransactionRequestHeader`. */
+export interface TransactionEnd {
+  readonly producerGroup: string;
+  readonly tranStateTableOffset: number;
+  readonly commitLogOffset: number;
+  readonly outcome: "commit" | "rollback";
+  /** It was asked. */
+  readonly fromTransactionCheck: boolean;
+}
+
+/** Figures since the node began. */
+export interface TransactionCounters extends CheckCounters {
+  committed: number;
+  rolledBack: number;
+  /** Ends of transactions that were ended already. */
+  repeated: number;
+}
+
+/** How far checks are. */
+interface Progress {
+  readonly half: number;
+  readonly op: number;
+  /** The log up to here is what it rests on. */
+  readonly logEnd: number;
+}
+
+/** Progress that waits for the slaves; more of it is thinned out. */
+const UNSAVED_MAX = 64;
+/** Read and write. */
+const PERM_READ_WRITE = 6;
+/** For messages to producers: they were within the store's own bounds. */
+const NO_BOUND = { maxMessageSize: 0x7fff_ffff, enabledAppendPropCRC: false };
+
+/** Mirrors Apache's `TransactionalMessageServiceImpl` and `TransactionalMessageCheckService`. */
+export class TransactionalMessageService {
+  readonly counters: TransactionCounters = { committed: 0, rolledBack: 0, repeated: 0, checked: 0, discarded: 0 };
+  readonly #parts: TransactionParts;
+  readonly #ended = new EndedTransactions();
+  readonly #ops: OpRecords;
+  readonly #opWriter: OpWriter;
+  readonly #check: TransactionCheck;
+  #isRunning = false;
+  #startOffset = 0;
+  #timer: Timer | null = null;
+  #checking: Promise<void> = Promise.resolve();
+  #unsaved: Progress[] = [];
+  #saved: Progress = { half: 0, op: 0, logEnd: 0 };
+
+  constructor(parts: TransactionParts) {
+    const { store, puts, clock, logger, config } = this.#parts = parts;
+    this.#ops = new OpRecords(store);
+    this.#opWriter = new OpWriter(parts);
+    this.#check = new TransactionCheck({
+      store,
+      puts,
+      clock,
+      logger,
+      config,
+      ops: this.#ops,
+      opWriter: this.#opWriter,
+      ended: this.#ended,
+      counters: this.counters,
+      isRunning: () => this.#isRunning,
+      startOffset: () => this.#startOffset,
+      ask: (half, place, storeTimestamp) => this.#ask(half, place, storeTimestamp),
+      ensureDiscardTopic: () => {
+        parts.topics.createTopicInSendMessageBackMethod(RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, 1, PERM_READ_WRITE, 0);
+      },
+    });
+  }
+
+  /** Whether it ends transactions: on a master. */
+  get isRunning(): boolean {
+    return this.#isRunning;
+  }
+
+  /** Goes on from the saved progress and the log. The store takes puts, and all it holds is dispatched. */
+  start(): void {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    this.#ended.clear();
+    this.#opWriter.start();
+    this.#startOffset = this.#parts.store.maxOffset;
+    const half = this.#savedOffset(RMQ_SYS_TRANS_HALF_TOPIC);
+    const op = this.#savedOffset(RMQ_SYS_TRANS_OP_HALF_TOPIC);
+    this.#saved = { half, op, logEnd: this.#startOffset };
+    this.#unsaved = [];
+    this.#check.position = half;
+    this.#ops.reset(op);
+    this.#arm();
+  }
+
+  /** Once it resolves nothing is put any more and the progress is in the offsets. {@link start} may follow. */
+  async stop(): Promise<void> {
+    if (!this.#isRunning) return await this.#checking;
+    this.#isRunning = false;
+    this.#timer?.cancel();
+    this.#timer = null;
+    await this.#checking;
+    await this.#opWriter.stop();
+    await this.#save().catch((error: unknown) => this.#sayFailed(error));
+  }
+
+  /**
+   * What a message of an open transaction is stored as, to be put with `skipHooks`. Its end is waited for from now on.
+   */
+  prepareHalfMessage(message: MessageToPut): MessageToPut {
+    if (this.#isRunning) this.#armTimer();
+    return halfMessage(message);
+  }
+
+  /** Half messages that are not known to be ended; some of them may be. */
+  get openCount(): number {
+    const { store } = this.#parts;
+    return Math.max(
+      0,
+      store.getMaxOffsetInQueue(RMQ_SYS_TRANS_HALF_TOPIC, TRANSACTION_QUEUE_ID) - this.#check.position,
+    );
+  }
+
+  // --- the end of a transaction ---
+
+  /**
+   * Commits or rolls back; resolves once the committed message is where puts promise it to be. Throws
+   * {@link RemotingError}: SLAVE_NOT_AVAILABLE on a slave, ILLEGAL_OPERATION when its time is over, SYSTEM_ERROR when
+   * there is no such half message, else the code of the put that failed. Mirrors `EndTransactionProcessor`.
+   */
+  async end(request: TransactionEnd): Promise<void> {
+    if (!this.#isRunning) {
+      throw new RemotingError(ResponseCode.SLAVE_NOT_AVAILABLE, "Transactions are ended at a master");
+    }
+    const half = await this.#parts.store.lookMessageByOffset(request.commitLogOffset);
+    this.#checkEnd(request, half);
+    await this.#ended.alone(rootOf(half), () => this.#end(half, request.outcome));
+  }
+
+  /** Throws {@link RemotingError}. */
+  #checkEnd(request: TransactionEnd, half: StoredMessage | null): asserts half is StoredMessage {
+    const { clock, config } = this.#parts;
+    const refuse = (remark: string): never => {
+      throw new RemotingError(ResponseCode.SYSTEM_ERROR, remark);
+    };
+    // Apache takes any message of the log for one.
+    if (half === null || half.topic !== RMQ_SYS_TRANS_HALF_TOPIC) {
+      return refuse("Find prepared transaction message failed");
+    }
+    const immunity = checkImmunityMs(half, 0);
+    const age = clock.now() - half.bornTimestamp;
+    if (!request.fromTransactionCheck && immunity !== null && age > Math.max(immunity, config.transactionTimeOut)) {
+      throw new RemotingError(
+        ResponseCode.ILLEGAL_OPERATION,
+        "The transaction is asked about, its own end comes too late",
+      );
+    }
+    if (half.properties.get(MessageConst.PROPERTY_PRODUCER_GROUP) !== request.producerGroup) {
+      refuse("The producer group wrong");
+    }
+    if (half.queueOffset !== request.tranStateTableOffset) refuse("The transaction state table offset wrong");
+    if (half.physicalOffset !== request.commitLogOffset) refuse("The commit log offset wrong");
+  }
+
+  async #end(half: StoredMessage, outcome: "commit" | "rollback"): Promise<void> {
+    if (!this.#isRunning) {
+      throw new RemotingError(ResponseCode.SLAVE_NOT_AVAILABLE, "Transactions are ended at a master");
+    }
+    const root = rootOf(half);
+    if (await this.#isEnded(half)) {
+      this.counters.repeated++;
+      this.#recordEnd(root, half.queueOffset);
+      return;
+    }
+    if (outcome === "rollback") {
+      if (this.#opWriter.isFull) {
+        throw new RemotingError(ResponseCode.SYSTEM_BUSY, "Too many ended transactions wait to be written");
+      }
+      this.counters.rolledBack++;
+    } else {
+      await this.#commit(half);
+      this.counters.committed++;
+    }
+    this.#recordEnd(root, half.queueOffset);
+  }
+
+  async #isEnded(half: StoredMessage): Promise<boolean> {
+    if (this.#ended.has(rootOf(half)) || this.#ops.has(half.queueOffset)) return true;
+    const { store } = this.#parts;
+    return half.physicalOffset < this.#startOffset && store.isIndexComplete && await isCommitted(store, half);
+  }
+
+  async #commit(half: StoredMessage): Promise<void> {
+    const message = committedMessage(half);
+    if (message === null) {
+      throw new RemotingError(ResponseCode.SYSTEM_ERROR, "The half message names no topic and queue, wanted both");
+    }
+    const { append, status, remark } = await this.#parts.puts.putMessage(message);
+    if (append === null) throw new RemotingError(responseCodeOf(status), remark === "" ? status : remark);
+    this.#parts.onCommitted?.(message, append);
+  }
+
+  /** Its last half message ends with it: an Apache broker that goes on from here looks at nothing else. */
+  #recordEnd(root: number, halfOffset: number): void {
+    if (!this.#isRunning) return;
+    this.#ended.add(root);
+    this.#opWriter.add(halfOffset);
+    const last = this.#ended.lastCopy(root);
+    if (last !== null && last !== halfOffset) this.#opWriter.add(last);
+  }
+
+  /**
+   * Has a message that was set aside asked about again, from the first time on. Throws {@link RemotingError} for a
+   * message that is none of a transaction, and when it can't be put. Mirrors `resumeCheckHalfMessage`.
+   */
+  async resumeCheck(physicalOffset: number): Promise<void> {
+    const message = await this.#parts.store.lookMessageByOffset(physicalOffset);
+    const isHalf = message !== null && realPlaceOf(message) !== null &&
+      (message.topic === RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC || message.topic === RMQ_SYS_TRANS_HALF_TOPIC);
+    if (!isHalf) {
+      throw new RemotingError(ResponseCode.SYSTEM_ERROR, "Message is not there or another, wanted a half message");
+    }
+    const { append, status, remark } = await this.#parts.puts.putMessage(resumedHalf(message), { skipHooks: true });
+    if (append === null) {
+      throw new RemotingError(
+        ResponseCode.SYSTEM_ERROR,
+        `Put message back to RMQ_SYS_TRANS_HALF_TOPIC failed. ${status} ${remark}`,
+      );
+    }
+    if (this.#isRunning) this.#armTimer();
+  }
+
+  // --- checks ---
+
+  #ask(half: MessageToPut, place: HalfPlace, storeTimestamp: number): void {
+    const { producers, broker2Client, logger, config } = this.#parts;
+    const group = half.properties.get(MessageConst.PROPERTY_PRODUCER_GROUP) ?? "";
+    const real = realPlaceOf(half);
+    const channel = producers.getAvailableChannel(group);
+    if (real === null || channel === null) {
+      logger.warn("Nobody can be asked how a transaction ended", { group, topic: real?.topic ?? null });
+      return;
+    }
+    const prepared = prepareMessage({ ...half, ...real }, NO_BOUND);
+    if (isRefusal(prepared)) return logger.warn("Can't ask how a transaction ended", { group, error: prepared.remark });
+    const body = new Uint8Array(prepared.size);
+    writeRecord(prepared, body, 0, { ...place, storeTimestamp });
+    const uniqKey = half.properties.get(MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX) ?? null;
+    broker2Client.checkProducerTransactionState(channel.connection, {
+      topic: RMQ_SYS_TRANS_HALF_TOPIC,
+      tranStateTableOffset: place.queueOffset,
+      commitLogOffset: place.physicalOffset,
+      msgId: uniqKey,
+      transactionId: uniqKey,
+      offsetMsgId: place.msgId,
+      bname: config.brokerName,
+    }, body);
+  }
+
+  /** The next check, while there is something to look at or to save. */
+  #arm(): void {
+    if (this.#isRunning && (this.openCount > 0 || this.#unsaved.length > 0)) this.#armTimer();
+  }
+
+  #armTimer(): void {
+    this.#timer ??= this.#parts.clock.setTimer(this.#parts.config.transactionCheckInterval, () => {
+      this.#checking = this.#round().catch((error: unknown) => this.#sayFailed(error)).then(() => {
+        this.#timer = null;
+        this.#arm();
+      });
+    });
+  }
+
+  async #round(): Promise<void> {
+    const { store } = this.#parts;
+    await this.#opWriter.flush();
+    await store.waitDispatched();
+    const onLate = (halfOffset: number) => this.#ended.add(halfOffset);
+    await this.#ops.readAll(this.#check.position, () => this.#isRunning, onLate);
+    try {
+      await this.#check.run();
+    } finally {
+      this.#ops.passed(this.#check.position);
+      await this.#save();
+    }
+  }
+
+  #savedOffset(topic: string): number {
+    const { store, offsets } = this.#parts;
+    const min = store.getMinOffsetInQueue(topic, TRANSACTION_QUEUE_ID);
+    const max = store.getMaxOffsetInQueue(topic, TRANSACTION_QUEUE_ID);
+    const offset = offsets.queryOffset(CID_SYS_RMQ_TRANS, topic, TRANSACTION_QUEUE_ID);
+    return offset === -1 ? min : Math.max(min, Math.min(offset, max));
+  }
+
+  /** Notes where checks are, and saves what disk and slaves hold. Throws {@link IoError}. */
+  async #save(): Promise<void> {
+    const { store, offsets, replicatedOffset } = this.#parts;
+    const last = this.#unsaved.at(-1) ?? this.#saved;
+    const progress = { half: this.#check.position, op: this.#ops.offset, logEnd: store.maxOffset };
+    if (progress.half !== last.half || progress.op !== last.op) this.#unsaved.push(progress);
+    if (this.#unsaved.length > UNSAVED_MAX) this.#unsaved = this.#unsaved.filter((_, index) => index % 2 === 1);
+    if (this.#unsaved.length === 0) return;
+    await store.waitFlushed(this.#unsaved.at(-1)!.logEnd);
+    const held = replicatedOffset() ?? Infinity;
+    const safe = this.#unsaved.findLast(({ logEnd }) => logEnd <= held);
+    if (safe === undefined) return;
+    this.#unsaved = this.#unsaved.filter(({ logEnd }) => logEnd > safe.logEnd);
+    this.#saved = safe;
+    const commit = (topic: string, offset: number) =>
+      offsets.commitOffset(CID_SYS_RMQ_TRANS, topic, TRANSACTION_QUEUE_ID, offset);
+    commit(RMQ_SYS_TRANS_HALF_TOPIC, safe.half);
+    commit(RMQ_SYS_TRANS_OP_HALF_TOPIC, safe.op);
+  }
+
+  #sayFailed(error: unknown): void {
+    if (!(error instanceof IoError)) return this.#parts.onFatal(error);
+    if (!this.#isRunning && error.kind === "closed") return;
+    this.#parts.logger.error("A check of transactions failed; the next one tries again", {
+      error: errorMessage(error),
+    });
+  }
+}
