@@ -43,6 +43,7 @@ import { RoleController } from "./role_controller.ts";
 import { RoleFile, type SavedRole } from "./role_file.ts";
 import { type ConfigManagers, SlaveSynchronize } from "./slave_synchronize.ts";
 import { DelayOffsetManager } from "./schedule/delay_offset_manager.ts";
+import { StandInOffsets } from "./stand_in_offsets.ts";
 import { SubscriptionGroupManager } from "./subscription_group_manager.ts";
 import { systemTopics } from "./system_topics.ts";
 import { TopicConfigManager } from "./topic_config_manager.ts";
@@ -277,11 +278,21 @@ class BrokerController implements BrokerNode {
       identity: () => this.#identity(roles),
       topics: managers.topicConfigManager,
       onRegistered: (result) => {
-        if (roles.role !== "SLAVE") managers.topicConfigManager.updateOrderTopicConfig(result.orderTopics);
+        if (roles.role !== "SLAVE") {
+          managers.topicConfigManager.updateOrderTopicConfig(result.orderTopics);
+          void standIns.ask();
+        }
         learnFromNamesrv(result, { learned, roles, slaveSynchronize });
       },
     });
     managers.topicConfigManager.onChange(() => outerApi.registerBrokerAll());
+    const standIns = new StandInOffsets({
+      memberGroup: () => outerApi.brokerMemberGroup(),
+      client: remotingClient,
+      offsets: managers.consumerOffsetManager,
+      store,
+      logger,
+    });
 
     const admin = this.#admin = new BrokerAdmin({
       ...figures,
@@ -353,7 +364,7 @@ class BrokerController implements BrokerNode {
 
     store.start();
     const objection = roles.role === "SLAVE" ? null : await objectionToMaster({
-      findOtherMaster: () => outerApi.findOtherMaster(),
+      findOtherMaster: async () => (await outerApi.brokerMemberGroup()).get(0) ?? null,
       maxOffsetOf: async (address) => (await masterInfo.askMasterRange(address))?.maxOffset ?? null,
       ownMaxOffset: store.maxOffset,
       logger,

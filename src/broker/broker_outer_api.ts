@@ -219,24 +219,24 @@ export class BrokerOuterAPI {
   }
 
   /**
-   * Who is registered as the master of this broker's name with another address than its own; null when nobody is known
-   * to be. Asks each NameServer, 1.5 s at most; meant for before {@link start}.
+   * The brokers of this one's name by brokerId, this one left out, as the first NameServer that knows any has them. Each
+   * is asked, 1.5 s at most; works before {@link start}.
    */
-  async findOtherMaster(): Promise<string | null> {
+  async brokerMemberGroup(): Promise<ReadonlyMap<number, string>> {
     const { config, identity } = this.#options;
-    const own = identity().brokerAddr;
     const answers = await Promise.all(
       splitAddressList(config.namesrvAddr ?? "").map(async (address) => {
         try {
           const request = createRequest(RequestCode.GET_BROKER_CLUSTER_INFO);
           const answer = await this.#client.invoke(address, request, UNREGISTER_TIMEOUT_MS);
-          return answer.code === ResponseCode.SUCCESS ? masterIn(answer.body, config) : null;
+          if (answer.code === ResponseCode.SUCCESS) return membersIn(answer.body, config, identity().brokerAddr);
         } catch {
-          return null;
+          // One that is away knows nobody.
         }
+        return new Map<number, string>();
       }),
     );
-    return answers.find((address) => address !== null && address !== own) ?? null;
+    return answers.find((members) => members.size > 0) ?? new Map();
   }
 
   /**
@@ -361,15 +361,21 @@ function readableQueues(topic: string, body: Uint8Array) {
   });
 }
 
-/** Address of brokerId 0 of this broker's name in a ClusterInfo; null without one. */
-function masterIn(body: Uint8Array, config: BrokerOuterAPIConfig): string | null {
+/** Members of this broker's name in a ClusterInfo by brokerId, without the one at `own`. */
+function membersIn(body: Uint8Array, config: BrokerOuterAPIConfig, own: string): Map<number, string> {
   const json = parseJavaJson(utf8.decode(body));
   const table = isJavaJsonObject(json) ? json.brokerAddrTable : undefined;
   const broker = isJavaJsonObject(table) ? table[config.brokerName] : undefined;
-  if (!isJavaJsonObject(broker) || broker.cluster !== config.brokerClusterName) return null;
-  const addresses = broker.brokerAddrs;
-  const master = addresses instanceof Map ? addresses.get(0) : isJavaJsonObject(addresses) ? addresses["0"] : null;
-  return typeof master === "string" ? master : null;
+  const members = new Map<number, string>();
+  if (!isJavaJsonObject(broker) || broker.cluster !== config.brokerClusterName) return members;
+  const { brokerAddrs } = broker;
+  const entries = brokerAddrs instanceof Map
+    ? [...brokerAddrs]
+    : Object.entries(isJavaJsonObject(brokerAddrs) ? brokerAddrs : {});
+  for (const [id, address] of entries) {
+    if (typeof address === "string" && address !== own) members.set(Number(id), address);
+  }
+  return members;
 }
 
 /** The deflated form of {@link BrokerOuterAPI}'s body. Mirrors `RegisterBrokerBody.encode` with `compress`. */
