@@ -41,11 +41,13 @@ import { RemotingServer } from "../remoting/remoting_server.ts";
 import { withoutPulls } from "../remoting/vip_processors.ts";
 import { RoleController } from "./role_controller.ts";
 import { RoleFile, type SavedRole } from "./role_file.ts";
+import { delayHook } from "./schedule/delay_hook.ts";
 import { type ConfigManagers, SlaveSynchronize } from "./slave_synchronize.ts";
 import { DelayOffsetManager } from "./schedule/delay_offset_manager.ts";
 import { StandInOffsets } from "./stand_in_offsets.ts";
 import { SubscriptionGroupManager } from "./subscription_group_manager.ts";
 import { systemTopics } from "./system_topics.ts";
+import { timerHook } from "./timer/timer_hook.ts";
 import { TopicConfigManager } from "./topic_config_manager.ts";
 import { VERSION } from "./version.ts";
 
@@ -199,6 +201,7 @@ class BrokerController implements BrokerNode {
       },
       options: config,
       logger,
+      hooks: [timerHook({ config, now: () => clock.now() }), delayHook(config)],
     });
     const services = new BrokerServices({
       config,

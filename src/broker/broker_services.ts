@@ -21,12 +21,15 @@ import { ConsumerFilterManager } from "./filter/consumer_filter_manager.ts";
 import { filterProcessors } from "./filter/filter_processors.ts";
 import { clientManageProcessors } from "./processors/client_manage_processor.ts";
 import { consumerManageProcessors } from "./processors/consumer_manage_processor.ts";
+import { endTransactionProcessors } from "./processors/end_transaction_processor.ts";
+import { replyMessageProcessors } from "./processors/reply_message_processor.ts";
 import { retryAndDLQ } from "./processors/retry_and_dlq.ts";
 import { sendBackProcessors } from "./processors/send_back_processor.ts";
 import { sendMessageProcessors } from "./processors/send_message_processor.ts";
 import type { PutMessageService } from "./put_message_service.ts";
 import { ScheduleMessageService } from "./schedule/schedule_message_service.ts";
 import type { ConfigManagers } from "./slave_synchronize.ts";
+import { TransactionalMessageService } from "./transaction/transactional_message_service.ts";
 
 /** What it is made of. */
 export interface BrokerServicesParts {
@@ -56,6 +59,9 @@ export class BrokerServices {
   readonly filters: ConsumerFilterManager;
   readonly broadcastOffsets: BroadcastOffsetManager;
   readonly schedule: ScheduleMessageService;
+  readonly transactions: TransactionalMessageService;
+  /** What a master runs and a slave does not, in the order of starting. */
+  readonly #special: readonly { start(): void; stop(): Promise<void> }[];
   readonly #parts: BrokerServicesParts;
   /** Starts and stops of the services that a master runs, one after another. */
   #changing: Promise<void> = Promise.resolve();
@@ -94,12 +100,30 @@ export class BrokerServices {
       replicatedOffset: parts.replicatedOffset,
       onFatal: parts.onFatal,
     });
+    this.transactions = new TransactionalMessageService({
+      store,
+      puts,
+      offsets,
+      producers: this.producers,
+      broker2Client: this.broker2Client,
+      topics: managers.topicConfigManager,
+      clock,
+      random: runtime.random,
+      logger,
+      config,
+      storeHost: parts.storeHost,
+      replicatedOffset: parts.replicatedOffset,
+      onFatal: parts.onFatal,
+    });
+    this.#special = [this.schedule, this.transactions];
   }
 
   /** Everything that clients ask, by code. */
   processors(): ProcessorTable {
-    const { config, runtime, store, puts, managers, storeHost } = this.#parts;
+    const { config, runtime, logger, store, puts, managers, storeHost } = this.#parts;
     const { clock, random } = runtime;
+    const now = () => clock.now();
+    const stats = { put: () => {} };
     const { topicConfigManager: topics, consumerOffsetManager: offsets, subscriptionGroupManager: groups } = managers;
     const { consumers, producers, locks, filters } = this;
     const isSlave = () => this.#parts.role() === "SLAVE";
@@ -108,16 +132,18 @@ export class BrokerServices {
         config,
         topics,
         puts,
-        stats: { put: () => {} },
+        stats,
         random,
-        now: () => clock.now(),
+        now,
         storeHost,
         rejectReason: () => isSlave() ? "This broker is a slave, send to its master" : null,
         retryAndDLQ: retryAndDLQ({ groups, topics, locks }),
-        prepareHalfMessage: (message) => message,
+        prepareHalfMessage: (message) => this.transactions.prepareHalfMessage(message),
         recallHandleOf: () => null,
       }),
       ...sendBackProcessors({ config, groups, topics, store, puts, storeHost, random, isSlave }),
+      ...replyMessageProcessors({ config, topics, puts, stats, producers, random, now, storeHost, logger }),
+      ...endTransactionProcessors({ clock, logger, transactions: this.transactions }),
       ...clientManageProcessors({ clock, config, producers, consumers, groups, topics }),
       ...consumerManageProcessors({
         config,
@@ -148,10 +174,12 @@ export class BrokerServices {
     if (isMaster === this.#isMaster) return this.#changing;
     this.#isMaster = isMaster;
     this.#changing = this.#changing.then(async () => {
-      if (isMaster === this.#isMaster && isMaster) this.schedule.start();
-      else await this.schedule.stop();
+      // The last word counts where one change overtook another.
+      if (this.#isMaster !== isMaster) return;
+      if (isMaster) { for (const service of this.#special) service.start(); }
+      else await Promise.all(this.#special.map((service) => service.stop()));
     }).catch((error: unknown) => {
-      this.#parts.logger.error(`Delayed messages: ${errorMessage(error)}`);
+      this.#parts.logger.error(`Starting or stopping a service failed: ${errorMessage(error)}`);
     });
     return this.#changing;
   }

@@ -7,7 +7,7 @@ import { errorMessage } from "../base/errors.ts";
 import { utf8 } from "../base/bytes.ts";
 import type { Logger } from "../base/logger.ts";
 import { FILE_FORMAT, isJavaJsonObject, javaJsonObject, parseJavaJson, writeJavaJson } from "../remoting/java_json.ts";
-import type { JavaJson, JavaJsonObject } from "../remoting/java_json.ts";
+import type { JavaJson, JavaJsonFormat, JavaJsonObject } from "../remoting/java_json.ts";
 import type { Clock, FileSystem } from "../runtime/runtime.ts";
 
 /** What every manager of a config file needs. */
@@ -117,8 +117,13 @@ export class ConfigManager {
     return this.#queued;
   }
 
+  /** The document's text. A subclass may know a faster way to it. */
+  encode(format: JavaJsonFormat): string {
+    return writeJavaJson(this.document, format);
+  }
+
   async #write(): Promise<void> {
-    const text = writeJavaJson(this.document, FILE_FORMAT);
+    const text = this.encode(FILE_FORMAT);
     if (text === this.#fileText) return;
     const { fs, directory } = this.options;
     makeDurableDirectory(fs, directory);

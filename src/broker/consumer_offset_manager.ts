@@ -4,12 +4,19 @@
 import { errorMessage } from "../base/errors.ts";
 import { LineLimiter } from "../base/line_limiter.ts";
 import type { Config } from "../config/schema.ts";
-import { type JavaJsonObject, javaJsonObject } from "../remoting/java_json.ts";
+import {
+  type JavaJsonFormat,
+  type JavaJsonObject,
+  javaJsonObject,
+  WIRE_FORMAT,
+  writeJavaJson,
+} from "../remoting/java_json.ts";
 import type { Timer } from "../runtime/runtime.ts";
 import { AdoptedOffsets, isNewer } from "./client/adopted_offsets.ts";
 import {
   type OffsetTable,
   offsetTableJson,
+  offsetTableText,
   type QueueOffsets,
   readOffsetTable,
   sameOffsets,
@@ -32,8 +39,12 @@ type OffsetConfig = Pick<
   "flushConsumerOffsetInterval" | "consumerOffsetUpdateVersionStep" | "useServerSideResetOffset"
 >;
 
-/** Queues (of a topic, of a group) whose offset is kept at most. */
-const OFFSETS_MAX = 2_000_000;
+/** What the offsets kept may take as text, characters, roughly: the file is written and sent whole. */
+const SIZE_MAX = 32 * 1024 * 1024;
+/** What one offset takes of it, and what its key takes beside its own length. */
+const OFFSET_SIZE = 16;
+/** Topics of groups whose pulls are noted. */
+const PULLS_MAX = 200_000;
 const NO_OFFSETS: ReadonlyMap<number, number> = new Map();
 
 /**
@@ -43,8 +54,8 @@ const NO_OFFSETS: ReadonlyMap<number, number> = new Map();
 export class ConsumerOffsetManager extends ConfigManager {
   readonly #config: OffsetConfig;
   #offsets: OffsetTable = new Map();
-  /** Number of offsets in all maps. */
-  #count = 0;
+  /** What they take, see {@link SIZE_MAX}. */
+  #size = 0;
   #version: DataVersion | null = null;
   /** Set by an administrator, to be told to the consumer at its next pull. Never written. */
   readonly #resets: OffsetTable = new Map();
@@ -68,9 +79,31 @@ export class ConsumerOffsetManager extends ConfigManager {
 
   /** Made when it is asked for. */
   override get document(): JavaJsonObject {
+    return this.#documentWith(offsetTableJson(this.#offsets), this.#version);
+  }
+
+  /** Its text, made faster than through it. */
+  override encode(format: JavaJsonFormat): string {
+    return this.#encode(format, this.#version);
+  }
+
+  /** Body of GET_ALL_CONSUMER_OFFSET: a 5.x slave needs the dataVersion also where a 4.9 file has none. */
+  encodeForSlaves(): string {
+    return this.#encode(WIRE_FORMAT, this.dataVersion);
+  }
+
+  #encode(format: JavaJsonFormat, version: DataVersion | null): string {
+    const shell = writeJavaJson(this.#documentWith(javaJsonObject(), version), format);
+    const table = "{}";
+    const at = shell.lastIndexOf(table);
+    return shell.slice(0, at) + offsetTableText(this.#offsets, format) + shell.slice(at + table.length);
+  }
+
+  /** With the table as its last member. */
+  #documentWith(offsetTable: JavaJsonObject, version: DataVersion | null): JavaJsonObject {
     const document = javaJsonObject(super.document);
-    if (this.#version !== null) document.dataVersion = dataVersionJson(this.#version);
-    document.offsetTable = offsetTableJson(this.#offsets);
+    if (version !== null) document.dataVersion = dataVersionJson(version);
+    document.offsetTable = offsetTable;
     return document;
   }
 
@@ -96,7 +129,7 @@ export class ConsumerOffsetManager extends ConfigManager {
 
   /**
    * Notes how far the group is; any earlier offset is accepted. The file follows `flushConsumerOffsetInterval` later.
-   * False when there are 2,000,000 offsets and this would be a new one.
+   * False for a new one when those kept take 32 Mi characters already.
    */
   commitOffset(group: string, topic: string, queueId: number, offset: number, clientHost = ""): boolean {
     const key = topicAtGroup(topic, group);
@@ -105,7 +138,7 @@ export class ConsumerOffsetManager extends ConfigManager {
     if (before === undefined && !this.#hasRoom()) return false;
     if (before !== undefined && offset < before) this.#sayLower(key, { queueId, offset, before, clientHost });
     this.#set(key, offsets, queueId, offset);
-    if (before === undefined) this.#count++;
+    if (before === undefined) this.#size += OFFSET_SIZE + (offsets === undefined ? sizeOf(key) : 0);
     this.#adopted.committed(key, queueId);
     if (--this.#commitsToNextVersion <= 0) this.#nextVersion();
     this.#changed();
@@ -214,7 +247,7 @@ export class ConsumerOffsetManager extends ConfigManager {
     const key = topicAtGroup(topic, group);
     const offsets = this.#pulls.get(key);
     if (offsets !== undefined) offsets.set(queueId, offset);
-    else if (this.#pulls.size < OFFSETS_MAX / 10) this.#pulls.set(key, new Map([[queueId, offset]]));
+    else if (this.#pulls.size < PULLS_MAX) this.#pulls.set(key, new Map([[queueId, offset]]));
   }
 
   /** That, or what it committed, or -1. */
@@ -316,8 +349,8 @@ export class ConsumerOffsetManager extends ConfigManager {
   #setTable(offsets: OffsetTable, version: DataVersion | null): void {
     this.#offsets = offsets;
     this.#version = version;
-    this.#count = 0;
-    for (const queues of offsets.values()) this.#count += queues.size;
+    this.#size = 0;
+    for (const [key, queues] of offsets) this.#size += sizeOf(key) + queues.size * OFFSET_SIZE;
   }
 
   #nextVersion(): void {
@@ -346,7 +379,7 @@ export class ConsumerOffsetManager extends ConfigManager {
         if (pair === null || !isGone(pair)) continue;
         table.delete(key);
         if (table !== this.#offsets) continue;
-        this.#count -= queues.size;
+        this.#size -= sizeOf(key) + queues.size * OFFSET_SIZE;
         isChange = true;
       }
     }
@@ -354,10 +387,10 @@ export class ConsumerOffsetManager extends ConfigManager {
   }
 
   #hasRoom(): boolean {
-    if (this.#count < OFFSETS_MAX) return true;
+    if (this.#size < SIZE_MAX) return true;
     const repeated = this.#lines.admit("full", this.options.clock.monotonic());
     if (repeated !== null) {
-      this.options.logger.warn("Can't keep another consumer offset", { count: this.#count, repeated });
+      this.options.logger.warn("Can't keep another consumer offset", { topicGroups: this.#offsets.size, repeated });
     }
     return false;
   }
@@ -367,6 +400,10 @@ export class ConsumerOffsetManager extends ConfigManager {
     if (repeated === null) return;
     this.options.logger.warn("A consumer committed an offset below the one before", { key, ...fields, repeated });
   }
+}
+
+function sizeOf(key: string): number {
+  return key.length + OFFSET_SIZE;
 }
 
 function put(table: OffsetTable, key: string, queueId: number, offset: number): void {

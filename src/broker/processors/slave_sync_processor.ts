@@ -16,7 +16,6 @@ import { RequestCode } from "../../remoting/request_code.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
 import type { FileSystem } from "../../runtime/runtime.ts";
 import { type ConfigManager, dataVersionJson } from "../config_manager.ts";
-import type { ConsumerOffsetManager } from "../consumer_offset_manager.ts";
 import type { RequestProcessor } from "../../remoting/remoting_server.ts";
 import type { DelayOffsetManager } from "../schedule/delay_offset_manager.ts";
 import type { ConfigManagers } from "../slave_synchronize.ts";
@@ -42,7 +41,10 @@ export function slaveSyncProcessors(
         topicQueueMappingDetailMap: javaJsonObject(),
         topicQueueMappingInfoMap: javaJsonObject(),
       })],
-    [RequestCode.GET_ALL_CONSUMER_OFFSET, (request) => answer(request, offsets(managers.consumerOffsetManager))],
+    [RequestCode.GET_ALL_CONSUMER_OFFSET, (request) => {
+      const body = utf8.encode(managers.consumerOffsetManager.encodeForSlaves());
+      return createResponse(request, ResponseCode.SUCCESS, { body });
+    }],
     // An Apache slave writes this text to its delayOffset.json as it comes, so it gets Java's own form.
     [
       RequestCode.GET_ALL_DELAY_OFFSET,
@@ -69,13 +71,6 @@ export function slaveSyncProcessors(
     }],
     [RequestCode.GET_TIMER_METRICS, (request) => answer(request, timerMetrics(fs, `${directory}/timermetrics`))],
   ]);
-}
-
-/** A 5.x slave needs the dataVersion also where a 4.9 file has none. */
-function offsets(manager: ConsumerOffsetManager): JavaJsonObject {
-  const { document } = manager;
-  document.dataVersion ??= dataVersionJson(manager.dataVersion);
-  return document;
 }
 
 function delayOffsets(manager: DelayOffsetManager): JavaJsonObject {
