@@ -5,7 +5,7 @@ import { beforeEach, describe, it } from "node:test";
 import { utf8 } from "../../src/base/bytes.ts";
 import { IoError } from "../../src/base/errors.ts";
 import { ConsumerOffsetManager } from "../../src/broker/consumer_offset_manager.ts";
-import { type JavaJsonObject, parseJavaJson } from "../../src/remoting/java_json.ts";
+import { type JavaJsonObject, parseJavaJson, writeJavaJson } from "../../src/remoting/java_json.ts";
 import { MemoryFileSystem } from "../fuzz/memory_fs.ts";
 import { MemoryLogger } from "../support/ha_options.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -195,6 +195,44 @@ describe("ConsumerOffsetManager", () => {
     assert.deepEqual(least([]), [[0, 20]]);
     assert.deepEqual(least(["h"]), [[0, 30]]);
     assert.equal(manager.queryOffset("h", "T", 0), 20, "Apache deletes them here");
+  });
+});
+
+describe("the text of consumer offsets", () => {
+  it("is what the general writer makes of the document, in every form", () => {
+    const check = () => {
+      for (const pretty of [true, false]) {
+        for (const quoteIntegerKeys of [true, false]) {
+          const format = { pretty, quoteIntegerKeys };
+          assert.equal(manager.encode(format), writeJavaJson(manager.document, format));
+        }
+      }
+      const slaves = parseJavaJson(manager.encodeForSlaves()) as JavaJsonObject;
+      assert.deepEqual(
+        Object.keys(slaves),
+        [...Object.keys(manager.document).slice(0, -1), "dataVersion", "offsetTable"].filter(
+          (key, index, keys) => keys.indexOf(key) === index,
+        ),
+      );
+    };
+    check();
+    manager.commitOffset("g", "T", 0, 10);
+    check();
+    manager.commitOffset("g", "T", 12, -1);
+    manager.commitOffset('"\\\u0001', "é", 3, Number.MAX_SAFE_INTEGER);
+    check();
+    manager.replace(parseJavaJson('{"a":{"b":{}},"offsetTable":{"T@g":{},"U@g":{0:1}}}') as JavaJsonObject);
+    check();
+  });
+
+  it("stays within bounds: a new key is refused when the file would be too long", () => {
+    const group = "g".repeat(1_000_000);
+    let taken = 0;
+    while (manager.commitOffset(`${group}${taken}`, "T", 0, 1)) taken++;
+    assert.equal(taken, 34);
+    assert.equal(manager.commitOffset(`${group}0`, "T", 0, 2), true, "known ones go on");
+    manager.removeGroup(`${group}0`);
+    assert.equal(manager.commitOffset("other", "T", 0, 1), true);
   });
 });
 
