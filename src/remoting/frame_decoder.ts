@@ -2,7 +2,7 @@
 // it and asks; a frame that can't be one is a ProtocolError, after which the decoder is not used again.
 
 import { ProtocolError } from "../base/errors.ts";
-import { readInt32 } from "../base/bytes.ts";
+import { concatBytes, readInt32 } from "../base/bytes.ts";
 import { decodeJsonHeader } from "./json_header.ts";
 import { decodeRocketmqHeader } from "./rocketmq_header.ts";
 import { type RemotingCommand, SerializeType } from "./remoting_command.ts";
@@ -17,18 +17,17 @@ export const FRAME_SIZE_MAX = 16_777_216;
  */
 export const HEADER_SIZE_MAX = 1024 * 1024;
 
-/** A buffer of so many bytes is kept for any rest. */
-const SMALL_BUFFER_SIZE = 4096;
-
 const EMPTY = new Uint8Array(0);
 
 /** Mirrors Apache's `NettyDecoder`. */
 export class FrameDecoder {
-  /** Bytes not yet decoded: either a view of the last chunk, or our own buffer. */
+  /** Bytes not yet decoded: a view of the last chunk, or, {@link #owned}, the part of one frame that came so far. */
   #bytes: Uint8Array = EMPTY;
   #start = 0;
   #end = 0;
   #owned = false;
+  /** Of the last chunk, what follows the frame in {@link #bytes}. */
+  #rest: Uint8Array = EMPTY;
   readonly #frameSizeMax: number;
 
   /** `frameSizeMax`: bytes of the largest frame taken, its length field included. */
@@ -38,10 +37,10 @@ export class FrameDecoder {
 
   /** Bytes held of an unfinished frame. */
   get pendingBytes(): number {
-    return this.#end - this.#start;
+    return this.#end - this.#start + this.#rest.length;
   }
 
-  /** Memory taken for it, bytes: up to four times as much. */
+  /** Memory taken for it, bytes: up to twice as much. */
   get heldBytes(): number {
     return this.#owned ? this.#bytes.length : this.pendingBytes;
   }
@@ -51,33 +50,52 @@ export class FrameDecoder {
    * the bytes that came, never with a length that was announced.
    */
   push(chunk: Uint8Array): void {
-    if (this.#start === this.#end) {
-      this.#bytes = chunk;
-      this.#start = 0;
-      this.#end = chunk.length;
-      this.#owned = false;
-      return;
+    if (this.pendingBytes === 0) return this.#lend(chunk);
+    if (!this.#owned || this.#rest.length > 0) {
+      // Called without having asked for all that there was.
+      return this.#lend(concatBytes([this.#bytes.subarray(this.#start, this.#end), this.#rest, chunk]));
     }
-    this.#reserve(chunk.length);
-    this.#bytes.set(chunk, this.#end);
-    this.#end += chunk.length;
+    // Only the frame that was begun is put together; what follows it is decoded where it is.
+    let taken = 0;
+    for (let missing = this.#missing(); missing > 0 && taken < chunk.length; missing = this.#missing()) {
+      const size = Math.min(missing, chunk.length - taken);
+      this.#append(chunk.subarray(taken, taken + size));
+      taken += size;
+    }
+    this.#rest = chunk.subarray(taken);
   }
 
-  /** The next whole command, its body a copy of its own; null when more bytes are needed. */
+  /** The next whole command, its body nobody else's; null when more bytes are needed. */
   next(): RemotingCommand | null {
+    if (this.#start === this.#end && this.#rest.length > 0) this.#lend(this.#rest);
     const available = this.#end - this.#start;
     if (available >= 4) {
       const size = 4 + this.#checkLength(readInt32(this.#bytes, this.#start));
       // The second word is judged as soon as it is here: garbage is found before it is collected.
       if (available >= 8) this.#checkHeaderWord(size);
       if (available >= size) {
-        const command = decodeFrame(this.#bytes, this.#start, this.#start + size);
+        const command = decodeFrame(this.#bytes, this.#start, this.#start + size, this.#owned);
         this.#start += size;
         return command;
       }
     }
     this.#keepRest();
     return null;
+  }
+
+  #lend(chunk: Uint8Array): void {
+    this.#bytes = chunk;
+    this.#start = 0;
+    this.#end = chunk.length;
+    this.#owned = false;
+    this.#rest = EMPTY;
+  }
+
+  /** Bytes that the frame begun lacks, as far as can be told; 0 also for one that {@link next} will refuse. */
+  #missing(): number {
+    const pending = this.#end - this.#start;
+    if (pending < 8) return 8 - pending;
+    return Math.max(0, 4 + Math.min(readInt32(this.#bytes, this.#start), this.#frameSizeMax) - pending);
   }
 
   #checkLength(length: number): number {
@@ -104,46 +122,44 @@ export class FrameDecoder {
   }
 
   #keepRest(): void {
-    const rest = this.#end - this.#start;
-    if (rest === 0) {
-      // Also our own buffer: after one large frame an idle connection would hold its memory for good.
-      this.#bytes = EMPTY;
-      this.#start = this.#end = 0;
-      this.#owned = false;
-      return;
-    }
-    // A buffer much larger than its rest is that of a large frame before it; nobody would count what it holds.
-    if (this.#owned && this.#bytes.length <= Math.max(4 * rest, SMALL_BUFFER_SIZE)) return;
-    this.#bytes = copy(this.#bytes.subarray(this.#start, this.#end));
-    this.#start = 0;
-    this.#end = rest;
-    this.#owned = true;
-  }
-
-  /** Makes room for `extra` bytes after what is pending. */
-  #reserve(extra: number): void {
     const pending = this.#end - this.#start;
-    if (this.#owned && this.#end + extra <= this.#bytes.length) return;
-    const buffer = new Uint8Array(Math.max(pending + extra, Math.min(2 * pending, this.#frameSizeMax)));
-    buffer.set(this.#bytes.subarray(this.#start, this.#end));
-    this.#bytes = buffer;
+    if (pending > 0 && this.#owned) return;
+    // Also our own buffer: after one large frame an idle connection would hold its memory for good.
+    this.#bytes = pending === 0 ? EMPTY : new Uint8Array(this.#bytes.subarray(this.#start, this.#end));
     this.#start = 0;
     this.#end = pending;
-    this.#owned = true;
+    this.#owned = pending > 0;
+  }
+
+  /** Adds to the frame that was begun. */
+  #append(bytes: Uint8Array): void {
+    const end = this.#end + bytes.length;
+    if (end > this.#bytes.length) {
+      const buffer = new Uint8Array(Math.max(end, Math.min(2 * this.#end, this.#end + this.#missing())));
+      buffer.set(this.#bytes.subarray(0, this.#end));
+      this.#bytes = buffer;
+    }
+    this.#bytes.set(bytes, this.#end);
+    this.#end = end;
   }
 }
 
-/** One whole frame, its length field included and checked. */
-function decodeFrame(bytes: Uint8Array, at: number, end: number): RemotingCommand {
+/** One whole frame, its length field included and checked. `given`: the bytes hold nothing else, and are nobody's. */
+function decodeFrame(bytes: Uint8Array, at: number, end: number, given: boolean): RemotingCommand {
   const word = readInt32(bytes, at + 4);
   const bodyAt = at + 8 + (word & 0xff_ffff);
   const header = bytes.subarray(at + 8, bodyAt);
   const fields = word >>> 24 === SerializeType.JSON ? decodeJsonHeader(header) : decodeRocketmqHeader(header);
   const command = fields as RemotingHeader & { body: Uint8Array };
-  command.body = bodyAt === end ? EMPTY : ownBody(bytes, bodyAt, end);
+  if (bodyAt === end) command.body = EMPTY;
+  else {command.body = given && end - bodyAt > GIVEN_BODY_SIZE_MIN
+      ? bytes.subarray(bodyAt, end)
+      : ownBody(bytes, bodyAt, end);}
   return command;
 }
 
+/** A larger body is a view of the frame it came in; a smaller one may be small beside its header. */
+const GIVEN_BODY_SIZE_MIN = 16 * 1024;
 /** Bodies up to this size share an allocation, which costs more than the copy. */
 const SHARED_BODY_SIZE_MAX = 4096;
 const SHARED_SIZE = 32 * 1024;
@@ -163,8 +179,4 @@ function ownBody(bytes: Uint8Array, at: number, end: number): Uint8Array {
   own.set(view);
   sharedUsed += size;
   return own;
-}
-
-function copy(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes);
 }

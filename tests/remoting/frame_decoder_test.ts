@@ -228,3 +228,52 @@ describe("FrameDecoder", () => {
     }
   });
 });
+
+describe("FrameDecoder, what it gives away and what it keeps", () => {
+  const large = new Uint8Array(100_000).map((_, i) => i * 13);
+  const one = encodeFrame({ ...createRequest(310, { a: "b" }, large), opaque: 1 });
+  const two = encodeFrame({ ...createRequest(28, {}, large.subarray(0, 100)), opaque: 2 });
+
+  it("puts a large frame together once: its body is the decoder's no longer", () => {
+    const decoder = new FrameDecoder();
+    const chunk = concatBytes([one.subarray(40_000), two, two.subarray(0, 50)]);
+    decoder.push(one.subarray(0, 40_000));
+    assert.equal(decoder.next(), null);
+    assert.ok(decoder.heldBytes <= 80_000, String(decoder.heldBytes));
+    decoder.push(chunk);
+    const first = decoder.next()!;
+    const second = decoder.next()!;
+    assert.equal(decoder.next(), null);
+    assert.deepEqual([first.opaque, second.opaque, decoder.pendingBytes], [1, 2, 50]);
+    assert.ok(decoder.heldBytes <= 64);
+    chunk.fill(0xee);
+    decoder.push(two.subarray(50));
+    assert.equal(decoder.next()!.opaque, 2);
+    assert.deepEqual(first.body, large);
+    assert.deepEqual(second.body, large.subarray(0, 100));
+    assert.equal(first.body.buffer.byteLength, one.length);
+  });
+
+  it("loses nothing when it is given more before it has given all", () => {
+    const decoder = new FrameDecoder();
+    for (const part of [two, two.subarray(0, 3), two.subarray(3, 60), concatBytes([two.subarray(60), one])]) {
+      decoder.push(part);
+    }
+    assert.deepEqual([decoder.next(), decoder.next(), decoder.next()].map((each) => each!.opaque), [2, 2, 1]);
+    assert.equal(decoder.next(), null);
+    decoder.push(one.subarray(0, 90_000));
+    assert.equal(decoder.next(), null);
+    decoder.push(concatBytes([one.subarray(90_000), two]));
+    decoder.push(two);
+    assert.deepEqual([decoder.next(), decoder.next(), decoder.next()].map((each) => each!.opaque), [1, 2, 2]);
+    assert.deepEqual([decoder.pendingBytes, decoder.heldBytes], [0, 0]);
+  });
+
+  it("gives bodies that share memory but no byte", () => {
+    const decoder = new FrameDecoder();
+    decoder.push(concatBytes([two, two]));
+    const [first, second] = [decoder.next()!, decoder.next()!];
+    first.body.fill(1);
+    assert.deepEqual(second.body, large.subarray(0, 100));
+  });
+});
