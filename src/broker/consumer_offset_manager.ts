@@ -284,10 +284,13 @@ export class ConsumerOffsetManager extends ConfigManager {
 
   /**
    * A master that comes back takes over what its slave was told meanwhile (body of GET_ALL_CONSUMER_OFFSET): offsets
-   * above its own that are not beyond its queues, when the slave's data version is ahead. Returns how many it took.
+   * above its own that are not beyond its queues. Only from a slave whose data version is ahead of its own or the same:
+   * an Apache slave's moves with the 500th commit, and a master that was killed has lost its last seconds. A reset that
+   * waits for its consumer stays. Returns how many it took.
    */
   takeOverFromStandIn(body: JavaJsonObject, maxOffsetInQueue: (topic: string, queueId: number) => number): number {
-    if (!isNewer(readDataVersion(body.dataVersion), this.#version)) return 0;
+    const version = readDataVersion(body.dataVersion);
+    if (version === null || !(isNewer(version, this.#version) || sameVersion(version, this.#version))) return 0;
     let taken = 0;
     for (const [key, queues] of readOffsetTable(body.offsetTable)) {
       const pair = splitTopicAtGroup(key);
@@ -296,6 +299,7 @@ export class ConsumerOffsetManager extends ConfigManager {
       for (const [queueId, offset] of queues) {
         const own = this.#offsets.get(key)?.get(queueId) ?? -1;
         if (offset <= own || offset > maxOffsetInQueue(topic, queueId)) continue;
+        if (this.hasOffsetReset(group, topic, queueId)) continue;
         if (this.commitOffset(group, topic, queueId, offset)) taken++;
       }
     }

@@ -362,10 +362,15 @@ describe("a slave's consumer offsets", () => {
     const ends: Record<string, number> = { T0: 1000, T1: 1000, T2: 6, U0: 5 };
     const maxOffset = (topic: string, queueId: number) => ends[topic + queueId] ?? 0;
     assert.equal(manager.takeOverFromStandIn(body(theirs, [0, 5]), maxOffset), 0, "an older table is not looked at");
-    const { counter } = manager.dataVersion;
-    assert.equal(manager.takeOverFromStandIn(body(theirs, [9, clock.now() + 1]), maxOffset), 2);
+    assert.equal(manager.takeOverFromStandIn(body(theirs), maxOffset), 0, "nor is one without a version");
+    const { counter, timestamp } = manager.dataVersion;
+    assert.equal(manager.takeOverFromStandIn(body(theirs, [counter, timestamp]), maxOffset), 2);
     assert.deepEqual([...manager.offsetsOf("g", "T")], [[0, 900], [1, 100]]);
     assert.equal(manager.queryOffset("g", "U", 0), 5);
     assert.ok(manager.dataVersion.counter > counter);
+    manager.assignResetOffset("g", "T", 0, 3);
+    const later = { "T@g": { 0: 950, 1: 101 } };
+    assert.equal(manager.takeOverFromStandIn(body(later, [99, clock.now() + 1]), maxOffset), 1);
+    assert.equal(manager.queryOffset("g", "T", 0), 3, "an administrator's word stands");
   });
 });
