@@ -3,12 +3,14 @@
 // each line before the message counts as consumed. All judging is done by the tests.
 //
 //   java ClientLoad produce NAMESRV TOPIC OUT THREADS PAUSE_MS          lines: STATUS thread number broker queue offset crc
-//   java ClientLoad consume NAMESRV TOPIC OUT GROUP orderly|concurrently lines: thread number broker queue offset crc
+//   java ClientLoad consume NAMESRV TOPIC OUT GROUP orderly|concurrently [BROKER_ID]
+//                                                                    lines: thread number broker queue offset crc
 //
-// Both go on until the file OUT.stop appears.
+// Both go on until the file OUT.stop appears. With BROKER_ID the consumer pulls from the brokers of that id only.
 
 import java.io.File;
 import java.io.FileOutputStream;
+import java.lang.reflect.Field;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -19,6 +21,7 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.impl.consumer.PullAPIWrapper;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
@@ -34,7 +37,7 @@ public class ClientLoad {
         out = new FileOutputStream(args[3], true);
         stop = new File(args[3] + ".stop");
         if (args[0].equals("produce")) produce(args[1], args[2], Integer.parseInt(args[4]), Integer.parseInt(args[5]));
-        else consume(args[1], args[2], args[4], args[5].equals("orderly"));
+        else consume(args[1], args[2], args[4], args[5].equals("orderly"), args.length > 6 ? Long.parseLong(args[6]) : -1);
         // The client's own threads would keep the process alive.
         System.exit(0);
     }
@@ -95,10 +98,9 @@ public class ClientLoad {
                 } catch (Exception e) {
                     status = e.getClass().getSimpleName();
                     line(status + " " + thread + " " + number);
-                    if (stop.exists()) return;
-                    pause(50);
                 }
                 if (status.equals("SEND_OK")) break;
+                pause(50);
             }
             pause(pauseMs);
         }
@@ -112,7 +114,7 @@ public class ClientLoad {
         }
     }
 
-    static void consume(String namesrv, String topic, String group, boolean orderly) throws Exception {
+    static void consume(String namesrv, String topic, String group, boolean orderly, long brokerId) throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
         consumer.setNamesrvAddr(namesrv);
         consumer.setPollNameServerInterval(500);
@@ -134,6 +136,14 @@ public class ClientLoad {
             });
         }
         consumer.start();
+        if (brokerId >= 0) {
+            // The one thing here that applications can't do: a push consumer reads where the broker suggests.
+            Field field = consumer.getDefaultMQPushConsumerImpl().getClass().getDeclaredField("pullAPIWrapper");
+            field.setAccessible(true);
+            PullAPIWrapper pulls = (PullAPIWrapper) field.get(consumer.getDefaultMQPushConsumerImpl());
+            pulls.setDefaultBrokerId(brokerId);
+            pulls.setConnectBrokerByUser(true);
+        }
         System.out.println("STARTED");
         while (!stop.exists()) Thread.sleep(50);
         consumer.shutdown();
