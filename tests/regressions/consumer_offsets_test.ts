@@ -6,19 +6,22 @@ import { utf8 } from "../../src/base/bytes.ts";
 import { type BrokerNode, startBroker } from "../../src/broker/broker_controller.ts";
 import { createConfig } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
+import { RemotingClient } from "../../src/remoting/remoting_client.ts";
+import { createRequest, type ExtValues, type RemotingCommand } from "../../src/remoting/remoting_command.ts";
+import { RequestCode } from "../../src/remoting/request_code.ts";
 import { type SimulatedHost, SimulatedWorld } from "../../src/runtime/simulated/mod.ts";
 import { MemoryLogger } from "../support/ha_options.ts";
 import { OldSlaveSynchronize } from "./old/old_slave_synchronize.ts";
 
 const OFFSETS = "/store/config/consumerOffset.json";
 const KEY = "T@G";
+const OF_QUEUE = { consumerGroup: "G", topic: "T", queueId: 0 };
 
 describe("consumer offsets", () => {
   // apache/rocketmq#1094, 4.x: the master is down for five minutes, the slave serves its consumers and keeps their
   // offsets; the master comes back with those of five minutes ago, the slave copies them over its own within seconds,
-  // and consumers get everything since once more. A Twinlog slave does not serve consumers: it is promoted for that,
-  // and what is tested here is that a promoted slave copies nothing from whom it followed, and that the master copies
-  // from it once demoted.
+  // and consumers get everything since once more. Here the slave is promoted: it copies nothing from whom it followed,
+  // and the master copies from it once demoted.
   it("1094: a master that comes back does not turn back the offsets of whoever stood in for it", async () => {
     const { world, master, slave } = await failedOver();
     const old = new OldSlaveSynchronize({
@@ -43,7 +46,80 @@ describe("consumer offsets", () => {
     await master.stop();
     await slave.stop();
   });
+
+  // The same without a promotion: the slave stays a slave, and consumers commit to it while its master is away.
+  it("1094: a slave keeps what consumers committed to it until they go on at the master that came back", async () => {
+    const { world, master, slave } = await pair();
+    const consumer = new Consumer(world);
+    assert.equal(await consumer.commit(master, 100), 0);
+    await world.run(() => slave.offset() === 100, 120_000);
+    assert.equal(await consumer.commit(master, 105), 0);
+    await world.advance(6_000);
+    await world.run(() => master.offset() === 105, 60_000);
+    master.host.kill();
+    await world.advance(20_000);
+    assert.equal(await consumer.commit(slave, 900), 0);
+    await world.advance(300_000);
+    assert.equal(slave.offset(), 900);
+    await master.start();
+    await world.advance(120_000);
+    assert.equal(master.offset(), 105);
+    assert.equal(slave.offset(), 900, "though it has copied its master's tables since");
+    assert.equal(await consumer.ask(slave), 900);
+    await slave.stop();
+    await slave.start();
+    await world.advance(120_000);
+    assert.equal(slave.offset(), 900, "also after a restart");
+    assert.equal(await consumer.commit(master, 910), 0);
+    await world.run(() => slave.offset() === 910, 120_000);
+    await master.stop();
+    await slave.stop();
+    consumer.close();
+  });
 });
+
+/** A consumer's requests about its offset. */
+class Consumer {
+  readonly #world: SimulatedWorld;
+  readonly #client: RemotingClient;
+
+  constructor(world: SimulatedWorld) {
+    this.#world = world;
+    const { net, clock } = world.host("consumer").runtime;
+    this.#client = new RemotingClient({ net, clock });
+  }
+
+  /** Beats, so that the group is there, and commits. Returns the answer's code. */
+  async commit(machine: Machine, commitOffset: number): Promise<number> {
+    const heartbeat = {
+      clientID: "c",
+      producerDataSet: [],
+      consumerDataSet: [{
+        groupName: "G",
+        consumeType: "CONSUME_PASSIVELY",
+        messageModel: "CLUSTERING",
+        consumeFromWhere: "CONSUME_FROM_LAST_OFFSET",
+        subscriptionDataSet: [{ topic: "T", subString: "*", subVersion: 1 }],
+      }],
+    };
+    await this.#send(machine, RequestCode.HEART_BEAT, {}, JSON.stringify(heartbeat));
+    return (await this.#send(machine, RequestCode.UPDATE_CONSUMER_OFFSET, { ...OF_QUEUE, commitOffset })).code;
+  }
+
+  /** Where the node says the group is. */
+  async ask(machine: Machine): Promise<number> {
+    return Number((await this.#send(machine, RequestCode.QUERY_CONSUMER_OFFSET, OF_QUEUE)).extFields.get("offset"));
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  #send(machine: Machine, code: number, ext: ExtValues, body = ""): Promise<RemotingCommand> {
+    const request = createRequest(code, ext, utf8.encode(body));
+    return this.#world.drive(this.#client.invoke(`${machine.host.address}:10911`, request, 3000));
+  }
+}
 
 /** A machine with a node. */
 class Machine {
@@ -94,8 +170,8 @@ class Machine {
   }
 }
 
-/** The master is down, its slave was promoted and has newer offsets. */
-async function failedOver() {
+/** A master that holds a message, and its slave, which has copied everything. */
+async function pair() {
   const world = new SimulatedWorld(1094);
   const master = new Machine(world, "master", { brokerRole: "ASYNC_MASTER" });
   const slave = new Machine(world, "slave", {
@@ -115,6 +191,12 @@ async function failedOver() {
   await slave.start();
   await world.run(() => slave.offset() === 100, 120_000);
   await world.run(() => slave.broker.admin.status().maxOffset === master.broker.admin.status().maxOffset, 60_000);
+  return { world, master, slave };
+}
+
+/** The master is down, its slave was promoted and has newer offsets. */
+async function failedOver() {
+  const { world, master, slave } = await pair();
   master.host.kill();
   await world.advance(20_000);
   assert.deepEqual(await world.drive(slave.broker.admin.switchRole({ role: "ASYNC_MASTER" })), { type: "done" });
