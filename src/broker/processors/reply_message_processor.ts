@@ -17,6 +17,7 @@ import { RequestCode } from "../../remoting/request_code.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
 import type { Random } from "../../runtime/runtime.ts";
 import { parsePropertiesText } from "../../store/message_properties.ts";
+import { MessageSysFlag } from "../../store/message_sys_flag.ts";
 import type { MessageToPut, RecordHost } from "../../store/types.ts";
 import { hostOfAddress } from "../record_host.ts";
 import { PermName, type TopicConfig } from "../topic_config_manager.ts";
@@ -129,7 +130,8 @@ function messageOf(
     body: request.body,
     properties: parsePropertiesText(header.properties),
     flag: header.flag,
-    sysFlag: 0,
+    // Apache stores 0, and with it a compressed body that nobody can tell for one.
+    sysFlag: header.sysFlag & ~MessageSysFlag.TRANSACTION_MASK,
     bornTimestamp: header.bornTimestamp,
     bornHost: hostOfAddress(remoteAddress),
     storeHost: ports.storeHost,
