@@ -3,6 +3,7 @@
 
 import { errorMessage, IoError, RemotingError } from "../../base/errors.ts";
 import { utf8 } from "../../base/bytes.ts";
+import { printable } from "../../base/printable.ts";
 import type { Logger } from "../../base/logger.ts";
 import {
   isJavaJsonObject,
@@ -89,7 +90,8 @@ export class Broker2Client {
     if (members.length === 0) {
       throw new RemotingError(
         ResponseCode.CONSUMER_NOT_ONLINE,
-        `Consumer not online, so can not reset offset, Group: ${group} Topic: ${topic} Timestamp: ${timestamp}`,
+        `Consumer not online, so can not reset offset, Group: ${shown(group)} Topic: ${shown(topic)} ` +
+          `Timestamp: ${timestamp}`,
       );
     }
     for (const member of members) checkVersion(member, VERSION_3_0_7);
@@ -120,7 +122,7 @@ export class Broker2Client {
     if (members.length === 0) {
       throw new RemotingError(
         ResponseCode.SYSTEM_ERROR,
-        `No Any Consumer online in the consumer group: [${group}]`,
+        `No Any Consumer online in the consumer group: [${shown(group)}]`,
       );
     }
     for (const member of members) checkVersion(member, VERSION_3_0_7);
@@ -144,7 +146,10 @@ export class Broker2Client {
   ): Promise<RemotingCommand> {
     const member = this.#options.consumers().findChannel(group, clientId);
     if (member === null) {
-      throw new RemotingError(ResponseCode.SYSTEM_ERROR, `The Consumer <${group}> <${clientId}> not online`);
+      throw new RemotingError(
+        ResponseCode.SYSTEM_ERROR,
+        `The Consumer <${shown(group)}> <${shown(clientId)}> not online`,
+      );
     }
     checkVersion(member, VERSION_3_1_8);
     try {
@@ -154,7 +159,7 @@ export class Broker2Client {
       const timedOut = error instanceof IoError && error.kind === "timeout";
       throw new RemotingError(
         timedOut ? ResponseCode.CONSUME_MSG_TIMEOUT : ResponseCode.SYSTEM_ERROR,
-        `Consumer <${group}> <${clientId}> ${timedOut ? "timeout" : "exception"}: ${errorMessage(error)}`,
+        `Consumer <${shown(group)}> <${shown(clientId)}> ${timedOut ? "timeout" : "exception"}: ${errorMessage(error)}`,
       );
     }
   }
@@ -204,8 +209,12 @@ function checkVersion({ clientId, version }: ClientChannelInfo, wanted: number):
   if (version >= wanted) return;
   throw new RemotingError(
     ResponseCode.SYSTEM_ERROR,
-    `The client ${clientId} does not support this feature, its version is ${version}, wanted ${wanted}`,
+    `The client ${shown(clientId)} does not support this feature, its version is ${version}, wanted ${wanted}`,
   );
+}
+
+function shown(name: string): string {
+  return printable(name.slice(0, 300));
 }
 
 function encode(body: JavaJsonObject): Uint8Array {

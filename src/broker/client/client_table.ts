@@ -3,6 +3,7 @@
 // is the managers' business.
 
 import { RemotingError } from "../../base/errors.ts";
+import { quoted } from "../../base/printable.ts";
 import type { RemotingConnection } from "../../remoting/remoting_connection.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
 import type { Clock, Timer } from "../../runtime/runtime.ts";
@@ -109,7 +110,7 @@ export class ClientTable {
     if (this.#size < registrationsMax) return;
     throw new RemotingError(
       ResponseCode.SYSTEM_BUSY,
-      `Can't register a client of group "${group}": ${this.#size} are registered, the most there may be`,
+      `Can't register a client of group ${quoted(group, 300)}: ${this.#size} are registered, the most there may be`,
     );
   }
 

@@ -3,7 +3,9 @@
 // clients are the listener's. Driven by the heartbeat processor and by connections that end.
 
 import { RemotingError } from "../../base/errors.ts";
-import type { Logger } from "../../base/logger.ts";
+import { LineLimiter } from "../../base/line_limiter.ts";
+import type { LogFields, Logger } from "../../base/logger.ts";
+import { quoted } from "../../base/printable.ts";
 import type { Config } from "../../config/schema.ts";
 import type { RemotingConnection } from "../../remoting/remoting_connection.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
@@ -34,6 +36,7 @@ export class ConsumerManager {
   readonly #compensation: CompensationTable;
   /** What the subscriptions of all groups take. */
   #weight = 0;
+  readonly #lines = new LineLimiter();
 
   constructor(options: ConsumerManagerOptions) {
     this.#options = options;
@@ -141,7 +144,7 @@ export class ConsumerManager {
     if (next <= SUBSCRIPTIONS_MAX) return;
     throw new RemotingError(
       ResponseCode.SYSTEM_BUSY,
-      `Can't take the subscriptions of group "${group}": those of all groups would take ${next} characters`,
+      `Can't take the subscriptions of group ${quoted(group, 300)}: those of all groups would take ${next} characters`,
     );
   }
 
@@ -153,30 +156,22 @@ export class ConsumerManager {
       this.#groups.set(group, one);
     } else one.setTraits(traits);
     one.lastUpdateTimestamp = this.#options.clock.now();
-    const { clientId, connection } = info;
-    const from = { group, clientId, remote: connection.remoteAddress };
-    if (registration === "new") this.#options.logger.info("Consumer connected", from);
-    if (registration === "renamed") this.#options.logger.warn("A consumer's connection has another client now", from);
+    if (registration === "new") this.#say("Consumer connected", group, info);
+    if (registration === "renamed") this.#say("A consumer's connection has another client now", group, info);
     return { one, isNew: registration === "new" };
   }
 
   #remove(group: string, connection: RemotingConnection, notify: boolean): void {
     const channel = this.#clients.remove(group, connection);
     if (channel === null) return;
-    const { clientId } = channel;
-    this.#options.logger.info("Consumer left", { group, clientId, remote: connection.remoteAddress });
+    this.#say("Consumer left", group, channel);
     this.#removed(group, notify);
   }
 
   #expired(group: string, channel: ClientChannelInfo): void {
-    const { clientId, connection } = channel;
-    this.#options.logger.warn("Consumer expired, no heartbeat came", {
-      group,
-      clientId,
-      remote: connection.remoteAddress,
-    });
+    this.#say("Consumer expired, no heartbeat came", group, channel);
     this.#removed(group, true);
-    connection.close("idle", "No heartbeat came of its consumer");
+    channel.connection.close("idle", "No heartbeat came of its consumer");
   }
 
   #removed(group: string, notify: boolean): void {
@@ -187,6 +182,19 @@ export class ConsumerManager {
       this.#weight -= one.weight;
       this.#options.listener.unregistered(group);
     } else if (notify) this.#notify(one);
+  }
+
+  /** Once a minute and host of each kind: one that comes and goes without end fills no log. */
+  #say(message: string, group: string, { clientId, connection }: ClientChannelInfo): void {
+    const { clock, logger } = this.#options;
+    const remote = connection.remoteAddress;
+    const repeated = this.#lines.admit(
+      `${message} ${group} ${remote.slice(0, remote.lastIndexOf(":"))}`,
+      clock.monotonic(),
+    );
+    if (repeated === null) return;
+    const fields: LogFields = { group, clientId, remote };
+    logger.info(message, repeated > 0 ? { ...fields, repeated } : fields);
   }
 
   #notify(one: ConsumerGroup): void {

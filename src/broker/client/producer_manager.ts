@@ -74,7 +74,7 @@ export class ProducerManager {
     if (registration === "known") return;
     if (before !== undefined) this.#forget(before);
     this.#byClientId.set(clientId, info);
-    this.#options.logger.info("Producer connected", { group, clientId, remote: connection.remoteAddress });
+    this.#options.logger.debug("Producer connected", { group, clientId, remote: connection.remoteAddress });
   }
 
   /** A client says goodbye. */
@@ -95,7 +95,7 @@ export class ProducerManager {
 
   #removed(group: string, channel: ClientChannelInfo, message: string): void {
     const { clientId, connection } = channel;
-    this.#options.logger.info(message, { group, clientId, remote: connection.remoteAddress });
+    this.#options.logger.debug(message, { group, clientId, remote: connection.remoteAddress });
     this.#forget(channel);
   }
 

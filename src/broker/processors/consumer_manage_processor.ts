@@ -3,7 +3,7 @@
 
 import { utf8 } from "../../base/bytes.ts";
 import { RemotingError } from "../../base/errors.ts";
-import { quoted } from "../../base/printable.ts";
+import { printable, quoted } from "../../base/printable.ts";
 import type { Config } from "../../config/schema.ts";
 import { javaJsonObject, WIRE_FORMAT, writeJavaJson } from "../../remoting/java_json.ts";
 import { createResponse, type RemotingCommand, requiredExt } from "../../remoting/remoting_command.ts";
@@ -61,7 +61,7 @@ function getConsumerListByGroup({ consumers }: ConsumerManagePorts, request: Rem
   const group = requiredExt(request, "consumerGroup");
   const consumerIdList = consumers.getConsumerGroupInfo(group)?.clientIds() ?? [];
   if (consumerIdList.length === 0) {
-    throw new RemotingError(ResponseCode.SYSTEM_ERROR, `no consumer for this group, ${quoted(group, 300)}`);
+    throw new RemotingError(ResponseCode.SYSTEM_ERROR, `no consumer for this group, ${shown(group)}`);
   }
   return createResponse(request, ResponseCode.SUCCESS, { body: utf8.encode(JSON.stringify({ consumerIdList })) });
 }
@@ -100,10 +100,10 @@ function updateConsumerOffset(
   const group = requiredExt(request, "consumerGroup");
   const topic = requiredExt(request, "topic");
   if (groups.selectSubscriptionGroupConfig(group) === null) {
-    throw new RemotingError(ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, `Group ${quoted(group, 300)} not exist!`);
+    throw new RemotingError(ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, `Group ${shown(group)} not exist!`);
   }
   if (topics.selectTopicConfig(topic) === null) {
-    throw new RemotingError(ResponseCode.TOPIC_NOT_EXIST, `Topic ${quoted(topic, 200)} not exist!`);
+    throw new RemotingError(ResponseCode.TOPIC_NOT_EXIST, `Topic ${shown(topic)} not exist!`);
   }
   const queueId = queueIdOf(request);
   const offset = commitOffsetOf(request);
@@ -166,4 +166,9 @@ function commitOffsetOf(request: RemotingCommand): number {
 
 function notFound(remark: string): RemotingError {
   return new RemotingError(ResponseCode.QUERY_NOT_FOUND, remark);
+}
+
+/** A name in Apache's own words, which have no quotes. */
+function shown(name: string): string {
+  return printable(name.slice(0, 300));
 }

@@ -4,6 +4,7 @@
 
 import { RemotingError } from "../../base/errors.ts";
 import { utf8 } from "../../base/bytes.ts";
+import { printable } from "../../base/printable.ts";
 import { type JavaJsonObject, javaJsonObject, WIRE_FORMAT, writeJavaJson } from "../../remoting/java_json.ts";
 import { createResponse, type RemotingCommand } from "../../remoting/remoting_command.ts";
 import type { RequestProcessor } from "../../remoting/remoting_server.ts";
@@ -77,7 +78,7 @@ async function setMessageRequestMode(ports: QueryAssignmentPorts, request: Remot
     throw new RemotingError(ResponseCode.NO_PERMISSION, "retry topic is not allowed to set mode");
   }
   if (topics.selectTopicConfig(topic) === null) {
-    throw new RemotingError(ResponseCode.TOPIC_NOT_EXIST, `topic[${topic}] not exist`);
+    throw new RemotingError(ResponseCode.TOPIC_NOT_EXIST, `topic[${printable(topic.slice(0, 200))}] not exist`);
   }
   if (json.mode === "POP") {
     throw new RemotingError(ResponseCode.SYSTEM_ERROR, "This broker does not serve pop consumption, wanted mode PULL");

@@ -2,6 +2,7 @@
 
 import type { FuzzTarget } from "../fuzz.ts";
 import * as admin from "./admin.ts";
+import * as clients from "./clients.ts";
 import * as config from "./config.ts";
 import * as frames from "./ha_frames.ts";
 import * as machines from "./ha_machines.ts";
@@ -13,7 +14,9 @@ import * as files from "./store_files.ts";
 
 /** By name. */
 export const TARGETS: ReadonlyMap<string, FuzzTarget> = new Map(
-  [frames, machines, remoting, json, records, files, config, admin, sql92].flatMap((module) => Object.values(module))
+  [frames, machines, remoting, json, records, files, config, admin, clients, sql92].flatMap((module) =>
+    Object.values(module)
+  )
     .filter((each): each is FuzzTarget => typeof each === "object" && "check" in each && "inputs" in each)
     .map((target) => [target.name, target]),
 );
