@@ -68,6 +68,10 @@ export class MemoryStore {
     return Math.max(0, this.records.findIndex((record) => record !== null)) * RECORD_SIZE;
   }
 
+  get lastRecordOffset(): number {
+    return this.maxOffset - RECORD_SIZE;
+  }
+
   get listeners(): number {
     return this.#listeners.size;
   }
