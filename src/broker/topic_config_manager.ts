@@ -187,6 +187,11 @@ export class TopicConfigManager extends ConfigManager {
     this.#change(table);
   }
 
+  /** Gives the table a new data version as it is: NameServers take it anew, with what registration makes of it now. */
+  touch(): void {
+    this.#change(this.#inFile);
+  }
+
   /** Marks the topics that a NameServer names as ordered (`ORDER_TOPIC_CONFIG`). */
   updateOrderTopicConfig(topics: readonly string[]): void {
     for (const topic of topics) {
