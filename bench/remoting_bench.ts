@@ -5,6 +5,7 @@
 import { SILENT_LOGGER } from "../src/base/logger.ts";
 import { RemotingServer } from "../src/remoting/remoting_server.ts";
 import { FrameDecoder } from "../src/remoting/frame_decoder.ts";
+import { OutboundQueue } from "../src/remoting/outbound_queue.ts";
 import {
   createRequest,
   createResponse,
@@ -62,6 +63,12 @@ const requests = Array.from({ length: FRAMES }, (_, index) => sendRequest(index)
 const jsonFrames = glue(requests.map((request) => encodeFrame(request)));
 const binaryFrames = glue(requests.map((request) => encodeFrame(request, SerializeType.ROCKETMQ)));
 const answer = sendAnswer(requests[0]!);
+const oddAnswer: RemotingCommand = { ...answer, remark: "Не так" };
+const pulled = new Uint8Array(256 * 1024);
+
+function pullOf(size: number): RemotingCommand {
+  return { ...answer, body: pulled.subarray(0, size) };
+}
 
 function decode(bytes: Uint8Array): void {
   const decoder = new FrameDecoder();
@@ -69,6 +76,13 @@ function decode(bytes: Uint8Array): void {
   let count = 0;
   while (decoder.next() !== null) count++;
   if (count !== FRAMES) throw new Error(`Decoded ${count} frames, wanted ${FRAMES}`);
+}
+
+const queue = new OutboundQueue();
+/** The answers of one turn, up to the write. */
+function encode(answers: number, each: RemotingCommand): void {
+  for (let i = 0; i < answers; i++) queue.push(each);
+  while (queue.front() !== null) queue.written();
 }
 
 function times(count: number, fn: () => void): () => void {
@@ -86,7 +100,7 @@ async function loopback(connections: number, inFlight: number, bodySize: number)
   ]]);
   const server = new RemotingServer({ net, clock, logger: SILENT_LOGGER, processors, hostname: "127.0.0.1", port: 0 });
   const { port } = await server.start();
-  const [count, warmUp] = isSmoke ? [500, 100] : [Number(process.env.N ?? 200_000), 50_000];
+  const [count, warmUp] = isSmoke ? [500, 100] : [200_000, 50_000];
   const peer = new Peer("send_peer", [port, "BenchmarkTest", 8, connections, inFlight, bodySize, count, warmUp]);
   let result: PeerResult;
   const before = process.cpuUsage();
@@ -127,6 +141,9 @@ if ((import.meta as { main?: boolean }).main) {
 await runBenchmarks(import.meta, [
   { name: "decode 50 sends, JSON", group: "frames", bytes: jsonFrames.length, fn: () => decode(jsonFrames) },
   { name: "decode 50 sends, binary", group: "frames", bytes: binaryFrames.length, fn: () => decode(binaryFrames) },
-  { name: "encode 50 answers, JSON", group: "frames", fn: times(FRAMES, () => void encodeFrame(answer)) },
+  { name: "encode 50 answers", group: "frames", fn: () => encode(FRAMES, answer) },
+  { name: "encode 50 answers, a name not in ASCII", group: "frames", fn: () => encode(FRAMES, oddAnswer) },
+  { name: "encode a pull of 32 KiB", group: "frames", fn: () => encode(1, pullOf(32 * 1024)) },
+  { name: "encode a pull of 256 KiB", group: "frames", fn: () => encode(1, pullOf(256 * 1024)) },
   { name: "make 50 answers", group: "frames", fn: times(FRAMES, () => void sendAnswer(requests[0]!)) },
 ]);

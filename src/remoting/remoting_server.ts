@@ -25,6 +25,8 @@ export interface RequestContext {
 /**
  * Answers the requests of one code. null: nothing is sent now (`context.connection.respond` may do it later). Throws
  * {@link RemotingError} for an answer with that code, anything else becomes SYSTEM_ERROR with the text as remark.
+ * `request.body` is the processor's for good; it may be a view of more memory, so what is kept for long is copied. The
+ * answer's body is given away with it: from 64 KiB on it is written as it is, so nobody may change it any more.
  */
 export type RequestProcessor = (
   request: RemotingCommand,
