@@ -43,6 +43,24 @@ export function javaLoad(version: string, directory: string): Promise<ClientProg
   return javaProgram("ClientLoad", version, directory, { "rocketmq.client.rebalance.waitInterval": "2000" });
 }
 
+/** Apache's example programs, run by ExampleRunner.java on the client of 5.3.3. */
+export async function javaExamples(directory: string, namesrv: string): Promise<ClientProgram> {
+  const examples = await built("examples-5.5.0", ["ExampleRunner.java"], async (folder) => {
+    // Without what it depends on: it works with the reference's own jars.
+    await run("mvn", [
+      "-q",
+      "-B",
+      "dependency:copy",
+      "-Dartifact=org.apache.rocketmq:rocketmq-example:5.5.0",
+      `-DoutputDirectory=${folder}`,
+    ], { cwd: LAB, limitMs: 300_000 });
+  });
+  const program = await javaProgram("ExampleRunner", "5.3.3", directory, { "rocketmq.namesrv.addr": namesrv });
+  const at = program.command.indexOf("-cp");
+  const command = program.command.map((word, i) => i === at + 1 ? `${word}:${examples}/*` : word);
+  return { ...program, command };
+}
+
 async function javaProgram(
   main: string,
   version: string,
