@@ -61,7 +61,8 @@ export class ConsumerOffsetManager extends ConfigManager {
   readonly #resets: OffsetTable = new Map();
   /** Up to where each queue was pulled, which is more than what was consumed. Never written. */
   readonly #pulls: OffsetTable = new Map();
-  #adopted = new AdoptedOffsets();
+  #adopted: AdoptedOffsets;
+  #maxOffsetInQueue: (topic: string, queueId: number) => number = () => Number.MAX_SAFE_INTEGER;
   #commitsToNextVersion: number;
   readonly #lines = new LineLimiter();
   /** Whether the file lacks something. */
@@ -75,6 +76,12 @@ export class ConsumerOffsetManager extends ConfigManager {
     this.#config = options.config ??
       { flushConsumerOffsetInterval: 5000, consumerOffsetUpdateVersionStep: 500, useServerSideResetOffset: true };
     this.#commitsToNextVersion = this.#config.consumerOffsetUpdateVersionStep;
+    this.#adopted = this.#newAdopted();
+  }
+
+  /** Gives the ends of this broker's queues, without which a slave can't tell which of its offsets count lost messages. */
+  setQueueEnds(maxOffsetInQueue: (topic: string, queueId: number) => number): void {
+    this.#maxOffsetInQueue = maxOffsetInQueue;
   }
 
   /** Made when it is asked for. */
@@ -123,7 +130,7 @@ export class ConsumerOffsetManager extends ConfigManager {
     const { dataVersion, groupTopicMap: _derived, offsetTable, ...rest } = document;
     super.replace(javaJsonObject(rest));
     this.#setTable(readOffsetTable(offsetTable), readDataVersion(dataVersion));
-    this.#adopted = new AdoptedOffsets();
+    this.#adopted = this.#newAdopted();
     this.#dirty = true;
   }
 
@@ -326,6 +333,10 @@ export class ConsumerOffsetManager extends ConfigManager {
     await this.persist();
   }
 
+  #newAdopted(): AdoptedOffsets {
+    return new AdoptedOffsets((key, queueId) => this.#maxOffsetInQueue(key.slice(0, key.indexOf("@")), queueId));
+  }
+
   #changed(): void {
     this.#dirty = true;
     this.#version ??= this.bootVersion;
@@ -359,8 +370,7 @@ export class ConsumerOffsetManager extends ConfigManager {
 
   #nextVersion(): void {
     this.#commitsToNextVersion = this.#config.consumerOffsetUpdateVersionStep;
-    const { stateVersion, counter } = this.dataVersion;
-    this.#version = { stateVersion, counter: counter + 1, timestamp: this.options.clock.now() };
+    this.#version = this.#after(this.dataVersion);
     this.#changed();
   }
 
@@ -368,7 +378,12 @@ export class ConsumerOffsetManager extends ConfigManager {
   #ownVersion(theirs: DataVersion | null): DataVersion {
     const own = this.dataVersion;
     if (theirs === null || isNewer(own, theirs)) return own;
-    return { stateVersion: theirs.stateVersion, counter: theirs.counter + 1, timestamp: this.options.clock.now() };
+    return this.#after(theirs);
+  }
+
+  /** Later in time too, whatever the clocks of two brokers say. */
+  #after({ stateVersion, counter, timestamp }: DataVersion): DataVersion {
+    return { stateVersion, counter: counter + 1, timestamp: Math.max(this.options.clock.now(), timestamp + 1) };
   }
 
   #pairs(): { topic: string; group: string }[] {

@@ -1,7 +1,8 @@
 // What a slave does with its master's offsets. Apache puts them over its own, also when the master has just come back
 // with those of minutes ago while the slave served the consumers, who then get everything since once more. Here an offset
 // that was committed at the slave stays until the master has caught up with it, or has moved it since it was first seen:
-// a consumer or an administrator is at work there then, and the master is right. Pure; the ConsumerOffsetManager asks it.
+// a consumer or an administrator is at work there then, and the master is right. One that counts more messages than the
+// slave's queue has never stays: the log lost what it counted. Pure; the ConsumerOffsetManager asks it.
 
 import type { DataVersion } from "../config_manager.ts";
 import type { OffsetTable, QueueOffsets } from "./offset_table.ts";
@@ -13,6 +14,13 @@ export class AdoptedOffsets {
   /** Queues whose own offset was kept, with the master's offset (-1: none) when that was first seen. */
   #kept: OffsetTable = new Map();
   #distrusted = false;
+  /** End of the slave's own queue. */
+  readonly #maxOffsetInQueue: (key: string, queueId: number) => number;
+
+  /** `maxOffsetInQueue` is asked by `topic@group`. */
+  constructor(maxOffsetInQueue: (key: string, queueId: number) => number) {
+    this.#maxOffsetInQueue = maxOffsetInQueue;
+  }
 
   /** Whether a master's table was adopted in this life. */
   get hasMaster(): boolean {
@@ -86,6 +94,7 @@ export class AdoptedOffsets {
       const their = theirs?.get(queueId) ?? -1;
       const seen = this.#kept.get(key)?.get(queueId);
       if (their >= offset || (seen !== undefined && seen !== their)) continue;
+      if (offset > this.#maxOffsetInQueue(key, queueId)) continue;
       offsets.set(queueId, offset);
       keptHere.set(queueId, their);
     }
@@ -95,8 +104,8 @@ export class AdoptedOffsets {
   }
 }
 
-/** Whether `a` has seen changes that `b` has not: it is ahead in time or in count. False when either is unknown. */
+/** Whether `a` was changed after `b`. False when either is unknown. */
 export function isNewer(a: DataVersion | null, b: DataVersion | null): boolean {
   if (a === null || b === null) return false;
-  return a.timestamp > b.timestamp || a.counter > b.counter;
+  return a.timestamp === b.timestamp ? a.counter > b.counter : a.timestamp > b.timestamp;
 }
