@@ -8,7 +8,7 @@ import type { Config } from "../config/schema.ts";
 import { isJavaJsonObject, javaJsonObject } from "../remoting/java_json.ts";
 import type { JavaJson, JavaJsonObject } from "../remoting/java_json.ts";
 import { ResponseCode } from "../remoting/response_code.ts";
-import { ConfigManager, type ConfigManagerOptions } from "./config_manager.ts";
+import { ConfigManager, type ConfigManagerOptions, dataVersionJson } from "./config_manager.ts";
 import { isGroupName } from "./topic_validator.ts";
 
 /** A consumer group's configuration. Mirrors Apache's `SubscriptionGroupConfig`. */
@@ -66,6 +66,11 @@ export class SubscriptionGroupManager extends ConfigManager {
     const source = super.load();
     const table = javaJsonObject();
     for (const group of SYSTEM_GROUPS) table[group] = newGroup(group);
+    // The members of a new file in Apache's order.
+    if (source === "empty") {
+      const dataVersion = dataVersionJson(this.dataVersion);
+      this.replace(javaJsonObject({ dataVersion, forbiddenTable: javaJsonObject() }));
+    }
     this.replace(this.merged({ subscriptionGroupTable: Object.assign(table, this.#table) }));
     return source;
   }
