@@ -45,6 +45,31 @@ export function withIntegerKeys(value: JavaJson): JavaJson {
   return new Map(keys.map((key) => [Number(key), value[key]!]));
 }
 
+/**
+ * Turns an object whose keys are all texts of JSON objects, as clients in other languages write Java's maps with MessageQueue
+ * keys, into a map with these objects as keys; else as it is.
+ */
+export function withObjectKeys(value: JavaJson): JavaJson {
+  if (!isJavaJsonObject(value)) return value;
+  const entries: [JavaJson, JavaJson][] = [];
+  for (const [key, member] of Object.entries(value)) {
+    const object = objectOf(key);
+    if (object === null) return value;
+    entries.push([object, member]);
+  }
+  return new Map(entries);
+}
+
+function objectOf(text: string): JavaJsonObject | null {
+  if (!text.startsWith("{")) return null;
+  try {
+    const value = parseJavaJson(text);
+    return isJavaJsonObject(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
 /** How {@link writeJavaJson} writes. */
 export interface JavaJsonFormat {
   /** Tab-indented, as in config/*.json; else without any space. */
@@ -58,7 +83,7 @@ export const FILE_FORMAT: JavaJsonFormat = { pretty: true, quoteIntegerKeys: fal
 /** What we send. */
 export const WIRE_FORMAT: JavaJsonFormat = { pretty: false, quoteIntegerKeys: true };
 
-/** The text of a value. A `RangeError` beyond 64 Mi characters. */
+/** The text of a value. Members that are null are left out, as Java does. A `RangeError` beyond 64 Mi characters. */
 export function writeJavaJson(value: JavaJson, format: JavaJsonFormat): string {
   return new Writer(format).write(value);
 }
@@ -328,7 +353,7 @@ class Writer {
     if (typeof value !== "object" || value === null) return this.#put(JSON.stringify(value));
     if (this.#indent > DEPTH_MAX + 1) throw new RangeError(`JSON is nested deeper than ${DEPTH_MAX} levels`);
     if (Array.isArray(value)) return this.#array(value);
-    this.#members(value instanceof Map ? [...value] : Object.entries(value));
+    this.#members((value instanceof Map ? [...value] : Object.entries(value)).filter(([, member]) => member !== null));
   }
 
   #array(items: readonly JavaJson[]): void {

@@ -70,6 +70,7 @@ function canonical(value: JavaJson): unknown {
   if (Array.isArray(value)) return value.map(canonical);
   const members = new Map<string, unknown>();
   for (const [key, member] of value instanceof Map ? value : Object.entries(value)) {
+    if (member === null) continue;
     members.set(typeof key === "object" ? JSON.stringify(canonical(key), bigints) : String(key), canonical(member));
   }
   return [...members].map((pair) => JSON.stringify(pair, bigints)).sort();
