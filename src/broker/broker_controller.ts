@@ -13,6 +13,7 @@ import { haTlsIdentity } from "../config/ha_tls.ts";
 import { flagName } from "../config/load.ts";
 import { remotingTls } from "../config/remoting_tls.ts";
 import type { Config } from "../config/schema.ts";
+import { HAConnectionState } from "../ha/ha_connection_state.ts";
 import { HAService } from "../ha/ha_service.ts";
 import { parseRemotingAddress } from "../remoting/remoting_address.ts";
 import { RemotingClient } from "../remoting/remoting_client.ts";
@@ -213,6 +214,7 @@ class BrokerController implements BrokerNode {
       configDirectory: directory,
       storeHost: this.#storeHost(),
       role: () => roles.role,
+      isMasterAlive: () => clientDriver.status.connectionState === HAConnectionState.TRANSFER,
       replicatedOffset: () => service.current?.retainOffset() ?? null,
       topicSubscribeInfo: (topic) => outerApi.topicSubscribeInfo(topic),
       onFatal,
@@ -311,6 +313,7 @@ class BrokerController implements BrokerNode {
         consumers: services.consumers,
         producers: services.producers,
         store,
+        logger,
         readOnlyReason: () => roles.role === "SLAVE" ? "Role is SLAVE, change it on the master" : null,
         namesrv: () => this.#namesrvView(),
       }),

@@ -21,14 +21,19 @@ import { ConsumerFilterManager } from "./filter/consumer_filter_manager.ts";
 import { filterProcessors } from "./filter/filter_processors.ts";
 import { clientManageProcessors } from "./processors/client_manage_processor.ts";
 import { consumerManageProcessors } from "./processors/consumer_manage_processor.ts";
+import { pullMessageProcessors } from "./processors/pull_message_processor.ts";
+import { queryMessageProcessors } from "./processors/query_message_processor.ts";
 import { endTransactionProcessors } from "./processors/end_transaction_processor.ts";
 import { replyMessageProcessors } from "./processors/reply_message_processor.ts";
 import { retryAndDLQ } from "./processors/retry_and_dlq.ts";
 import { sendBackProcessors } from "./processors/send_back_processor.ts";
 import { sendMessageProcessors } from "./processors/send_message_processor.ts";
+import { PullRequestHoldService } from "./pull_request_hold_service.ts";
 import type { PutMessageService } from "./put_message_service.ts";
 import { ScheduleMessageService } from "./schedule/schedule_message_service.ts";
 import type { ConfigManagers } from "./slave_synchronize.ts";
+import { BrokerStatsManager } from "./stats/broker_stats_manager.ts";
+import { recallHandleOf } from "./timer/recall_handle.ts";
 import { TransactionalMessageService } from "./transaction/transactional_message_service.ts";
 
 /** What it is made of. */
@@ -43,6 +48,8 @@ export interface BrokerServicesParts {
   readonly configDirectory: string;
   readonly storeHost: RecordHost;
   readonly role: () => BrokerRole;
+  /** Whether the master of this slave is there. */
+  readonly isMasterAlive: () => boolean;
   /** Lowest log offset that the connected slaves hold, null without one. */
   readonly replicatedOffset: () => number | null;
   /** A topic's readable queues on all brokers, from the NameServers; null: no such topic. */
@@ -60,6 +67,8 @@ export class BrokerServices {
   readonly broadcastOffsets: BroadcastOffsetManager;
   readonly schedule: ScheduleMessageService;
   readonly transactions: TransactionalMessageService;
+  readonly holds: PullRequestHoldService;
+  readonly stats: BrokerStatsManager;
   /** What a master runs and a slave does not, in the order of starting. */
   readonly #special: readonly { start(): void; stop(): Promise<void> }[];
   readonly #parts: BrokerServicesParts;
@@ -115,6 +124,13 @@ export class BrokerServices {
       replicatedOffset: parts.replicatedOffset,
       onFatal: parts.onFatal,
     });
+    this.holds = new PullRequestHoldService({ clock, store });
+    this.stats = new BrokerStatsManager({
+      clock,
+      logger,
+      config,
+      disableConsume: (group) => managers.subscriptionGroupManager.disableConsume(group),
+    });
     this.#special = [this.schedule, this.transactions];
   }
 
@@ -123,7 +139,7 @@ export class BrokerServices {
     const { config, runtime, logger, store, puts, managers, storeHost } = this.#parts;
     const { clock, random } = runtime;
     const now = () => clock.now();
-    const stats = { put: () => {} };
+    const { stats, holds, broadcastOffsets } = this;
     const { topicConfigManager: topics, consumerOffsetManager: offsets, subscriptionGroupManager: groups } = managers;
     const { consumers, producers, locks, filters } = this;
     const isSlave = () => this.#parts.role() === "SLAVE";
@@ -139,9 +155,25 @@ export class BrokerServices {
         rejectReason: () => isSlave() ? "This broker is a slave, send to its master" : null,
         retryAndDLQ: retryAndDLQ({ groups, topics, locks }),
         prepareHalfMessage: (message) => this.transactions.prepareHalfMessage(message),
-        recallHandleOf: () => null,
+        recallHandleOf: (message) => recallHandleOf(message, config.brokerName),
       }),
-      ...sendBackProcessors({ config, groups, topics, store, puts, storeHost, random, isSlave }),
+      ...sendBackProcessors({ config, groups, topics, store, puts, storeHost, random, isSlave, stats }),
+      ...pullMessageProcessors({
+        clock,
+        config,
+        topics,
+        groups,
+        consumers,
+        filters,
+        offsets,
+        broadcastOffsets,
+        store,
+        holds,
+        stats,
+        isSlave,
+        isMasterAlive: this.#parts.isMasterAlive,
+      }),
+      ...queryMessageProcessors({ config, store }),
       ...replyMessageProcessors({ config, topics, puts, stats, producers, random, now, storeHost, logger }),
       ...endTransactionProcessors({ clock, logger, transactions: this.transactions }),
       ...clientManageProcessors({ clock, config, producers, consumers, groups, topics }),
@@ -164,6 +196,7 @@ export class BrokerServices {
   onConnectionClosed(connection: RemotingConnection): void {
     this.consumers.onConnectionClosed(connection);
     this.producers.onConnectionClosed(connection);
+    this.holds.onConnectionClosed(connection);
   }
 
   /**
@@ -173,6 +206,8 @@ export class BrokerServices {
   setMaster(isMaster: boolean): Promise<void> {
     if (isMaster === this.#isMaster) return this.#changing;
     this.#isMaster = isMaster;
+    // Who may be served here is another question now.
+    this.holds.wakeAll();
     this.#changing = this.#changing.then(async () => {
       // The last word counts where one change overtook another.
       if (this.#isMaster !== isMaster) return;
@@ -187,6 +222,7 @@ export class BrokerServices {
   /** Stops everything and writes what is to be written. */
   async stop(): Promise<void> {
     await this.setMaster(false);
+    this.holds.stop();
     this.broadcastOffsets.stop();
     const { consumerOffsetManager } = this.#parts.managers;
     await Promise.all([consumerOffsetManager.stop(), this.filters.stop()]);

@@ -15,6 +15,7 @@ import type {
   TopicView,
 } from "../admin/clients_port.ts";
 import { errorMessage, RemotingError } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
 import type { MessageStore } from "../store/message_store.ts";
 import type { ClientChannelInfo } from "./client/client_channel_info.ts";
 import type { ConsumerManager } from "./client/consumer_manager.ts";
@@ -35,6 +36,7 @@ export interface ClientsAdminParts {
     MessageStore,
     "queues" | "getMinOffsetInQueue" | "getMaxOffsetInQueue" | "getOffsetByTime" | "deleteTopics"
   >;
+  readonly logger: Logger;
   /** Why tables can't be changed here, null when they can. */
   readonly readOnlyReason: () => string | null;
   readonly namesrv: () => NamesrvView | null;
@@ -83,7 +85,9 @@ export class ClientsAdmin implements ClientsPort {
       if (isSystemTopic(topic)) return refused(`Topic "${topic}" is one of the system's own`);
       topics.deleteTopicConfig(topic);
       offsets.cleanOffsetByTopic(topic);
-      store.deleteTopics([topic]);
+      store.deleteTopics([topic]).catch((error: unknown) =>
+        this.#parts.logger.error("Can't remove the queues of a deleted topic", { topic, error: errorMessage(error) })
+      );
       return DONE;
     });
   }

@@ -35,6 +35,8 @@ export interface PutMessageResult {
   readonly append: Appended | null;
   /** What to know about a status other than PUT_OK; empty otherwise. */
   readonly remark: string;
+  /** The message as the hooks left it; absent when nothing was written. */
+  readonly message?: MessageToPut;
 }
 
 /**
@@ -163,18 +165,20 @@ export class PutMessageService {
     const onDisk = waitStoreMsgOK && this.#options.flushDiskType === "SYNC_FLUSH"
       ? this.#store.waitStored(nextOffset, this.#options.syncFlushTimeout)
       : true;
-    if (onDisk === true && typeof onReplicas === "string") return this.#result(append, true, onReplicas);
-    return Promise.all([onDisk, onReplicas]).then(([stored, replicated]) => this.#result(append, stored, replicated));
+    if (onDisk === true && typeof onReplicas === "string") return this.#result(message, append, true, onReplicas);
+    return Promise.all([onDisk, onReplicas]).then(([stored, replicated]) =>
+      this.#result(message, append, stored, replicated)
+    );
   }
 
-  #result(append: Appended, stored: boolean, replicated: ReplicationStatus): PutMessageResult {
+  #result(message: MessageToPut, append: Appended, stored: boolean, replicated: ReplicationStatus): PutMessageResult {
     const status = replicated !== "PUT_OK"
       ? replicated
       : stored
       ? PutMessageStatus.PUT_OK
       : PutMessageStatus.FLUSH_DISK_TIMEOUT;
     if (status !== PutMessageStatus.PUT_OK) this.#countFailure(status);
-    return { status, append, remark: REMARKS[status] ?? "" };
+    return { status, append, remark: REMARKS[status] ?? "", message };
   }
 
   #failed(status: PutMessageStatus, remark: string): PutMessageResult {

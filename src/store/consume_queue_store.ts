@@ -263,6 +263,25 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     fs.syncDirectory(directory.slice(0, directory.lastIndexOf("/")));
   }
 
+  /**
+   * Removes all queues of a topic; its next message is the first. Records of it that a recovery dispatches again make
+   * queues anew, as in Apache. Throws {@link IoError}.
+   */
+  async deleteTopic(topic: string): Promise<void> {
+    await this.#flushing;
+    for (const queue of this.#queues.get(topic)?.values() ?? []) {
+      queue.destroy();
+      this.#withPending.delete(queue);
+      this.#dirty.delete(queue);
+    }
+    this.#topicQueueTable.delete(topic);
+    if (!this.#queues.delete(topic)) return;
+    const { fs, directory } = this.#parts;
+    this.#unsyncedDirectories.delete(`${directory}/${topic}`);
+    fs.remove(`${directory}/${topic}`);
+    fs.syncDirectory(directory);
+  }
+
   // Flushing
 
   /** Begins to flush. Before it nothing is, so that recovery can be repeated. */

@@ -97,6 +97,11 @@ export class IndexService {
     return this.#files.at(-1)?.endPhyOffset ?? 0;
   }
 
+  /** Store time of the message indexed last, Unix ms; 0 without one. */
+  get endTimestamp(): number {
+    return this.#files.at(-1)?.endTimestamp ?? 0;
+  }
+
   /** Number of files. */
   get fileCount(): number {
     return this.#files.length;

@@ -120,6 +120,12 @@ export function decodeMessage(bytes: Uint8Array, at = 0): StoredMessage {
   };
 }
 
+/** The properties of the record that `record` holds. */
+export function recordProperties(record: Uint8Array): Map<string, string> {
+  const { propertiesAt, propertiesEnd } = variableParts(record, 0, readInt32(record, RecordField.SYS_FLAG));
+  return parseProperties(record.subarray(propertiesAt, propertiesEnd));
+}
+
 function readHost(bytes: Uint8Array, at: number, size: number): RecordHost {
   return { address: bytes.subarray(at, at + size - 4), port: readInt32(bytes, at + size - 4) };
 }

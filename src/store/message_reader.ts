@@ -165,6 +165,12 @@ export class MessageReader {
 
   /** The message whose record starts at `offset`; null when none does. Mirrors `lookMessageByOffset`. */
   async lookMessageByOffset(offset: number): Promise<StoredMessage | null> {
+    const record = await this.lookRecordByOffset(offset);
+    return record === null ? null : decodeMessage(record);
+  }
+
+  /** The record that starts at `offset`, checked; null when none does. */
+  async lookRecordByOffset(offset: number): Promise<Uint8Array | null> {
     if (!Number.isSafeInteger(offset) || offset < this.#log.minOffset || offset >= this.#log.maxOffset) return null;
     const front = new Uint8Array(RECORD_FRONT_SIZE);
     const count = await this.#log.read(offset, front);
@@ -175,7 +181,7 @@ export class MessageReader {
     if (size < RECORD_FRONT_SIZE || offset + size > this.#log.maxOffset) return null;
     const bytes = await this.#log.readRecord(offset, size);
     if (bytes === null || this.#validator.check(bytes, 0, size, offset) !== RecordVerdict.OK) return null;
-    return decodeMessage(bytes);
+    return bytes;
   }
 
   /**
@@ -189,15 +195,21 @@ export class MessageReader {
     begin: number,
     end: number,
   ): Promise<readonly StoredMessage[]> {
+    return (await this.queryRecords(topic, key, maxNum, begin, end)).map((record) => decodeMessage(record));
+  }
+
+  /** Their records; see {@link queryMessage}. */
+  async queryRecords(topic: string, key: string, maxNum: number, begin: number, end: number): Promise<Uint8Array[]> {
     if (this.#index === null) return [];
     const { phyOffsets } = this.#index.queryOffset(topic, key, maxNum, begin, end);
-    const messages: StoredMessage[] = [];
+    const records: Uint8Array[] = [];
     for (const offset of phyOffsets.sort((a, b) => a - b)) {
-      const message = await this.lookMessageByOffset(offset);
+      const record = await this.lookRecordByOffset(offset);
+      const message = record === null ? null : decodeMessage(record);
       if (message === null || message.topic !== topic || !hasKey(message, key)) continue;
-      if (message.storeTimestamp >= begin && message.storeTimestamp <= end) messages.push(message);
+      if (message.storeTimestamp >= begin && message.storeTimestamp <= end) records.push(record!);
     }
-    return messages;
+    return records;
   }
 
   /**

@@ -16,8 +16,10 @@ import { HandlePool } from "./handle_pool.ts";
 import { type IndexOptions, IndexService } from "./index_service.ts";
 import { decodeMessageId } from "./message_codec.ts";
 import { DelayLevels } from "./message_properties.ts";
+import type { MessageFilter } from "./message_filter.ts";
 import { BoundaryType, type ConsumeQueueEntry, type GetMessageResult, MessageReader } from "./message_reader.ts";
-import { RecordDispatcher } from "./record_dispatcher.ts";
+import { type PullOptions, PullReader, type PullResult } from "./pull_reader.ts";
+import { type MessageArrivingListener, RecordDispatcher } from "./record_dispatcher.ts";
 import { dispatchAgain, recoverCommitLog, recoveredLog, type RecoveryResult, startAfterCrash } from "./recovery.ts";
 import { ReputMessageService } from "./reput_message_service.ts";
 import { StoreCheckpoint } from "./store_checkpoint.ts";
@@ -27,7 +29,7 @@ import { type AppendMessageResult, type MessageToPut, PutMessageStatus, type Sto
 
 /** Apache's keys that the store obeys. */
 export interface MessageStoreOptions
-  extends CommitLogOptions, ConsumeQueueOptions, IndexOptions, CleanCommitLogOptions {
+  extends CommitLogOptions, ConsumeQueueOptions, IndexOptions, CleanCommitLogOptions, PullOptions {
   readonly messageIndexEnable: boolean;
   readonly messageIndexSafe: boolean;
   readonly messageDelayLevel: string;
@@ -88,6 +90,7 @@ export class MessageStore implements ReplicaLog {
   readonly #dispatcher: RecordDispatcher;
   readonly #reput: ReputMessageService;
   readonly #reader: MessageReader;
+  readonly #pulls: PullReader;
   readonly #cleanCommitLog: CleanCommitLogService;
   readonly #clean: CleanService;
   readonly #dispatchListeners = new Set<() => void>();
@@ -141,6 +144,14 @@ export class MessageStore implements ReplicaLog {
     const restMs = () => this.#role === "slave" ? SLAVE_DISPATCH_REST_MS : 0;
     this.#reput = new ReputMessageService({ log, dispatcher, clock, logger, onDispatched, restMs, onFatal });
     this.#reader = new MessageReader({ log, consumeQueues, index, logger });
+    this.#pulls = new PullReader({
+      log,
+      consumeQueues,
+      options,
+      logger,
+      isSlave: () => this.#role === "slave",
+      isInMemory: (pos) => this.isInMemory(pos),
+    });
     this.#cleanCommitLog = new CleanCommitLogService(log, options, {
       fs,
       clock,
@@ -381,6 +392,11 @@ export class MessageStore implements ReplicaLog {
     this.#role = role;
   }
 
+  /** Why nothing can be read, null when it can. */
+  get notReadableReason(): string | null {
+    return this.#notRunningReason;
+  }
+
   /** Why puts are refused, null when they are taken. */
   get notWritableReason(): string | null {
     const notRunning = this.#notRunningReason;
@@ -447,6 +463,24 @@ export class MessageStore implements ReplicaLog {
     return result;
   }
 
+  /** See {@link PullReader.pull}. */
+  pullMessages(
+    topic: string,
+    queueId: number,
+    offset: number,
+    maxMsgNums: number,
+    filter: MessageFilter | null,
+  ): PullResult | Promise<PullResult> {
+    const result = this.#pulls.pull(topic, queueId, offset, maxMsgNums, filter);
+    if (result instanceof Promise) return result.then((done) => this.#countPull(done));
+    return this.#countPull(result);
+  }
+
+  #countPull(result: PullResult): PullResult {
+    this.#transferredMessages += result.messageCount;
+    return result;
+  }
+
   /** See {@link MessageReader.lookMessageByOffset}. */
   lookMessageByOffset(offset: number): Promise<StoredMessage | null> {
     return this.#reader.lookMessageByOffset(offset);
@@ -467,6 +501,21 @@ export class MessageStore implements ReplicaLog {
     end: number,
   ): Promise<readonly StoredMessage[]> {
     return this.#reader.queryMessage(topic, key, maxNum, begin, end);
+  }
+
+  /** See {@link MessageReader.lookRecordByOffset}. */
+  lookRecordByOffset(offset: number): Promise<Uint8Array | null> {
+    return this.#reader.lookRecordByOffset(offset);
+  }
+
+  /** See {@link MessageReader.queryRecords}. */
+  queryRecords(topic: string, key: string, maxNum: number, begin: number, end: number): Promise<Uint8Array[]> {
+    return this.#reader.queryRecords(topic, key, maxNum, begin, end);
+  }
+
+  /** End of the index: store time, Unix ms, and offset of the message indexed last; 0 for an empty one. */
+  get indexEnd(): { readonly timestamp: number; readonly phyOffset: number } {
+    return { timestamp: this.#index?.endTimestamp ?? 0, phyOffset: this.#index?.endPhyOffset ?? 0 };
   }
 
   /** See {@link MessageReader.getOffsetByTime}. */
@@ -524,6 +573,11 @@ export class MessageStore implements ReplicaLog {
     return this.#log.maxOffset - pos <= this.#totalMemory * Math.max(ratio, 0) / 100;
   }
 
+  /** Removes the queues of these topics; their messages stay in the log until it expires. Throws {@link IoError}. */
+  async deleteTopics(topics: readonly string[]): Promise<void> {
+    for (const topic of topics) await this.#consumeQueues.deleteTopic(topic);
+  }
+
   // --- dispatch ---
 
   /** Bytes of the log whose messages can't be read by queue yet. */
@@ -543,6 +597,14 @@ export class MessageStore implements ReplicaLog {
     if (!(await this.#reput.waitDispatched(offset))) throw new IoError("closed", "Dispatch stopped with the store");
   }
 
+  /**
+   * Tells one listener of each message of the queues it waits for, once it can be read; null: nobody. It costs dispatch
+   * something, so it is set only while somebody waits.
+   */
+  setMessageArrivingListener(listener: MessageArrivingListener | null): void {
+    this.#dispatcher.listener = listener;
+  }
+
   /** Calls back, synchronously, each time more messages can be read. Returns the unsubscriber. */
   onDispatched(listener: () => void): () => void {
     this.#dispatchListeners.add(listener);
@@ -550,6 +612,7 @@ export class MessageStore implements ReplicaLog {
   }
 
   #onDispatched(): void {
+    this.#dispatcher.tellArrivals();
     if (this.#role === "slave") {
       this.#puts.messages += this.#dispatcher.messages - this.#counted.messages;
       this.#puts.bytes += this.#dispatcher.bytes - this.#counted.bytes;

@@ -8,6 +8,14 @@ import type { IndexService } from "./index_service.ts";
 import type { DelayLevels } from "./message_properties.ts";
 import { isConsumable, MessageSysFlag } from "./message_sys_flag.ts";
 
+/** Hears of messages as their queues get them; see {@link RecordDispatcher.listener}. */
+export interface MessageArrivingListener {
+  /** Whether somebody waits for this queue: asked for each record while a listener is set, so it must be cheap. */
+  isWaitingFor(topic: string, queueId: number): boolean;
+  /** A message of the queue can be read: `maxOffset` is the index after it. Mirrors Apache's `MessageArrivingListener`. */
+  arriving(topic: string, queueId: number, maxOffset: number, tagsCode: number): void;
+}
+
 /** Records whose units are gathered while recovering. */
 const RECOVERED_RECORDS_MAX = 8192;
 
@@ -20,6 +28,9 @@ export class RecordDispatcher {
   readonly #index: IndexService | null;
   readonly #logger: Logger;
   readonly #record: DispatchReader;
+  /** Told, by {@link tellArrivals}, of the messages of queues it waits for. */
+  listener: MessageArrivingListener | null = null;
+  #arrivals: { topic: string; queueId: number; maxOffset: number; tagsCode: number }[] = [];
 
   /** `index` is null when `messageIndexEnable` is false. */
   constructor(
@@ -54,6 +65,10 @@ export class RecordDispatcher {
         record.tagsCode,
         record.storeTimestamp,
       );
+      if (this.listener !== null && this.listener.isWaitingFor(record.topic, record.queueId)) {
+        const { topic, queueId, tagsCode } = record;
+        this.#arrivals.push({ topic, queueId, maxOffset: record.consumeQueueOffset + 1, tagsCode });
+      }
     }
     if (toIndex) this.#buildIndex(bytes);
   }
@@ -82,6 +97,14 @@ export class RecordDispatcher {
       record.keysFrom,
       record.keysTo,
     );
+  }
+
+  /** To be called once units are in their files. */
+  tellArrivals(): void {
+    if (this.#arrivals.length === 0) return;
+    const arrivals = this.#arrivals;
+    this.#arrivals = [];
+    for (const one of arrivals) this.listener?.arriving(one.topic, one.queueId, one.maxOffset, one.tagsCode);
   }
 
   /** Brings units to their files. Throws {@link IoError}; nothing is lost then: call it again. */

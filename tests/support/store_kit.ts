@@ -42,6 +42,12 @@ export const SMALL: Omit<MessageStoreOptions, "storePathRootDir"> = {
   deleteCommitLogFilesInterval: 0,
   cleanResourceInterval: 10_000,
   accessMessageInMemoryMaxRatio: 40,
+  maxTransferBytesOnMessageInMemory: 262144,
+  maxTransferCountOnMessageInMemory: 32,
+  maxTransferBytesOnMessageInDisk: 65536,
+  maxTransferCountOnMessageInDisk: 8,
+  maxFilterMessageSize: 16000,
+  offsetCheckInSlave: false,
 };
 
 /** Directories of one test file, removed at its end. */

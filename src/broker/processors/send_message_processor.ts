@@ -76,7 +76,7 @@ export interface SendPorts {
   /** What a message of an open transaction is stored as. */
   readonly prepareHalfMessage: (message: MessageToPut) => MessageToPut;
   /** The handle a message with a delivery time can be called back by; null for others. */
-  readonly recallHandleOf: (stored: MessageToPut) => string | null;
+  readonly recallHandleOf: (asPut: MessageToPut) => string | null;
 }
 
 /** Mirrors Apache's `SendMessageProcessor`. */
@@ -186,7 +186,7 @@ function sendAnswer(
   request: RemotingCommand,
   message: MessageToPut,
   stored: MessageToPut,
-  { status, append, remark }: PutMessageResult,
+  { status, append, remark, message: asPut }: PutMessageResult,
 ): RemotingCommand | null {
   const { config } = ports;
   if (append === null) {
@@ -202,7 +202,7 @@ function sendAnswer(
     queueId: message.queueId,
     queueOffset: logicsOffset,
     transactionId: message.properties.get(MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX),
-    recallHandle: ports.recallHandleOf(message),
+    recallHandle: asPut === undefined ? null : ports.recallHandleOf(asPut),
     MSG_REGION: config.regionId,
     TRACE_ON: config.traceOn,
   };

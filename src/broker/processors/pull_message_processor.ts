@@ -1,0 +1,453 @@
+// PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): may this group read this queue, by which subscription, and what is the
+// answer; an empty queue's pull is held. What of the queue goes into an answer is the store's decision.
+
+import { errorMessage, RemotingError } from "../../base/errors.ts";
+import { quoted } from "../../base/printable.ts";
+import type { Config } from "../../config/schema.ts";
+import { createResponse, type ExtValues, type RemotingCommand, requiredExt } from "../../remoting/remoting_command.ts";
+import type { RequestContext, RequestProcessor } from "../../remoting/remoting_server.ts";
+import { RequestCode } from "../../remoting/request_code.ts";
+import { ResponseCode } from "../../remoting/response_code.ts";
+import type { Clock } from "../../runtime/runtime.ts";
+import type { MessageFilter } from "../../store/message_filter.ts";
+import { GetMessageStatus } from "../../store/message_reader.ts";
+import type { PullResult } from "../../store/pull_reader.ts";
+import type { BroadcastOffsetManager } from "../client/broadcast_offset_manager.ts";
+import type { ConsumerManager } from "../client/consumer_manager.ts";
+import type { ConsumerOffsetManager } from "../consumer_offset_manager.ts";
+import type { ConsumerFilterData, ConsumerFilterManager } from "../filter/consumer_filter_manager.ts";
+import { expressionMessageFilter, MATCH_ALL } from "../filter/expression_message_filter.ts";
+import { buildSubscriptionData, isTagType, type SubscriptionData } from "../filter/subscription_data.ts";
+import type { PullRequestHoldService } from "../pull_request_hold_service.ts";
+import type { PullStats } from "../stats/broker_stats_manager.ts";
+import type { SubscriptionGroupConfig, SubscriptionGroupManager } from "../subscription_group_manager.ts";
+import { PermName, type TopicConfig } from "../topic_config_manager.ts";
+
+/** What the processor needs. */
+export interface PullPorts {
+  readonly clock: Clock;
+  readonly config: Pick<
+    Config,
+    | "brokerPermission"
+    | "litePullMessageEnable"
+    | "enablePropertyFilter"
+    | "filterSupportRetry"
+    | "longPollingEnable"
+    | "shortPollingTimeMills"
+    | "slaveReadEnable"
+    | "offsetCheckInSlave"
+    | "enableBroadcastOffsetStore"
+  >;
+  readonly topics: { selectTopicConfig(topic: string): TopicConfig | null };
+  readonly groups: Pick<SubscriptionGroupManager, "findSubscriptionGroupConfig" | "getForbidden">;
+  readonly consumers: Pick<
+    ConsumerManager,
+    "getConsumerGroupInfo" | "findChannelByConnection" | "compensateSubscribeData"
+  >;
+  readonly filters: Pick<ConsumerFilterManager, "get" | "build">;
+  readonly offsets: Pick<
+    ConsumerOffsetManager,
+    "commitOffset" | "queryThenEraseResetOffset" | "commitPullOffset"
+  >;
+  readonly broadcastOffsets: Pick<BroadcastOffsetManager, "updateOffset" | "queryInitOffset">;
+  readonly store: {
+    pullMessages(
+      topic: string,
+      queueId: number,
+      offset: number,
+      maxMsgNums: number,
+      filter: MessageFilter | null,
+    ): PullResult | Promise<PullResult>;
+    getMinOffsetInQueue(topic: string, queueId: number): number;
+    getMaxOffsetInQueue(topic: string, queueId: number): number;
+    /** Why nothing can be read, null when it can. */
+    readonly notReadableReason: string | null;
+  };
+  readonly holds: Pick<PullRequestHoldService, "hold">;
+  readonly stats: PullStats;
+  readonly isSlave: () => boolean;
+  /** Whether the master of this slave is there: it serves the pulls then. */
+  readonly isMasterAlive: () => boolean;
+}
+
+/** Bits of a pull's `sysFlag`. Mirrors Apache's `PullSysFlag`. */
+const PullSysFlag = { COMMIT_OFFSET: 1, SUSPEND: 2, SUBSCRIPTION: 4, CLASS_FILTER: 8, LITE_PULL_MESSAGE: 16 } as const;
+/** Whom a `NO_PERMISSION` is about. Mirrors Apache's `ForbiddenType`. */
+const ForbiddenType = { BROKER: 1, GROUP: 2, TOPIC: 3, BROADCASTING_DISABLE: 4, SUBSCRIPTION: 5 } as const;
+/** Bit of a group's forbidden topics that denies pulls. Mirrors `MixAll.FORBIDDEN_BIT...` of code 353. */
+const FORBIDDEN_READ_BIT = 2;
+/** A held pull waits no longer, ms, whatever it asks for; clients ask for 15 to 20 s. */
+const SUSPEND_MS_MAX = 120_000;
+
+interface PullHeader {
+  readonly consumerGroup: string;
+  readonly topic: string;
+  readonly queueId: number;
+  readonly queueOffset: number;
+  readonly maxMsgNums: number;
+  readonly sysFlag: number;
+  readonly commitOffset: number;
+  readonly suspendTimeoutMillis: number;
+  readonly subscription: string | null;
+  readonly subVersion: number;
+  readonly expressionType: string | null;
+  readonly isProxyBroadcast: boolean;
+  readonly proxyClientId: string | null;
+}
+
+/** One pull on its way: what was asked, by whom, and until when it may be held. */
+interface Pull {
+  readonly request: RemotingCommand;
+  readonly context: RequestContext;
+  readonly header: PullHeader;
+  readonly startMs: number;
+}
+
+/** Mirrors Apache's `PullMessageProcessor` and `DefaultPullMessageResultHandler`. */
+export function pullMessageProcessors(ports: PullPorts): Map<number, RequestProcessor> {
+  const pull: RequestProcessor = (request, context) => {
+    const header = readPullHeader(request);
+    return processPull(ports, { request, context, header, startMs: ports.clock.monotonic() }, { mayHold: true });
+  };
+  return new Map([[RequestCode.PULL_MESSAGE, pull], [RequestCode.LITE_PULL_MESSAGE, pull]]);
+}
+
+type Answer = RemotingCommand | null;
+
+function processPull(ports: PullPorts, pull: Pull, { mayHold }: { mayHold: boolean }): Answer | Promise<Answer> {
+  const { config, offsets, store } = ports;
+  const { header, request, context } = pull;
+  if (ports.isSlave() && !config.slaveReadEnable && ports.isMasterAlive()) {
+    const remark = "[REJECTREQUEST]This slave serves no pulls while its master is there (slaveReadEnable is false)";
+    return createResponse(request, ResponseCode.SYSTEM_BUSY, { remark });
+  }
+  const allowed = checkPull(ports, pull);
+  if ("code" in allowed) {
+    const { code, remark, forbiddenType } = allowed;
+    return createResponse(request, code, { remark, ext: { forbiddenType } });
+  }
+  const { group, topic, filter } = allowed;
+  const { consumerGroup, queueId, queueOffset } = header;
+  // The first look commits what the consumer says it has done, whatever comes of the pull itself.
+  if (mayHold && (header.sysFlag & PullSysFlag.COMMIT_OFFSET) !== 0 && header.commitOffset >= 0) {
+    offsets.commitOffset(consumerGroup, header.topic, queueId, header.commitOffset, context.remoteAddress);
+  }
+  const unreadable = store.notReadableReason;
+  if (unreadable !== null) return createResponse(request, ResponseCode.SYSTEM_ERROR, { remark: unreadable });
+  const moved = movedOffset(ports, pull);
+  if (moved !== null) {
+    const status = "OFFSET_RESET";
+    const bounds = {
+      minOffset: store.getMinOffsetInQueue(header.topic, queueId),
+      maxOffset: store.getMaxOffsetInQueue(header.topic, queueId),
+    };
+    const ext = { suggestWhichBrokerId: group.brokerId, nextBeginOffset: moved, ...bounds };
+    return createResponse(request, ResponseCode.PULL_OFFSET_MOVED, { remark: status, ext });
+  }
+  const result = store.pullMessages(header.topic, queueId, queueOffset, header.maxMsgNums, filter);
+  const answer = (done: PullResult) => answerPull(ports, pull, { group, topic, filter, result: done, mayHold });
+  return result instanceof Promise ? result.then(answer) : answer(result);
+}
+
+interface Refusal {
+  readonly code: number;
+  readonly remark: string;
+  readonly forbiddenType?: number;
+}
+
+interface Allowed {
+  readonly group: SubscriptionGroupConfig;
+  readonly topic: TopicConfig;
+  readonly filter: MessageFilter | null;
+}
+
+/** The checks in Apache's order. */
+function checkPull(ports: PullPorts, { header, request }: Pull): Allowed | Refusal {
+  const { config, groups, topics } = ports;
+  if ((config.brokerPermission & PermName.READ) === 0) {
+    return forbidden(ForbiddenType.BROKER, `brokerPermission is ${config.brokerPermission}, wanted 4 (read) in it`);
+  }
+  const isLite = request.code === RequestCode.LITE_PULL_MESSAGE;
+  if (isLite && !config.litePullMessageEnable) {
+    return forbidden(ForbiddenType.BROKER, "litePullMessageEnable is false on this broker");
+  }
+  const group = groups.findSubscriptionGroupConfig(header.consumerGroup);
+  if (group === null) {
+    const remark = `subscription group [${header.consumerGroup}] does not exist`;
+    return { code: ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, remark };
+  }
+  if (!group.consumeEnable) {
+    return forbidden(ForbiddenType.GROUP, `subscription group no permission, ${header.consumerGroup}`);
+  }
+  const topic = topics.selectTopicConfig(header.topic);
+  if (topic === null) {
+    return { code: ResponseCode.TOPIC_NOT_EXIST, remark: `topic[${header.topic}] not exist, apply first please!` };
+  }
+  if ((topic.perm & PermName.READ) === 0) {
+    return forbidden(ForbiddenType.TOPIC, `the topic[${header.topic}] pulling message is forbidden`);
+  }
+  if (header.queueId < 0 || header.queueId >= topic.readQueueNums) {
+    const remark =
+      `queueId[${header.queueId}] is illegal, topic:[${header.topic}] readQueueNums:[${topic.readQueueNums}]`;
+    return { code: ResponseCode.INVALID_PARAMETER, remark };
+  }
+  const subscribed = (header.sysFlag & PullSysFlag.SUBSCRIPTION) !== 0
+    ? carriedSubscription(ports, header)
+    : heartbeatSubscription(ports, header, group);
+  if ("code" in subscribed) return subscribed;
+  const { sub, filterData } = subscribed;
+  if (!isTagType(sub.expressionType) && !config.enablePropertyFilter) {
+    const remark = `The broker does not support consumer to filter message by ${sub.expressionType}`;
+    return { code: ResponseCode.SYSTEM_ERROR, remark };
+  }
+  const filter = expressionMessageFilter(sub, filterData, config.filterSupportRetry ? ports.filters : null);
+  return { group, topic, filter: filter === MATCH_ALL ? null : filter };
+}
+
+interface Subscribed {
+  readonly sub: SubscriptionData;
+  readonly filterData: ConsumerFilterData | null;
+}
+
+/** Pull consumers bring theirs with each pull. An SQL92 expression that does not compile lets everything through. */
+function carriedSubscription(ports: PullPorts, header: PullHeader): Subscribed | Refusal {
+  const { topic, consumerGroup, subVersion } = header;
+  const sub = buildSubscriptionData(topic, header.subscription, header.expressionType, subVersion);
+  ports.consumers.compensateSubscribeData(consumerGroup, topic, sub);
+  return { sub, filterData: ports.filters.build(topic, consumerGroup, sub) };
+}
+
+function heartbeatSubscription(
+  ports: PullPorts,
+  header: PullHeader,
+  group: SubscriptionGroupConfig,
+): Subscribed | Refusal {
+  const { consumerGroup, topic } = header;
+  const info = ports.consumers.getConsumerGroupInfo(consumerGroup);
+  if (info === null) {
+    const remark = `the consumer's group info not exist, group: ${consumerGroup}`;
+    return { code: ResponseCode.SUBSCRIPTION_NOT_EXIST, remark };
+  }
+  if (!group.consumeBroadcastEnable && info.messageModel === "BROADCASTING") {
+    const remark = `the consumer group[${consumerGroup}] can not consume by broadcast way`;
+    return forbidden(ForbiddenType.BROADCASTING_DISABLE, remark);
+  }
+  if ((ports.groups.getForbidden(consumerGroup, topic) & (1 << FORBIDDEN_READ_BIT)) !== 0) {
+    const remark = `the consumer group[${consumerGroup}] is forbidden for topic[${topic}]`;
+    return forbidden(ForbiddenType.SUBSCRIPTION, remark);
+  }
+  const sub = info.subscriptions().get(topic);
+  if (sub === undefined) {
+    const remark = `the consumer's subscription not exist, group: ${consumerGroup}, topic: ${topic}`;
+    return { code: ResponseCode.SUBSCRIPTION_NOT_EXIST, remark };
+  }
+  if (sub.subVersion < header.subVersion) {
+    return { code: ResponseCode.SUBSCRIPTION_NOT_LATEST, remark: "the consumer's subscription not latest" };
+  }
+  if (isTagType(sub.expressionType)) return { sub, filterData: null };
+  const filterData = ports.filters.get(topic, consumerGroup);
+  if (filterData === null) {
+    const remark = "The broker's consumer filter data is not exist!Your expression may be wrong!";
+    return { code: ResponseCode.FILTER_DATA_NOT_EXIST, remark };
+  }
+  if (filterData.clientVersion < sub.subVersion) {
+    return { code: ResponseCode.FILTER_DATA_NOT_LATEST, remark: "the consumer's consumer filter data not latest" };
+  }
+  return { sub, filterData };
+}
+
+function forbidden(forbiddenType: number, remark: string): Refusal {
+  return { code: ResponseCode.NO_PERMISSION, remark, forbiddenType };
+}
+
+/** Where the consumer is told to go instead: by a reset, or as a broadcast client that came from a proxy. */
+function movedOffset(ports: PullPorts, { header, context }: Pull): number | null {
+  const { consumerGroup, topic, queueId } = header;
+  const reset = ports.offsets.queryThenEraseResetOffset(consumerGroup, topic, queueId);
+  if (reset !== null) return reset;
+  const clientId = broadcastClientId(ports, header, context);
+  if (clientId === null) return null;
+  const { queueOffset, isProxyBroadcast } = header;
+  const init = ports.broadcastOffsets.queryInitOffset(
+    topic,
+    consumerGroup,
+    queueId,
+    clientId,
+    queueOffset,
+    isProxyBroadcast,
+  );
+  return init >= 0 && init !== queueOffset ? init : null;
+}
+
+/** The client's id when it consumes by broadcast and its progress is noted; null else. */
+function broadcastClientId(ports: PullPorts, header: PullHeader, context: RequestContext): string | null {
+  if (!ports.config.enableBroadcastOffsetStore) return null;
+  if (header.isProxyBroadcast) return header.proxyClientId;
+  const info = ports.consumers.getConsumerGroupInfo(header.consumerGroup);
+  if (info === null || info.messageModel !== "BROADCASTING" || info.consumeType !== "CONSUME_PASSIVELY") return null;
+  return ports.consumers.findChannelByConnection(header.consumerGroup, context.connection)?.clientId ?? null;
+}
+
+const CODES: Record<GetMessageStatus, number> = {
+  FOUND: ResponseCode.SUCCESS,
+  MESSAGE_WAS_REMOVING: ResponseCode.PULL_RETRY_IMMEDIATELY,
+  NO_MATCHED_MESSAGE: ResponseCode.PULL_RETRY_IMMEDIATELY,
+  OFFSET_FOUND_NULL: ResponseCode.PULL_NOT_FOUND,
+  OFFSET_OVERFLOW_ONE: ResponseCode.PULL_NOT_FOUND,
+  OFFSET_OVERFLOW_BADLY: ResponseCode.PULL_OFFSET_MOVED,
+  OFFSET_TOO_SMALL: ResponseCode.PULL_OFFSET_MOVED,
+  NO_MESSAGE_IN_QUEUE: ResponseCode.PULL_OFFSET_MOVED,
+};
+
+interface Pulled extends Allowed {
+  readonly result: PullResult;
+  readonly mayHold: boolean;
+}
+
+function answerPull(ports: PullPorts, pull: Pull, { group, topic, filter, result, mayHold }: Pulled): Answer {
+  const { config, offsets, stats } = ports;
+  const { header, request, context } = pull;
+  const { status, nextBeginOffset, minOffset, maxOffset } = result;
+  let code = CODES[status];
+  if (status === GetMessageStatus.NO_MESSAGE_IN_QUEUE && header.queueOffset === 0) code = ResponseCode.PULL_NOT_FOUND;
+  let suggestWhichBrokerId = 0;
+  if (config.slaveReadEnable) {
+    suggestWhichBrokerId = result.suggestPullingFromSlave ? group.whichBrokerWhenConsumeSlowly : group.brokerId;
+  }
+  if (ports.isSlave()) {
+    // A slave serves what is far behind; who has caught up goes back to the master while that is there.
+    if (!result.suggestPullingFromSlave && ports.isMasterAlive()) {
+      suggestWhichBrokerId = 0;
+      if (status !== GetMessageStatus.FOUND) code = ResponseCode.PULL_RETRY_IMMEDIATELY;
+    }
+    if (code === ResponseCode.PULL_OFFSET_MOVED && !config.offsetCheckInSlave) {
+      suggestWhichBrokerId = group.brokerId;
+      code = ResponseCode.PULL_RETRY_IMMEDIATELY;
+    }
+  }
+  if (code === ResponseCode.PULL_NOT_FOUND && mayHold && holdPull(ports, pull, filter)) return null;
+  const { consumerGroup, queueId } = header;
+  if (code === ResponseCode.SUCCESS) {
+    const tookMs = ports.clock.monotonic() - pull.startMs;
+    stats.pulled(consumerGroup, header.topic, queueId, result.messageCount, result.records.length, tookMs);
+  } else stats.missed();
+  offsets.commitPullOffset(consumerGroup, header.topic, queueId, nextBeginOffset);
+  noteBroadcast(ports, pull, code, nextBeginOffset);
+  const ext: ExtValues = {
+    suggestWhichBrokerId,
+    nextBeginOffset,
+    minOffset,
+    maxOffset,
+    topicSysFlag: topic.topicSysFlag,
+    groupSysFlag: group.groupSysFlag,
+  };
+  const body = code === ResponseCode.SUCCESS ? result.records : undefined;
+  return createResponse(request, code, { remark: status, ext, ...(body === undefined ? {} : { body }) });
+
+  function noteBroadcast(ports: PullPorts, pull: Pull, code: number, nextBeginOffset: number): void {
+    const clientId = broadcastClientId(ports, header, context);
+    if (clientId === null) return;
+    const offset = code === ResponseCode.PULL_OFFSET_MOVED ? nextBeginOffset : header.queueOffset;
+    ports.broadcastOffsets.updateOffset(
+      header.topic,
+      pull.header.consumerGroup,
+      queueId,
+      offset,
+      clientId,
+      header.isProxyBroadcast,
+    );
+  }
+}
+
+function holdPull(ports: PullPorts, pull: Pull, filter: MessageFilter | null): boolean {
+  const { header, context } = pull;
+  if ((header.sysFlag & PullSysFlag.SUSPEND) === 0) return false;
+  const { config, clock } = ports;
+  const waitMs = config.longPollingEnable ? header.suspendTimeoutMillis : config.shortPollingTimeMills;
+  if (!(waitMs > 0)) return false;
+  return holdUntil(
+    ports,
+    pull,
+    filter,
+    clock.monotonic() + Math.min(waitMs, SUSPEND_MS_MAX),
+    header.queueOffset,
+    context,
+  );
+}
+
+function holdUntil(
+  ports: PullPorts,
+  pull: Pull,
+  filter: MessageFilter | null,
+  deadlineMs: number,
+  fromOffset: number,
+  context: RequestContext,
+): boolean {
+  const { topic, queueId } = pull.header;
+  return ports.holds.hold({
+    connection: context.connection,
+    topic,
+    queueId,
+    pullFromThisOffset: fromOffset,
+    filter,
+    deadlineMs,
+    wakeUp: (isFinal) => void wakeUp(ports, pull, filter, isFinal ? null : deadlineMs),
+  });
+}
+
+/** `deadlineMs` is null for the last time. */
+async function wakeUp(
+  ports: PullPorts,
+  pull: Pull,
+  filter: MessageFilter | null,
+  deadlineMs: number | null,
+): Promise<void> {
+  const { request, context } = pull;
+  let answer: Answer;
+  try {
+    answer = await processPull(ports, pull, { mayHold: false });
+  } catch (error) {
+    const code = error instanceof RemotingError ? error.code : ResponseCode.SYSTEM_ERROR;
+    answer = createResponse(request, code, { remark: errorMessage(error) });
+  }
+  if (answer === null || context.connection.closed) return;
+  // A filter on properties shows only now that the message is not for this consumer: it waits on.
+  if (
+    deadlineMs !== null && filter !== null && filter.needsProperties &&
+    answer.code === ResponseCode.PULL_RETRY_IMMEDIATELY
+  ) {
+    const next = Number(answer.extFields.get("nextBeginOffset"));
+    const later: Pull = { ...pull, header: { ...pull.header, queueOffset: next } };
+    if (holdUntil(ports, later, filter, deadlineMs, next, context)) return;
+  }
+  context.connection.respond(answer);
+}
+
+function readPullHeader(request: RemotingCommand): PullHeader {
+  const { extFields } = request;
+  const integer = (name: string, fallback?: number) => {
+    const text = fallback === undefined ? requiredExt(request, name) : extFields.get(name);
+    if (text === undefined) return fallback!;
+    const value = Number(text);
+    if (Number.isSafeInteger(value) && text !== "") return value;
+    throw new RemotingError(
+      ResponseCode.SYSTEM_ERROR,
+      `Ext field "${name}" is ${quoted(text, 40)}, wanted a whole number`,
+    );
+  };
+  return {
+    consumerGroup: requiredExt(request, "consumerGroup"),
+    topic: requiredExt(request, "topic"),
+    queueId: integer("queueId"),
+    queueOffset: integer("queueOffset"),
+    maxMsgNums: Math.max(1, integer("maxMsgNums")),
+    sysFlag: integer("sysFlag"),
+    commitOffset: integer("commitOffset", -1),
+    suspendTimeoutMillis: integer("suspendTimeoutMillis", 0),
+    subscription: extFields.get("subscription") ?? null,
+    subVersion: integer("subVersion", 0),
+    expressionType: extFields.get("expressionType") ?? null,
+    isProxyBroadcast: extFields.get("requestSource") === "1",
+    proxyClientId: extFields.get("proxyFrowardClientId") ?? null,
+  };
+}
