@@ -5,6 +5,7 @@
 // TWINLOG_CLIENTS=bun,... plays against Apache and these only.
 
 import assert from "node:assert/strict";
+import * as path from "node:path";
 import { after, before, describe, it } from "node:test";
 import { ApacheLab, hasJava } from "./lab/apache.ts";
 import {
@@ -16,7 +17,7 @@ import {
   type ScenarioResult,
 } from "./lab/clients.ts";
 import { type Kind, LabCluster } from "./lab/lab_cluster.ts";
-import { destroyAll } from "./lab/processes.ts";
+import { destroyAll, ROOT } from "./lab/processes.ts";
 import { scratch } from "./lab/scratch.ts";
 
 const java = await hasJava();
@@ -89,16 +90,37 @@ const SMOKERS: readonly Player[] = [
   {
     key: "Java 5.3.3",
     scenarios: SMOKE,
-    program: (directory) => javaScenarios("5.3.3", directory, { "rocketmq.serialize.type": "ROCKETMQ" }),
+    program: (directory) =>
+      javaScenarios("5.3.3", directory, { "rocketmq.serialize.type": "ROCKETMQ", "tls.enable": "true" }),
   },
 ];
+const fixture = (name: string) => path.join(ROOT, "tests/fixtures/tls", name);
+const TLS = {
+  tlsServerMode: "enforcing",
+  tlsServerCertPath: fixture("master.crt"),
+  tlsServerKeyPath: fixture("master.key"),
+};
 
-/** The NameServer beside each broker: every kind of pair of ours, and the smoke beside Apache's. */
-const ALL_TARGETS: readonly { broker: Kind; namesrv: Kind | "embedded"; players: readonly Player[] }[] = [
-  { broker: "apache", namesrv: "apache", players: PLAYERS },
-  { broker: "deno", namesrv: "embedded", players: PLAYERS },
-  { broker: "bun", namesrv: "bun", players: PLAYERS },
-  { broker: "node", namesrv: "apache", players: SMOKERS },
+/** Who serves: a broker, the NameServer beside or within it, and who plays. */
+interface Target {
+  readonly title: string;
+  readonly broker: Kind;
+  readonly namesrv: Kind | "embedded";
+  readonly settings?: Record<string, string>;
+  readonly players: readonly Player[];
+}
+
+const ALL_TARGETS: readonly Target[] = [
+  { title: "Apache", broker: "apache", namesrv: "apache", players: PLAYERS },
+  { title: "Twinlog on deno, its own NameServer", broker: "deno", namesrv: "embedded", players: PLAYERS },
+  { title: "Twinlog on bun, NameServer on bun", broker: "bun", namesrv: "bun", players: PLAYERS },
+  {
+    title: "Twinlog on node, all over TLS",
+    broker: "node",
+    namesrv: "embedded",
+    settings: TLS,
+    players: SMOKERS,
+  },
 ];
 
 const wanted = process.env.TWINLOG_CLIENTS?.split(",");
@@ -108,8 +130,7 @@ const TARGETS = ALL_TARGETS.filter(({ broker }) => broker === "apache" || (wante
 const reference = new Map<string, ReadonlyMap<string, ScenarioResult>>();
 
 for (const target of TARGETS) {
-  const title = target.broker === "apache" ? "Apache" : `Twinlog on ${target.broker}, NameServer: ${target.namesrv}`;
-  describe(`clients of ${title}`, { skip: java ? false : "no Java here" }, () => {
+  describe(`clients of ${target.title}`, { skip: java ? false : "no Java here" }, () => {
     const directory = java ? scratch(`clients-${target.broker}`) : "";
     const results = new Map<string, ReadonlyMap<string, ScenarioResult>>();
 

@@ -73,16 +73,26 @@ export class LabCluster {
 
   /** A broker and its NameServer, which is the broker's own with "embedded"; `namesrv` is the address clients are given. */
   async startPair(
-    options: { broker: Kind; namesrv: Kind | "embedded"; name: string },
+    options: {
+      broker: Kind;
+      namesrv: Kind | "embedded";
+      name: string;
+      settings?: Record<string, string | number>;
+    },
   ): Promise<{ broker: LabBroker; namesrv: string }> {
-    const { broker: kind, name } = options;
+    const { broker: kind, name, settings = {} } = options;
     if (options.namesrv === "embedded") {
       const namesrvListenPort = await freeBrokerPort();
-      const broker = await this.startBroker({ kind, name, namesrv: null, settings: { namesrvListenPort } });
+      const broker = await this.startBroker({
+        kind,
+        name,
+        namesrv: null,
+        settings: { namesrvListenPort, ...settings },
+      });
       return { broker, namesrv: `127.0.0.1:${namesrvListenPort}` };
     }
     const { address } = await this.startNamesrv(options.namesrv);
-    return { broker: await this.startBroker({ kind, name, namesrv: address }), namesrv: address };
+    return { broker: await this.startBroker({ kind, name, namesrv: address, settings }), namesrv: address };
   }
 
   /** A broker that listens and is registered soon. `settings` win over the lab's. */
