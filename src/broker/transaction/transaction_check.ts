@@ -11,7 +11,6 @@ import type { GetMessageResult } from "../../store/message_reader.ts";
 import { type MessageToPut, PutMessageStatus, type StoredMessage } from "../../store/types.ts";
 import type { PutMessageResult, PutOptions } from "../put_message_service.ts";
 import { RMQ_SYS_TRANS_HALF_TOPIC } from "../topic_validator.ts";
-import { type CommitLookupStore, isCommitted } from "./commit_lookup.ts";
 import type { EndedTransactions } from "./ended_transactions.ts";
 import {
   checkImmunityMs,
@@ -27,7 +26,7 @@ import type { OpWriter, TransactionPuts } from "./op_writer.ts";
 type Appended = NonNullable<PutMessageResult["append"]>;
 
 /** What a check needs of the store. */
-export interface TransactionCheckStore extends CommitLookupStore {
+export interface TransactionCheckStore {
   getMessage(
     topic: string,
     queueId: number,
@@ -60,8 +59,8 @@ export interface TransactionCheckParts {
   readonly ended: EndedTransactions;
   readonly counters: CheckCounters;
   readonly isRunning: () => boolean;
-  /** Where the log ended when this life began: what is below may have been ended in an earlier one. */
-  readonly startOffset: () => number;
+  /** Whether an earlier life committed it; `unknown`: it can't be told yet. Throws `IoError`. */
+  readonly wasCommitted: (half: StoredMessage) => Promise<boolean | "unknown">;
   /** Asks the producer; `half` is the message as it was put back. */
   readonly ask: (half: MessageToPut, place: HalfPlace, storeTimestamp: number) => void;
   /** Makes the topic for messages that are asked about no more. */
@@ -142,26 +141,17 @@ export class TransactionCheck {
       if (half.storeTimestamp >= startTime) return "stop";
       if (immunity === null && age >= 0 && age < config.transactionTimeOut) return "stop";
     }
-    if (half.physicalOffset < this.#parts.startOffset()) {
-      const known = await this.#wasCommitted(half);
-      if (known === "unknown") return "stop";
-      if (known) {
-        // Once more in the log, so that nobody has to look again.
-        ended.add(rootOf(half));
-        opWriter.add(half.queueOffset);
-        return "next";
-      }
+    const wasCommitted = await this.#parts.wasCommitted(half);
+    if (wasCommitted === "unknown") return "stop";
+    if (wasCommitted) {
+      // Once more in the log, so that nobody has to look again.
+      ended.add(rootOf(half));
+      opWriter.add(half.queueOffset);
+      return "next";
     }
     if (isSpent) return await this.#discard(half);
     if (immunity !== null && age < immunity) return await this.#putBack(half, null);
     return await this.#putBack(half, checkTimesOf(half) + 1);
-  }
-
-  /** An index that a crash has cut is made whole again in the background: until then nobody can say. */
-  async #wasCommitted(half: StoredMessage): Promise<boolean | "unknown"> {
-    const { store, config } = this.#parts;
-    if (!store.isIndexComplete) return config.messageIndexEnable ? "unknown" : false;
-    return await isCommitted(store, half);
   }
 
   /** Puts it back, and asks its producer unless `checkTimes` is null. */

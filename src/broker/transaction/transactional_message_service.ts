@@ -25,7 +25,7 @@ import {
   RMQ_SYS_TRANS_HALF_TOPIC,
   RMQ_SYS_TRANS_OP_HALF_TOPIC,
 } from "../topic_validator.ts";
-import { isCommitted } from "./commit_lookup.ts";
+import { type CommitLookupStore, isCommitted } from "./commit_lookup.ts";
 import { EndedTransactions } from "./ended_transactions.ts";
 import {
   checkImmunityMs,
@@ -47,7 +47,7 @@ import {
 } from "./transaction_check.ts";
 
 /** What the service needs of the store. */
-export interface TransactionStore extends TransactionCheckStore {
+export interface TransactionStore extends TransactionCheckStore, CommitLookupStore {
   readonly maxOffset: number;
   getMinOffsetInQueue(topic: string, queueId: number): number;
   /** Resolves once everything written before the call can be read. Throws {@link IoError}. */
@@ -127,6 +127,8 @@ interface Progress {
   readonly logEnd: number;
 }
 
+/** The index has so long after a start to become whole, ms; then transactions go on without it. */
+const INDEX_WAIT_MS = 600_000;
 /** Progress that waits for the slaves; more of it is thinned out. */
 const UNSAVED_MAX = 64;
 /** Read and write. */
@@ -143,7 +145,9 @@ export class TransactionalMessageService {
   readonly #opWriter: OpWriter;
   readonly #check: TransactionCheck;
   #isRunning = false;
+  /** Where the log ended when this life began: what is below may have been ended in an earlier one. */
   #startOffset = 0;
+  #indexDeadline = 0;
   #timer: Timer | null = null;
   #checking: Promise<void> = Promise.resolve();
   #unsaved: Progress[] = [];
@@ -164,7 +168,7 @@ export class TransactionalMessageService {
       ended: this.#ended,
       counters: this.counters,
       isRunning: () => this.#isRunning,
-      startOffset: () => this.#startOffset,
+      wasCommitted: (half) => this.#wasCommitted(half),
       ask: (half, place, storeTimestamp) => this.#ask(half, place, storeTimestamp),
       ensureDiscardTopic: () => {
         parts.topics.createTopicInSendMessageBackMethod(RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, 1, PERM_READ_WRITE, 0);
@@ -184,6 +188,7 @@ export class TransactionalMessageService {
     this.#ended.clear();
     this.#opWriter.start();
     this.#startOffset = this.#parts.store.maxOffset;
+    this.#indexDeadline = this.#parts.clock.monotonic() + INDEX_WAIT_MS;
     const half = this.#savedOffset(RMQ_SYS_TRANS_HALF_TOPIC);
     const op = this.#savedOffset(RMQ_SYS_TRANS_OP_HALF_TOPIC);
     this.#saved = { half, op, logEnd: this.#startOffset };
@@ -286,8 +291,20 @@ export class TransactionalMessageService {
 
   async #isEnded(half: StoredMessage): Promise<boolean> {
     if (this.#ended.has(rootOf(half)) || this.#ops.has(half.queueOffset)) return true;
-    const { store } = this.#parts;
-    return half.physicalOffset < this.#startOffset && store.isIndexComplete && await isCommitted(store, half);
+    const wasCommitted = await this.#wasCommitted(half);
+    if (wasCommitted !== "unknown") return wasCommitted;
+    throw new RemotingError(
+      ResponseCode.SYSTEM_BUSY,
+      "The index is being made whole, it is not known yet whether the transaction is ended; it will be asked about",
+    );
+  }
+
+  /** Whether an earlier life did it. An index that a crash has cut is made whole again in the background. */
+  async #wasCommitted(half: StoredMessage): Promise<boolean | "unknown"> {
+    if (half.physicalOffset >= this.#startOffset) return false;
+    const { store, config, clock } = this.#parts;
+    if (store.isIndexComplete) return await isCommitted(store, half);
+    return config.messageIndexEnable && clock.monotonic() < this.#indexDeadline ? "unknown" : false;
   }
 
   async #commit(half: StoredMessage): Promise<void> {

@@ -466,16 +466,32 @@ describe("another life", () => {
     const kit = new TransactionKit();
     const first = kit.service();
     first.start();
-    kit.half(first, "k1");
+    const half = kit.half(first, "k1");
     kit.log.isIndexComplete = false;
     const second = kit.service();
     second.start();
     await kit.advance(30_000);
     assert.equal(kit.questions.length, 0);
+    await assert.rejects(second.end(endOf(half, "commit")), { code: 2 });
     kit.config.messageIndexEnable = false;
     await kit.advance(30_000);
     assert.equal(kit.questions.length, 1);
     assert.equal(kit.log.queries, 0);
+    await second.stop();
+  });
+
+  it("does not wait for ever for an index", async () => {
+    const kit = new TransactionKit();
+    const first = kit.service();
+    first.start();
+    kit.half(first, "k1");
+    kit.log.isIndexComplete = false;
+    const second = kit.service();
+    second.start();
+    for (let i = 0; i < 19; i++) await kit.advance(30_000);
+    assert.equal(kit.questions.length, 0);
+    await kit.advance(30_000);
+    assert.equal(kit.questions.length, 1);
     await second.stop();
   });
 
