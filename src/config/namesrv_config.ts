@@ -16,11 +16,16 @@ const { namesrvEnable: _, namesrvListenPort: __, ...ROWS } = NAMESRV;
 export const NAMESRV_SETTINGS = {
   listenPort: integer(9876, 0, 65535, "The NameServer's port; 0 is any free port"),
   bindAddress: SETTINGS.bindAddress,
-  storePathRootDir: text(derived("./data/<listenPort>"), "Directory of the two files below", {
+  storePathRootDir: text(derived("./data/<listenPort>"), "Directory of kvConfigPath and configStorePath", {
     ours: "Apache has ~/namesrv",
     alias: "store",
   }),
   ...ROWS,
+  configStorePath: text(
+    derived("the file given by -c, else <storePathRootDir>/namesrv/namesrv.properties"),
+    "File that a change of the configuration is written to",
+    { ours: "Apache has ~/namesrv/namesrv.properties" },
+  ),
   configBlackList: text(
     "configBlackList;configStorePath;kvConfigPath",
     "Keys that UPDATE_NAMESRV_CONFIG may not change, separated by ;",
@@ -146,6 +151,7 @@ function withDefaults(given: ReadonlyMap<NamesrvConfigKey, unknown>, fileName: s
     if (value !== undefined) values[key] = value;
     else if (!(setting.fallback instanceof Derived)) values[key] = setting.fallback;
   }
+  values.tlsEnable ??= values.tlsServerMode === "enforcing";
   const root = String(values.storePathRootDir ??= `./data/${values.listenPort}`).replace(/\/+$/, "");
   values.kvConfigPath ??= `${root}/namesrv/kvConfig.json`;
   // As Apache: what mqadmin changes goes back into the file it came from.

@@ -3,6 +3,7 @@
 
 import { ALIASES, REFUSED, REPLACED } from "./apache_keys.ts";
 import { flagName } from "./load.ts";
+import { NAMESRV_SETTINGS } from "./namesrv_config.ts";
 import { CONFIG_KEYS, SECTIONS, settingOf } from "./schema.ts";
 import { Derived } from "./setting.ts";
 import type { Setting } from "./setting.ts";
@@ -14,6 +15,7 @@ export function renderConfigurationDocs(): string {
     "<!-- Made from src/config/schema.ts by `cli.ts config-docs`; do not edit. -->",
     INTRODUCTION,
     ...SECTIONS.map(({ title, settings }) => `## ${title}\n\n${settingsTable(settings)}`),
+    namesrvAlone(),
     `## Other spellings\n\n${table(["Key", "Read as"], Object.entries(ALIASES).map(([a, b]) => [code(a), code(b)]))}`,
     `## Modes that refuse to start\n\n${
       table(
@@ -33,6 +35,23 @@ const INTRODUCTION =
 kebab-case (\`haListenPort\` is \`--ha-listen-port\`). A flag wins over the file, the file over the default. An unknown key in
 a file is a warning with the nearest name; an unknown flag is an error. *Live* settings change while the node runs through
 \`PATCH /config\`; they are not saved.`;
+
+/** The rows of `--role namesrv` that are not a broker's, in full; the others by name. */
+function namesrvAlone(): string {
+  const own = ["listenPort", "storePathRootDir", "configStorePath", "configBlackList"];
+  const rows = Object.fromEntries(
+    Object.entries<Setting<unknown>>(NAMESRV_SETTINGS).filter(([key]) => own.includes(key)),
+  );
+  const others = Object.keys(NAMESRV_SETTINGS).filter((key) => !own.includes(key)).map(code).join(", ");
+  return `## A NameServer alone
+
+\`--role namesrv -c namesrv.conf\` reads Apache's \`namesrv.conf\`. *Live* settings change by \`mqadmin updateNamesrvConfig\`,
+which saves them in \`configStorePath\`; what that file held before is in its \`.bak\`.
+
+${settingsTable(rows)}
+
+As above: ${others}.`;
+}
 
 function settingsTable(settings: Readonly<Record<string, Setting<unknown>>>): string {
   const rows = Object.entries(settings).map(([key, setting]) => [
