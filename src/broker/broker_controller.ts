@@ -11,7 +11,7 @@ import { startAdminServer } from "../admin/admin_server.ts";
 import { adminAccess } from "../config/admin_access.ts";
 import { haTlsIdentity } from "../config/ha_tls.ts";
 import { flagName } from "../config/load.ts";
-import { remotingTls } from "../config/remoting_tls.ts";
+import { remotingClientTls, remotingTls } from "../config/remoting_tls.ts";
 import type { Config } from "../config/schema.ts";
 import { HAConnectionState } from "../ha/ha_connection_state.ts";
 import { HAService } from "../ha/ha_service.ts";
@@ -146,6 +146,7 @@ class BrokerController implements BrokerNode {
     }
 
     const serverTls = remotingTls(config, (path) => fs.readFile(path));
+    const clientTls = remotingClientTls(config, (path) => fs.readFile(path));
 
     // The store: locked, loaded, recovered.
     const service: { current: HAService | null } = { current: null };
@@ -179,7 +180,7 @@ class BrokerController implements BrokerNode {
       onFatal,
       allowedPeers: () => config.haAllowedPeers,
     });
-    const remotingClient = new RemotingClient({ net, clock });
+    const remotingClient = new RemotingClient({ net, clock, tls: clientTls });
     this.#undo.push(() => remotingClient.close());
     const masterInfo = new MasterInfoClient({ client: remotingClient, logger });
     const learned = new LearnedMaster();
@@ -190,7 +191,11 @@ class BrokerController implements BrokerNode {
       logger,
       log: store,
       askMaster: (haAddress) => masterInfo.askMasterRange(learned.remotingOf(haAddress)),
-      onCut: (reason) => masterDriver.dropConnections(reason),
+      onCut: (reason) => {
+        masterDriver.dropConnections(reason);
+        // Offsets committed here may count messages that are gone.
+        managers.consumerOffsetManager.forgetOwnCommits();
+      },
       tls,
       onFatal,
     }, config);
@@ -202,9 +207,12 @@ class BrokerController implements BrokerNode {
       },
       options: config,
       logger,
-      hooks: [timerHook({ config, now: () => clock.now() }), delayHook(config)],
+      hooks: [
+        timerHook({ config, now: () => clock.now(), isReject: (deliverMs) => services.timer.isReject(deliverMs) }),
+        delayHook(config),
+      ],
     });
-    const services = new BrokerServices({
+    const services: BrokerServices = new BrokerServices({
       config,
       runtime,
       logger,
@@ -217,6 +225,13 @@ class BrokerController implements BrokerNode {
       isMasterAlive: () => clientDriver.status.connectionState === HAConnectionState.TRANSFER,
       replicatedOffset: () => service.current?.retainOffset() ?? null,
       topicSubscribeInfo: (topic) => outerApi.topicSubscribeInfo(topic),
+      admin: {
+        updateConfig: (patch) => admin.updateConfig(patch),
+        onPermissionChanged: () => managers.topicConfigManager.touch(),
+        registered: () => outerApi.registered(),
+        brokerAddr: () => this.addresses.advertised,
+        effective: () => ({ listenPort: portOf(this.addresses.remoting), haListenPort: portOf(this.addresses.ha) }),
+      },
       onFatal,
     });
     this.#undo.push(() => services.stop());
@@ -225,6 +240,8 @@ class BrokerController implements BrokerNode {
       clock,
       logger,
       managers,
+      timer: services.timer,
+      timerMetrics: services.timerMetrics,
       config,
       ownAddress: () => this.#identity(roles).brokerAddr,
     });
@@ -269,11 +286,13 @@ class BrokerController implements BrokerNode {
       namesrvStates: () => outerApi.namesrvStates(),
     };
     const processors = createProcessorTable(services.processors(), {
-      runtimeInfo: { runtimeInfo: () => brokerRuntimeInfo(figures, bootTimestamp) },
+      runtimeInfo: {
+        runtimeInfo: () => ({ ...brokerRuntimeInfo(figures, bootTimestamp), extra: services.runtimeInfo() }),
+      },
       ha: this.#haPort({ store, masterDriver, clientDriver, roles, learned, bootMaxOffset: store.maxOffset }),
       managers,
-      fs,
-      configDirectory: directory,
+      timer: services.timer,
+      timerMetrics: services.timerMetrics,
     });
     const outerApi = new BrokerOuterAPI({
       net,
@@ -282,6 +301,7 @@ class BrokerController implements BrokerNode {
       config,
       identity: () => this.#identity(roles),
       topics: managers.topicConfigManager,
+      tls: clientTls,
       onRegistered: (result) => {
         if (roles.role !== "SLAVE") {
           managers.topicConfigManager.updateOrderTopicConfig(result.orderTopics);

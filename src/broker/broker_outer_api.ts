@@ -13,7 +13,7 @@ import { answerText, invokeErrorText, RemotingClient } from "../remoting/remotin
 import { createRequest, type RemotingCommand } from "../remoting/remoting_command.ts";
 import { RequestCode } from "../remoting/request_code.ts";
 import { ResponseCode } from "../remoting/response_code.ts";
-import type { Clock, Net } from "../runtime/runtime.ts";
+import type { Clock, Net, TlsClientOptions } from "../runtime/runtime.ts";
 import { type DataVersion, dataVersionJson } from "./config_manager.ts";
 import { PermName } from "./topic_config_manager.ts";
 
@@ -66,6 +66,8 @@ export interface BrokerOuterAPIOptions {
   readonly config: BrokerOuterAPIConfig;
   readonly identity: () => BrokerIdentity;
   readonly topics: RegisteredTopics;
+  /** TLS to the NameServers; unset or null: none. */
+  readonly tls?: TlsClientOptions | null;
   /** Told after each registration that succeeded, with the first known master over all NameServers. */
   readonly onRegistered: (result: RegisterBrokerResult) => void;
 }
@@ -114,6 +116,7 @@ export class BrokerOuterAPI {
     this.#client = new RemotingClient({
       net: options.net,
       clock: options.clock,
+      tls: options.tls ?? null,
       onConnectionClosed: (address) => this.#onConnectionLost(address),
     });
   }

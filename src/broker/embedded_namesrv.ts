@@ -4,6 +4,7 @@
 import { utf8 } from "../base/bytes.ts";
 import type { Logger } from "../base/logger.ts";
 import { EMBEDDED_NAMESRV_SETTINGS } from "../config/namesrv_config.ts";
+import { remotingClientTls, remotingTls } from "../config/remoting_tls.ts";
 import { namesrvConfiguration } from "../config/namesrv_configuration.ts";
 import type { Config } from "../config/schema.ts";
 import { DurableFile } from "../namesrv/durable_file.ts";
@@ -31,6 +32,8 @@ export function startEmbeddedNamesrv(options: {
     hostname: config.bindAddress,
     port: config.namesrvListenPort,
     ...(heldBytes === undefined ? {} : { heldBytes }),
+    tls: remotingTls(config, (path) => runtime.fs.readFile(path)),
+    clientTls: remotingClientTls(config, (path) => runtime.fs.readFile(path)),
     configuration: namesrvConfiguration({
       config,
       settings: EMBEDDED_NAMESRV_SETTINGS,

@@ -3,6 +3,7 @@
 import { utf8 } from "../base/bytes.ts";
 import { formatHostPort } from "../base/host_port.ts";
 import { loadNamesrvConfig, NAMESRV_SETTINGS, type NamesrvNodeConfig } from "../config/namesrv_config.ts";
+import { remotingClientTls, remotingTls } from "../config/remoting_tls.ts";
 import { namesrvConfiguration } from "../config/namesrv_configuration.ts";
 import { DurableFile } from "../namesrv/durable_file.ts";
 import { startNamesrv } from "../namesrv/namesrv_controller.ts";
@@ -29,6 +30,8 @@ export async function runNamesrv(
     hostname: config.bindAddress,
     port: config.listenPort,
     heldBytes: new HeldBytes(() => config.remotingHeldBytesMax),
+    tls: remotingTls(config, (path) => runtime.fs.readFile(path)),
+    clientTls: remotingClientTls(config, (path) => runtime.fs.readFile(path)),
     configuration: namesrvConfiguration({
       config,
       settings: NAMESRV_SETTINGS,

@@ -60,8 +60,6 @@ export const REPLACED: Readonly<Record<string, string>> = {
   aclEnable: "not supported: bind the ports to a protected interface",
   authenticationEnabled: "not supported: bind the ports to a protected interface",
   authorizationEnabled: "not supported: bind the ports to a protected interface",
-  tlsEnable:
-    "a client's: a remoting port takes TLS when tlsServerCertPath names its certificate; haTlsEnable is for the HA port",
 };
 
 /** All further keys of Apache 5.3.3, without effect here; so that they are not taken for typing errors. */

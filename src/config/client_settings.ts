@@ -144,7 +144,7 @@ export const CLIENTS = {
   reviveQueueNum: integer(8, 1, 1024, "Queues of the topic that pop consumption acknowledges through"),
 };
 
-/** The remoting ports' TLS. Apache reads these from a file of its own. */
+/** TLS of the remoting ports and of connections to others'. Apache reads these from a file of its own. */
 export const REMOTING_TLS = {
   tlsServerMode: choice(
     ["disabled", "permissive", "enforcing"],
@@ -162,6 +162,19 @@ export const REMOTING_TLS = {
   tlsServerNeedClientAuth: choice(["none", "optional", "require"], "none", "Whether clients need a certificate", {
     ours: "Apache's is tls.server.need.client.auth",
   }),
+  tlsEnable: boolean(derived("true with tlsServerMode enforcing"), "Speak TLS to NameServers and other brokers", {
+    ours: "Apache's is tls.enable, a system property",
+  }),
+  tlsClientTrustCertPath: optionalText(
+    "PEM file of the CA that their certificates have to come from; unset: any will do",
+    {
+      ours: "Apache's is tls.client.trustCertPath",
+    },
+  ),
+  tlsClientCertPath: optionalText("PEM file of the certificate to show them", {
+    ours: "Apache's is tls.client.certPath",
+  }),
+  tlsClientKeyPath: optionalText("PEM file of its key", { ours: "Apache's is tls.client.keyPath" }),
 };
 
 /** The NameServer, alone by `--role namesrv` or inside a master. Keys and defaults of Apache's `NamesrvConfig`. */

@@ -210,6 +210,7 @@ function derive(values: Partial<Values>, given: ReadonlyMap<ConfigKey, Given>, h
   const root = values.storePathRootDir.replace(/\/+$/, "");
   values.storePathCommitLog ??= `${root}/commitlog`;
   values.advertise ??= null;
+  values.tlsEnable ??= values.tlsServerMode === "enforcing";
   values.namesrvEnable ??= !isSlave && values.namesrvAddr === null;
   values.namesrvListenPort ??= listenPort === 0 ? 0 : 9876;
   values.kvConfigPath ??= `${root}/namesrv/kvConfig.json`;

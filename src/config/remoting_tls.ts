@@ -2,7 +2,7 @@
 // shows a configuration can show it.
 
 import { ConfigError } from "../base/errors.ts";
-import type { TlsServerOptions } from "../runtime/runtime.ts";
+import type { TlsClientOptions, TlsServerOptions } from "../runtime/runtime.ts";
 import { type PemLabel, readPem } from "./pem_file.ts";
 import type { Config } from "./schema.ts";
 
@@ -38,4 +38,30 @@ export function remotingTls(
     : read("tlsServerTrustCertPath", "CERTIFICATE");
   const cert = read("tlsServerCertPath", "CERTIFICATE");
   return { mode, identity: { cert, key: read("tlsServerKeyPath", "PRIVATE KEY"), ca, clientAuth } };
+}
+
+/** The keys {@link remotingClientTls} reads. */
+export type RemotingClientTlsConfig = Pick<
+  Config,
+  "tlsEnable" | "tlsClientTrustCertPath" | "tlsClientCertPath" | "tlsClientKeyPath"
+>;
+
+/** What `RemotingClient` shows and trusts, `null` while `tlsEnable` is off. Throws as {@link remotingTls}. */
+export function remotingClientTls(
+  config: RemotingClientTlsConfig,
+  readFile: (path: string) => Uint8Array | null,
+): TlsClientOptions | null {
+  if (!config.tlsEnable) return null;
+  const { tlsClientCertPath, tlsClientKeyPath, tlsClientTrustCertPath } = config;
+  if ((tlsClientCertPath === null) !== (tlsClientKeyPath === null)) {
+    const key = tlsClientCertPath === null ? "tlsClientCertPath" : "tlsClientKeyPath";
+    throw new ConfigError(`${key} is not set, wanted the path of a PEM file`);
+  }
+  const read = (key: string, path: string | null, label: PemLabel): string | null =>
+    path === null ? null : readPem(key, path, label, readFile);
+  return {
+    cert: read("tlsClientCertPath", tlsClientCertPath, "CERTIFICATE"),
+    key: read("tlsClientKeyPath", tlsClientKeyPath, "PRIVATE KEY"),
+    ca: read("tlsClientTrustCertPath", tlsClientTrustCertPath, "CERTIFICATE"),
+  };
 }

@@ -12,9 +12,10 @@ import {
   type RemotingLimits,
   RemotingServer,
   type RemotingServerOptions,
+  type RemotingTls,
 } from "../remoting/remoting_server.ts";
 import { RequestCode } from "../remoting/request_code.ts";
-import type { NetAddress, Runtime, Timer } from "../runtime/runtime.ts";
+import type { NetAddress, Runtime, Timer, TlsClientOptions } from "../runtime/runtime.ts";
 import { brokerProcessors } from "./broker_processors.ts";
 import { KVConfigManager } from "./kv_config_manager.ts";
 import { type NamesrvConfiguration, namesrvProcessors, type NamesrvProcessorsConfig } from "./namesrv_processors.ts";
@@ -42,6 +43,9 @@ export interface NamesrvOptions {
   readonly configuration: NamesrvConfiguration;
   /** Of the node; unset: one of its own. */
   readonly heldBytes?: HeldBytes;
+  /** Of its port, and of its connections to brokers; unset: plain ones, and none. */
+  readonly tls?: RemotingTls;
+  readonly clientTls?: TlsClientOptions | null;
   /** Logs the KV configuration after a minute and then every ten, as Apache does. */
   readonly printsKvConfig?: boolean;
 }
@@ -128,9 +132,10 @@ class NamesrvController implements Namesrv {
       port,
       limits: config,
       ...(heldBytes === undefined ? {} : { heldBytes }),
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
       onConnectionClosed: (connection) => this.#onConnectionClosed(connection),
     });
-    this.#client = new RemotingClient({ net, clock });
+    this.#client = new RemotingClient({ net, clock, tls: options.clientTls ?? null });
   }
 
   async start(): Promise<void> {

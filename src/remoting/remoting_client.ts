@@ -4,7 +4,7 @@
 import { errorMessage, IoError } from "../base/errors.ts";
 import type { HostPort } from "../base/host_port.ts";
 import { printable, quoted } from "../base/printable.ts";
-import type { Clock, Net } from "../runtime/runtime.ts";
+import type { Clock, Net, TlsClientOptions } from "../runtime/runtime.ts";
 import { parseRemotingAddress } from "./remoting_address.ts";
 import { createResponse, type RemotingCommand } from "./remoting_command.ts";
 import { RemotingConnection, type RequestHandler } from "./remoting_connection.ts";
@@ -14,6 +14,8 @@ import { ResponseCode } from "./response_code.ts";
 export interface RemotingClientOptions {
   readonly net: Net;
   readonly clock: Clock;
+  /** Apache's `tls.enable`: TLS to every address. Unset or null: none. */
+  readonly tls?: TlsClientOptions | null;
   /** Limit of one connect, ms. Apache: 3,000. */
   readonly connectTimeoutMillis?: number;
   /** Idle limit, ms. Apache: `clientChannelMaxIdleTimeSeconds`, 120 s. */
@@ -88,9 +90,14 @@ export class RemotingClient {
   }
 
   async #connect(address: string, parsed: HostPort, timeoutMs: number): Promise<RemotingConnection> {
-    const { net, clock } = this.#options;
+    const { net, clock, tls = null } = this.#options;
     const limitMs = Math.min(timeoutMs, this.#options.connectTimeoutMillis ?? 3000);
-    const socket = await net.connect({ hostname: parsed.hostname, port: parsed.port, timeoutMs: limitMs });
+    const socket = await net.connect({
+      hostname: parsed.hostname,
+      port: parsed.port,
+      timeoutMs: limitMs,
+      ...(tls === null ? {} : { tls }),
+    });
     if (this.#closed) {
       socket.close();
       throw new IoError("closed", "The remoting client is closed");

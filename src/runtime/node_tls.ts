@@ -62,7 +62,7 @@ export function createTlsServer(options: TlsServerOptions): TlsServer {
 
 /** {@link Net.connect} with TLS, over a plain connection that `connect` makes within the time given to it. */
 export async function connectTls(
-  { hostname, port, timeoutMs, tls: identity }: Required<ConnectOptions>,
+  { hostname, port, timeoutMs, tls: { cert, key, ca } }: Required<ConnectOptions>,
   connect: () => Promise<Connection>,
 ): Promise<Connection> {
   const action = `Connect to ${hostname}:${port} with TLS`;
@@ -86,10 +86,11 @@ export async function connectTls(
     let socket: tls.TLSSocket;
     try {
       socket = tls.connect({
-        ...identity,
+        ...(cert === null || key === null ? {} : { cert, key }),
+        ...(ca === null ? {} : { ca }),
         socket: stream as Duplex,
         minVersion: MIN_VERSION,
-        rejectUnauthorized: true,
+        rejectUnauthorized: ca !== null,
         // The CA is the cluster's own: whoever has a certificate of it is one of the cluster's nodes.
         checkServerIdentity: () => undefined,
         allowHalfOpen: true,

@@ -56,6 +56,15 @@ export interface TlsIdentity {
   readonly ca: string;
 }
 
+/** What a TLS client shows, and whom it trusts. All PEM text; {@link TlsIdentity} is one. */
+export interface TlsClientOptions {
+  /** null: no certificate, and no key. */
+  readonly cert: string | null;
+  readonly key: string | null;
+  /** Who the server's certificate has to come from; null: any is trusted, so the peer is not known, only the bytes hidden. */
+  readonly ca: string | null;
+}
+
 /** What a {@link TlsServer} shows, and whom it takes. All PEM text. */
 export interface TlsServerOptions {
   readonly cert: string;
@@ -98,7 +107,7 @@ export interface ConnectOptions {
   readonly port: number;
   /** For everything up to the connection, a TLS handshake included. */
   readonly timeoutMs: number;
-  readonly tls?: TlsIdentity;
+  readonly tls?: TlsClientOptions;
 }
 
 /** TCP, and TLS over it. */

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { utf8 } from "../../src/base/bytes.ts";
 import { ConfigError } from "../../src/base/errors.ts";
-import { remotingTls, type RemotingTlsConfig } from "../../src/config/remoting_tls.ts";
+import { createConfig } from "../../src/config/load.ts";
+import { remotingClientTls, remotingTls, type RemotingTlsConfig } from "../../src/config/remoting_tls.ts";
 
 const FILES: Record<string, string> = {
   "/cert": "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n",
@@ -59,5 +60,39 @@ describe("remotingTls", () => {
         message,
       );
     }
+  });
+});
+
+describe("remotingClientTls", () => {
+  const none = { tlsEnable: true, tlsClientTrustCertPath: null, tlsClientCertPath: null, tlsClientKeyPath: null };
+
+  it("reads what is named; without a CA any certificate will do, as in Apache", () => {
+    assert.equal(remotingClientTls({ ...none, tlsEnable: false, tlsClientTrustCertPath: "/none" }, readFile), null);
+    assert.deepEqual(remotingClientTls(none, readFile), { cert: null, key: null, ca: null });
+    assert.deepEqual(
+      remotingClientTls({
+        tlsEnable: true,
+        tlsClientTrustCertPath: "/ca",
+        tlsClientCertPath: "/cert",
+        tlsClientKeyPath: "/key",
+      }, readFile),
+      { cert: FILES["/cert"], key: FILES["/key"], ca: FILES["/ca"] },
+    );
+  });
+
+  it("says which key is missing", () => {
+    assert.throws(
+      () => remotingClientTls({ ...none, tlsClientCertPath: "/cert" }, readFile),
+      /tlsClientKeyPath is not/,
+    );
+    assert.throws(() => remotingClientTls({ ...none, tlsClientKeyPath: "/key" }, readFile), /tlsClientCertPath is not/);
+    assert.throws(() => remotingClientTls({ ...none, tlsClientTrustCertPath: "/none" }, readFile), /does not exist/);
+  });
+
+  it("is on by itself where plain connections are refused", () => {
+    const host = { hostname: "h", localAddress: "10.0.0.1", env: () => undefined };
+    assert.equal(createConfig({}, host).config.tlsEnable, false);
+    assert.equal(createConfig({ tlsServerMode: "enforcing" }, host).config.tlsEnable, true);
+    assert.equal(createConfig({ tlsServerMode: "enforcing", tlsEnable: false }, host).config.tlsEnable, false);
   });
 });

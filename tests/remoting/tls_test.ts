@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import * as net from "node:net";
 import { afterEach, describe, it } from "node:test";
 import * as tls from "node:tls";
-import { ConfigError } from "../../src/base/errors.ts";
+import { ConfigError, IoError } from "../../src/base/errors.ts";
 import { SILENT_LOGGER } from "../../src/base/logger.ts";
 import { concatBytes, utf8 } from "../../src/base/bytes.ts";
 import { FrameDecoder } from "../../src/remoting/frame_decoder.ts";
@@ -17,6 +17,7 @@ import {
   type RemotingCommand,
 } from "../../src/remoting/remoting_command.ts";
 import { RemotingServer, type RemotingServerOptions, type RemotingTls } from "../../src/remoting/remoting_server.ts";
+import type { TlsClientOptions } from "../../src/runtime/runtime.ts";
 import { tlsIdentity } from "../support/tls.ts";
 import { ManualClock, recordingLogger, runtime, waitFor } from "./support.ts";
 
@@ -183,6 +184,38 @@ describe(`${runtime.name}: TLS on a remoting port`, () => {
     await waitFor("it is open", () => server.connectionCount === 1);
     await server.stop();
     assert.equal(await silent, null);
+  });
+
+  it("is spoken by our own client, which trusts any certificate or those of a CA", async () => {
+    const { server, port, lines } = await startServer({
+      mode: "enforcing",
+      identity: { cert, key, ca, clientAuth: "require" },
+    });
+    const ask = async (identity: TlsClientOptions | null) => {
+      const client = new RemotingClient({ net: runtime.net, clock: runtime.clock, tls: identity });
+      cleanups.push(() => client.close());
+      const answer = client.invoke(`${HOSTNAME}:${port}`, createRequest(ECHO, {}, new Uint8Array(100_000)), 5000);
+      return await answer.then(
+        ({ body }) => body.length,
+        (error) => error instanceof IoError ? error.kind : String(error),
+      );
+    };
+    const own = tlsIdentity("slave");
+    assert.equal(await ask(own), 100_000);
+    assert.equal(await ask({ ...own, ca: null }), 100_000);
+    assert.notEqual(await ask({ ...own, ca: tlsIdentity("slave", "other_ca").ca }), 100_000);
+    assert.notEqual(await ask({ cert: null, key: null, ca }), 100_000);
+    assert.notEqual(await ask(null), 100_000);
+    assert.equal(server.requestCount, 2);
+    assert.match(lines.join("\n"), /tls/);
+    const plain = await startServer({ mode: "permissive", identity: { cert, key, ca: null, clientAuth: "none" } });
+    const client = new RemotingClient({
+      net: runtime.net,
+      clock: runtime.clock,
+      tls: { cert: null, key: null, ca: null },
+    });
+    cleanups.push(() => client.close());
+    assert.equal((await client.invoke(`${HOSTNAME}:${plain.port}`, createRequest(ECHO), 5000)).code, 0);
   });
 
   it("does not start with a certificate that can't be used", async () => {
