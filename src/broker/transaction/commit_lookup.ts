@@ -1,11 +1,12 @@
 // Whether a transaction was committed already, told by the log itself: a committed message names the half message it was
 // made of. Apache relies on op records alone, and after a crash that lost some commits twice.
 
+import { bytesEqual } from "../../base/bytes.ts";
 import { MessageConst } from "../../store/message_properties.ts";
 import { MessageSysFlag } from "../../store/message_sys_flag.ts";
 import type { StoredMessage } from "../../store/types.ts";
 import { RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_TIMER_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC } from "../topic_validator.ts";
-import { realPlaceOf, rootOf } from "./half_message.ts";
+import { checkTimesOf, realPlaceOf, rootOf } from "./half_message.ts";
 
 /** What it needs of the store. */
 export interface CommitLookupStore {
@@ -31,17 +32,25 @@ export async function isCommitted(store: CommitLookupStore, half: StoredMessage)
   const key = half.properties.get(MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX);
   const real = realPlaceOf(half);
   if (key === undefined || real === null) return false;
-  const root = rootOf(half);
   // One that was put back may have been committed before it was.
-  const begin = root === half.queueOffset ? half.storeTimestamp - CLOCK_SLACK_MS : 0;
+  const wasPutBack = rootOf(half) !== half.queueOffset || checkTimesOf(half) > 0;
+  const begin = wasPutBack ? 0 : half.storeTimestamp - CLOCK_SLACK_MS;
   // A committed message with a delay goes to a topic of the system first.
   for (const topic of [real.topic, RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_TIMER_TOPIC]) {
     for (const found of await store.queryMessage(topic, key, FOUND_MAX, begin, Number.MAX_SAFE_INTEGER)) {
       if ((found.sysFlag & MessageSysFlag.TRANSACTION_MASK) !== MessageSysFlag.TRANSACTION_COMMIT) continue;
       if (found.preparedTransactionOffset === half.physicalOffset) return true;
       const from = await store.lookMessageByOffset(found.preparedTransactionOffset);
-      if (from?.topic === RMQ_SYS_TRANS_HALF_TOPIC && rootOf(from) === root) return true;
+      if (from?.topic === RMQ_SYS_TRANS_HALF_TOPIC && isSameTransaction(half, from)) return true;
     }
   }
   return false;
+}
+
+/** Half messages that Apache put back don't name the first one: they are like it in all that a producer sets. */
+function isSameTransaction(half: StoredMessage, other: StoredMessage): boolean {
+  if (rootOf(half) === rootOf(other)) return true;
+  return (checkTimesOf(half) > 0 || checkTimesOf(other) > 0) && half.bodyCrc === other.bodyCrc &&
+    half.bornTimestamp === other.bornTimestamp && half.bornHost.port === other.bornHost.port &&
+    bytesEqual(half.bornHost.address, other.bornHost.address);
 }

@@ -449,6 +449,21 @@ describe("another life", () => {
     await second.stop();
   });
 
+  it("knows a commit under a half message that Apache put back, which does not name the first one", async () => {
+    const kit = new TransactionKit();
+    const first = kit.service();
+    first.start();
+    const half = kit.half(first, "k1");
+    await first.end(endOf(half, "commit"));
+    const copy = { ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", "1") };
+    kit.log.putMessage(copy);
+    const second = kit.service();
+    second.start();
+    await kit.advance(30_000);
+    assert.deepEqual([kit.questions.length, kit.log.of("T").length, kit.log.of(HALF).length], [0, 1, 2]);
+    await second.stop();
+  });
+
   it("delivers each of two transactions with one and the same message object", async () => {
     const kit = new TransactionKit();
     const first = kit.service();
