@@ -7,12 +7,15 @@ import type { Config } from "../config/schema.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { MessageStore } from "../store/message_store.ts";
 import type { NamesrvState } from "./broker_outer_api.ts";
+import { type ClientFigureParts, clientFigures } from "./client_figures.ts";
 import type { HAClientDriver } from "./ha_client_driver.ts";
 import type { HAMasterDriver } from "./ha_master_driver.ts";
 import type { BrokerRuntimeInfo } from "./processors/ports.ts";
+import { runtimeInfoTable } from "./processors/runtime_info_processor.ts";
 import type { PutMessageService } from "./put_message_service.ts";
 import type { RemotingServer } from "../remoting/remoting_server.ts";
 import type { RoleController } from "./role_controller.ts";
+import { runtimeFigures } from "./runtime_figures.ts";
 
 /** What the figures are taken from. */
 export interface FigureParts {
@@ -26,6 +29,10 @@ export interface FigureParts {
   readonly remotingServers: readonly RemotingServer[];
   readonly adminLimits: ConnectionLimits;
   readonly namesrvStates: () => readonly NamesrvState[];
+  /** Topics, groups and clients, and what is counted of them. */
+  readonly clientFigures?: ClientFigureParts;
+  /** Further keys of GET_BROKER_RUNTIME_INFO: what is counted of clients, progress of delay levels and of timers. */
+  readonly runtimeInfoExtra?: () => Readonly<Record<string, string>>;
 }
 
 /** Samples for `/metrics` beside those of the status. */
@@ -41,8 +48,19 @@ export function brokerFigures(parts: FigureParts): MetricFigure[] {
     labels: Record<string, string> = {},
   ) => void figures.push({ name, help, type, labels: { ...node, ...labels }, value });
 
-  add("counter", "rocketmq_messages_in_total", "Messages put here", puts.counters.messages);
-  add("counter", "rocketmq_throughput_in_total", "Bytes of records put here", puts.counters.bytes);
+  if (parts.clientFigures === undefined) {
+    add("counter", "rocketmq_messages_in_total", "Messages put here", puts.counters.messages);
+    add("counter", "rocketmq_throughput_in_total", "Bytes of records put here", puts.counters.bytes);
+  } else {
+    figures.push(...clientFigures(parts.clientFigures));
+    figures.push(...brokerRuntimeFigures(parts, parts.clientFigures.brokerAddr()));
+  }
+  add(
+    "counter",
+    "twinlog_put_messages_total",
+    "Messages put here, by clients and by the broker",
+    puts.counters.messages,
+  );
   for (const [status, count] of puts.counters.failures) {
     add("counter", "twinlog_put_failures_total", "Puts answered with another status than PUT_OK", count, { status });
   }
@@ -109,12 +127,31 @@ export function brokerFigures(parts: FigureParts): MetricFigure[] {
   return figures;
 }
 
+function brokerRuntimeFigures(parts: FigureParts, brokerAddr: string): MetricFigure[] {
+  const { config, store } = parts;
+  const info = brokerRuntimeInfo(parts, store.statistics().bootTimestamp);
+  const table = runtimeInfoTable(info);
+  return runtimeFigures(table, {
+    labels: {
+      cluster: config.brokerClusterName,
+      brokerIP: brokerAddr,
+      brokerHost: config.brokerName,
+      des: table.brokerVersionDesc!,
+      boottime: table.bootTimestamp!,
+      broker_version: table.brokerVersion!,
+    },
+    disk: info.commitLogDisk,
+    toFlushBytes: info.remainHowManyDataToFlush,
+  });
+}
+
 /** The figures behind request 28. */
 export function brokerRuntimeInfo(parts: FigureParts, bootTimestamp: number): BrokerRuntimeInfo {
   const { config, runtime, store, puts } = parts;
   const { earliestMessageTimeStamp } = store.statistics();
   return {
-    brokerActive: true,
+    // Whether the services run that only a master has, as in Apache.
+    brokerActive: parts.roles.role !== "SLAVE",
     bootTimestamp,
     now: runtime.clock.now(),
     commitLogMinOffset: store.minOffset,
@@ -128,5 +165,9 @@ export function brokerRuntimeInfo(parts: FigureParts, bootTimestamp: number): Br
     putMessageTimesTotal: puts.counters.messages,
     putMessageSizeTotal: puts.counters.bytes,
     putMessageFailedTimes: [...puts.counters.failures.values()].reduce((sum, count) => sum + count, 0),
+    extra: {
+      startAcceptSendRequestTimeStamp: String(config.startAcceptSendRequestTimeStamp),
+      ...parts.runtimeInfoExtra?.(),
+    },
   };
 }

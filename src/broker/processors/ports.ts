@@ -5,7 +5,7 @@ import type { DiskUsage } from "../../runtime/runtime.ts";
 
 /** Figures behind GET_BROKER_RUNTIME_INFO (28). Offsets and sizes are bytes, times Unix ms. */
 export interface BrokerRuntimeInfo {
-  /** Whether the broker takes writes: store open and running. */
+  /** Whether the services run that only a master has. */
   readonly brokerActive: boolean;
   /** When the broker was started. */
   readonly bootTimestamp: number;

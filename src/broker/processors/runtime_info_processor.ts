@@ -1,6 +1,6 @@
 // GET_BROKER_RUNTIME_INFO (28): the table `mqadmin brokerStatus` and `clusterList` print, and by which a slave learns
-// how far its master's log reaches. Every value is a string. Figures of what this broker does not do yet are there as
-// zero, since mqadmin reads keys without looking whether they exist.
+// how far its master's log reaches. Every value is a string. Figures that nobody gives are there as zero, since mqadmin and
+// exporters read keys without looking whether they exist.
 
 import { utf8 } from "../../base/bytes.ts";
 import { createResponse, MQ_VERSION, MQ_VERSION_DESC } from "../../remoting/remoting_command.ts";
@@ -68,6 +68,10 @@ export function runtimeInfoTable(info: BrokerRuntimeInfo): Record<string, string
     getTotalTps: ratesText(),
     timerEnqueueTps: "0.0",
     timerDequeueTps: "0.0",
+    // As Apache has it in its first minute.
+    putMessageDistributeTime: "null",
+    putLatency99: "0.00",
+    putLatency999: "0.00",
   };
   for (const key of ZEROS) table[key] = 0;
   for (const pool of THREAD_POOLS) {

@@ -51,6 +51,31 @@ export interface DailyTotals {
   readonly todayNow: number;
 }
 
+/** What was counted of a topic. Totals are since the start, rates of the last minute. */
+export interface TopicFigures {
+  readonly topic: string;
+  readonly putNums: number;
+  readonly putSize: number;
+  readonly putTps: number;
+  /** Bytes per second. */
+  readonly putSizeTps: number;
+  readonly groups: readonly GroupFigures[];
+}
+
+/** What was counted of a group in a topic. */
+export interface GroupFigures {
+  readonly group: string;
+  readonly getNums: number;
+  readonly getSize: number;
+  readonly getTps: number;
+  /** Bytes per second. */
+  readonly getSizeTps: number;
+  /** Messages sent back in the last minute. */
+  readonly sendBackNums: number;
+  /** Messages that became dead letters. */
+  readonly toDLQ: number;
+}
+
 /** Figures kept at most; each takes up to 1 KB. */
 const ITEMS_MAX = 50_000;
 
@@ -169,6 +194,33 @@ export class BrokerStatsManager implements SendStats, PullStats, SendBackStats {
       todayNow: item.value,
     });
     return { puts: totals(this.#ownPuts, this.#mornings.puts), gets: totals(this.#ownGets, this.#mornings.gets) };
+  }
+
+  /** All topics, as of now. */
+  topicFigures(): TopicFigures[] {
+    const tick = this.#tick();
+    return Array.from(this.#topics, ([topic, { putNums, putSize, groups }]) => ({
+      topic,
+      putNums: putNums?.value ?? 0,
+      putSize: putSize?.value ?? 0,
+      putTps: putNums?.minute(tick).tps ?? 0,
+      putSizeTps: putSize?.minute(tick).tps ?? 0,
+      groups: Array.from(groups, ([group, { getNums, getSize, sendBack, sendBackToDLQ }]) => ({
+        group,
+        getNums: getNums?.value ?? 0,
+        getSize: getSize?.value ?? 0,
+        getTps: getNums?.minute(tick).tps ?? 0,
+        getSizeTps: getSize?.minute(tick).tps ?? 0,
+        sendBackNums: sendBack?.minute(tick).sum ?? 0,
+        toDLQ: sendBackToDLQ?.value ?? 0,
+      })),
+    }));
+  }
+
+  /** Messages put and given out per second in the last minute, by the whole broker. */
+  brokerTps(): { readonly put: number; readonly get: number } {
+    const tick = this.#tick();
+    return { put: this.#brokerPuts.minute(tick).tps, get: this.#brokerGets.minute(tick).tps };
   }
 
   /** Members of GET_BROKER_RUNTIME_INFO that are counted here, by Apache's names. */

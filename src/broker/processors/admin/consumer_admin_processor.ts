@@ -34,7 +34,7 @@ export interface ConsumerAdminPorts {
   readonly groups: { selectSubscriptionGroupConfig(group: string): { readonly groupSysFlag: number } | null };
   readonly store: {
     /** The record at that offset of the log, as it stands there; null when none begins there. */
-    selectOneMessageByOffset(offset: number): Promise<Uint8Array | null>;
+    lookRecordByOffset(offset: number): Promise<Uint8Array | null>;
   };
   readonly broker2Client: {
     callClient(
@@ -131,7 +131,7 @@ async function consumeMessageDirectly(ports: ConsumerAdminPorts, request: Remoti
   const groupSysFlag = groups.selectSubscriptionGroupConfig(requiredExt(request, "consumerGroup"))?.groupSysFlag;
   const msgId = requiredExt(request, "msgId");
   const id = decodeMessageId(msgId);
-  const record = id === null ? null : await store.selectOneMessageByOffset(id.physicalOffset);
+  const record = id === null ? null : await store.lookRecordByOffset(id.physicalOffset);
   if (record === null) throw refusal(ResponseCode.SYSTEM_ERROR, `No message has the offset message id "${msgId}" here`);
   const own = Object.fromEntries(request.extFields);
   return await forward(ports, request, { ...own, brokerName: config.brokerName, topicSysFlag, groupSysFlag }, record);

@@ -92,7 +92,7 @@ export class FakeStore {
     return Promise.reject(new Error("The disk is away"));
   }
 
-  selectOneMessageByOffset(offset: number): Promise<Uint8Array | null> {
+  lookRecordByOffset(offset: number): Promise<Uint8Array | null> {
     return Promise.resolve(this.records.get(offset) ?? null);
   }
 }
