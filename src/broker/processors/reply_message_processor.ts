@@ -16,7 +16,7 @@ import type { RequestContext, RequestProcessor } from "../../remoting/remoting_s
 import { RequestCode } from "../../remoting/request_code.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
 import type { Random } from "../../runtime/runtime.ts";
-import { parsePropertiesText } from "../../store/message_properties.ts";
+import { MessageConst, parsePropertiesText } from "../../store/message_properties.ts";
 import { MessageSysFlag } from "../../store/message_sys_flag.ts";
 import type { MessageToPut, RecordHost } from "../../store/types.ts";
 import { hostOfAddress } from "../record_host.ts";
@@ -128,7 +128,9 @@ function messageOf(
     topic: header.topic,
     queueId,
     body: request.body,
-    properties: parsePropertiesText(header.properties),
+    properties: parsePropertiesText(header.properties)
+      .set(MessageConst.PROPERTY_MSG_REGION, ports.config.regionId)
+      .set(MessageConst.PROPERTY_TRACE_SWITCH, String(ports.config.traceOn)),
     flag: header.flag,
     // Apache stores 0, and with it a compressed body that nobody can tell for one.
     sysFlag: header.sysFlag & ~MessageSysFlag.TRANSACTION_MASK,

@@ -129,6 +129,8 @@ describe("SEND_REPLY_MESSAGE", () => {
     assert.deepEqual([...parsePropertiesText(properties!)], [
       ["REPLY_TO_CLIENT", "client-1"],
       ["CORRELATION_ID", "c1"],
+      ["MSG_REGION", "DefaultRegion"],
+      ["TRACE_ON", "true"],
       ["PUSH_REPLY_TIME", "1700000000500"],
     ]);
     assert.equal(puts.length, 1);
