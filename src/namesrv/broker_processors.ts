@@ -5,6 +5,7 @@ import { crc32 } from "node:zlib";
 import { ConfigError, IoError, ProtocolError, RemotingError } from "../base/errors.ts";
 import { LineLimiter } from "../base/line_limiter.ts";
 import type { LogFields, Logger } from "../base/logger.ts";
+import { quoted } from "../base/printable.ts";
 import { parseRemotingAddress } from "../remoting/remoting_address.ts";
 import { createResponse, type RemotingCommand, requiredExt } from "../remoting/remoting_command.ts";
 import type { RemotingConnection } from "../remoting/remoting_connection.ts";
@@ -150,7 +151,7 @@ function registrationOf(request: RemotingCommand): BrokerRegistration {
   const name = (key: string) => checkedName(requiredExt(request, key), key);
   const brokerAddr = name("brokerAddr");
   if (parseRemotingAddress(brokerAddr) === null) {
-    throw new ProtocolError(`brokerAddr is "${brokerAddr.slice(0, 80)}", wanted host:port`);
+    throw new ProtocolError(`brokerAddr is ${quoted(brokerAddr)}, wanted host:port`);
   }
   const flag = (key: string) => extFields.get(key)?.toLowerCase() === "true";
   const haServerAddr = extFields.get("haServerAddr") ?? "";

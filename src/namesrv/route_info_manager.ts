@@ -180,7 +180,7 @@ export class RouteInfoManager<C extends object> {
    */
   registerTopic(topic: string, queueDatas: readonly QueueData[]): string | null {
     const unknown = queueDatas.find(({ brokerName }) => this.#brokers.get(brokerName) === undefined);
-    if (unknown !== undefined) return `Broker name "${unknown.brokerName}" is unknown, wanted a registered one`;
+    if (unknown !== undefined) return `Broker name ${quoted(unknown.brokerName)} is unknown, wanted a registered one`;
     let added = 0;
     for (const { brokerName } of queueDatas) added += this.#topics.bytesToAdd(topic, brokerName);
     const full = this.#fullTopics(added);
@@ -297,7 +297,7 @@ export class RouteInfoManager<C extends object> {
     const { brokerName, brokerId, body } = registration;
     // Sent when a topic is made; taken for all there is, it would hide the others.
     if (body.topics.length === 1 && this.#brokers.get(brokerName)?.members.has(brokerId) !== true) {
-      return `Broker "${brokerName}" with id ${brokerId} registers one topic, wanted all of them at first`;
+      return `Broker ${quoted(brokerName)} with id ${brokerId} registers one topic, wanted all of them at first`;
     }
     const { brokersMax } = this.#limits;
     if (this.#live.size >= brokersMax && this.#live.get(registration) === undefined) {
@@ -329,7 +329,7 @@ export class RouteInfoManager<C extends object> {
     const theirs = this.queryBrokerTopicConfig({ clusterName, brokerAddr: old.brokerAddr })?.stateVersion ?? 0;
     const its = body.dataVersion?.stateVersion ?? 0;
     if (theirs <= its) return null;
-    return `${old.brokerAddr} has id ${brokerId} of "${group.brokerName}" with state version ${theirs}, ` +
+    return `${old.brokerAddr} has id ${brokerId} of ${quoted(group.brokerName)} with state version ${theirs}, ` +
       `${brokerAddr} came with ${its}`;
   }
 
