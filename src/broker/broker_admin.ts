@@ -53,7 +53,7 @@ export interface BrokerAdminParts {
   /** The HA address others are told. */
   readonly haServerAddr: () => string;
   readonly storeHost: RecordHost;
-  readonly clients: ClientsPort;
+  readonly clientsPort: ClientsPort;
   /** Told when puts are taken again by an operator's word. */
   readonly onUnfenced: () => void;
 }
@@ -72,7 +72,7 @@ export class BrokerAdmin implements AdminPort {
 
   constructor(parts: BrokerAdminParts) {
     this.#parts = parts;
-    this.clients = parts.clients;
+    this.clients = parts.clientsPort;
     this.#startTimestamp = parts.runtime.clock.now();
   }
 

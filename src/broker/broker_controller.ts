@@ -326,7 +326,7 @@ class BrokerController implements BrokerNode {
       addresses: () => this.addresses,
       haServerAddr: () => this.#identity(roles).haServerAddr,
       storeHost: this.#storeHost(),
-      clients: new ClientsAdmin({
+      clientsPort: new ClientsAdmin({
         topics: managers.topicConfigManager,
         groups: managers.subscriptionGroupManager,
         offsets: managers.consumerOffsetManager,

@@ -100,6 +100,8 @@ interface Namesrv {
   result: RegisterBrokerResult | null;
   /** Its connection ended after a registration that succeeded. */
   lost: boolean;
+  /** Who waits for the end of a registration that begins from now on. */
+  waiting: (() => void)[];
   loop: Promise<void>;
 }
 
@@ -134,6 +136,7 @@ export class BrokerOuterAPI {
       error: null,
       result: null,
       lost: false,
+      waiting: [],
       loop: Promise.resolve(),
     }));
     for (const namesrv of this.#namesrvs) {
@@ -148,6 +151,17 @@ export class BrokerOuterAPI {
   /** Registers with every NameServer now: after a role change, or a change of the topics. */
   registerBrokerAll(): void {
     for (const namesrv of this.#namesrvs) namesrv.wake.notify();
+  }
+
+  /** {@link registerBrokerAll}; resolves once every NameServer was told, or after 3 s. */
+  async registered(): Promise<void> {
+    const told = this.#namesrvs.map((namesrv) => new Promise<void>((resolve) => namesrv.waiting.push(resolve)));
+    if (told.length === 0) return;
+    const late = deferred<void>();
+    const timer = this.#options.clock.setTimer(QUERY_TIMEOUT_MS, () => late.resolve());
+    this.registerBrokerAll();
+    await Promise.race([Promise.all(told), late.promise]);
+    timer.cancel();
   }
 
   /** Takes the broker out of every NameServer that answers (each has 1.5 s), and closes. */
@@ -184,7 +198,9 @@ export class BrokerOuterAPI {
       const register = async () =>
         !asked && namesrv.registered === true && !config.forceRegister && await this.#isKnown(namesrv) ||
         await this.#register(namesrv);
+      const served = namesrv.waiting.splice(0);
       const ok = await Promise.race([register(), this.#stopped.promise]);
+      for (const resolve of served) resolve();
       if (!this.#running) return;
       const period = Math.max(10_000, Math.min(60_000, this.#options.config.registerNameServerPeriod));
       const waitMs = ok ? (firstDone ? period : SECOND_REGISTRATION_MS) : retryMs;

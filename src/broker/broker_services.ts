@@ -19,6 +19,7 @@ import type { MessageQueue } from "./client/message_queue.ts";
 import { RebalanceLockManager } from "./client/rebalance_lock_manager.ts";
 import { ConsumerFilterManager } from "./filter/consumer_filter_manager.ts";
 import { filterProcessors } from "./filter/filter_processors.ts";
+import { type AdminPorts, adminProcessors } from "./processors/admin/admin_processors.ts";
 import { clientManageProcessors } from "./processors/client_manage_processor.ts";
 import { consumerManageProcessors } from "./processors/consumer_manage_processor.ts";
 import { pullMessageProcessors } from "./processors/pull_message_processor.ts";
@@ -33,7 +34,10 @@ import type { PutMessageService } from "./put_message_service.ts";
 import { ScheduleMessageService } from "./schedule/schedule_message_service.ts";
 import type { ConfigManagers } from "./slave_synchronize.ts";
 import { BrokerStatsManager } from "./stats/broker_stats_manager.ts";
+import { systemTopics } from "./system_topics.ts";
 import { recallHandleOf } from "./timer/recall_handle.ts";
+import { TimerMessageStore } from "./timer/timer_message_store.ts";
+import { TimerMetrics } from "./timer/timer_metrics.ts";
 import { TransactionalMessageService } from "./transaction/transactional_message_service.ts";
 
 /** What it is made of. */
@@ -54,6 +58,8 @@ export interface BrokerServicesParts {
   readonly replicatedOffset: () => number | null;
   /** A topic's readable queues on all brokers, from the NameServers; null: no such topic. */
   readonly topicSubscribeInfo: (topic: string) => Promise<readonly MessageQueue[] | null>;
+  /** What administrators reach of the rest of the node. */
+  readonly admin: Pick<AdminPorts, "updateConfig" | "onPermissionChanged" | "effective" | "registered" | "brokerAddr">;
   readonly onFatal: (error: unknown) => void;
 }
 
@@ -67,14 +73,15 @@ export class BrokerServices {
   readonly broadcastOffsets: BroadcastOffsetManager;
   readonly schedule: ScheduleMessageService;
   readonly transactions: TransactionalMessageService;
+  readonly timer: TimerMessageStore;
+  readonly timerMetrics: TimerMetrics;
   readonly holds: PullRequestHoldService;
   readonly stats: BrokerStatsManager;
-  /** What a master runs and a slave does not, in the order of starting. */
-  readonly #special: readonly { start(): void; stop(): Promise<void> }[];
   readonly #parts: BrokerServicesParts;
   /** Starts and stops of the services that a master runs, one after another. */
   #changing: Promise<void> = Promise.resolve();
-  #isMaster = false;
+  /** null before the first role is in force. */
+  #isMaster: boolean | null = null;
 
   constructor(parts: BrokerServicesParts) {
     this.#parts = parts;
@@ -92,6 +99,7 @@ export class BrokerServices {
     this.consumers = new ConsumerManager({ clock, logger, config, listener });
     this.producers = new ProducerManager({ clock, logger, config });
     this.locks = new RebalanceLockManager({ clock });
+    offsets.setQueueEnds((topic, queueId) => store.getMaxOffsetInQueue(topic, queueId));
     this.broadcastOffsets = new BroadcastOffsetManager({
       clock,
       config,
@@ -131,7 +139,21 @@ export class BrokerServices {
       config,
       disableConsume: (group) => managers.subscriptionGroupManager.disableConsume(group),
     });
-    this.#special = [this.schedule, this.transactions];
+    this.timerMetrics = new TimerMetrics({ fs, clock, logger, directory: parts.configDirectory });
+    this.timerMetrics.load();
+    this.timer = new TimerMessageStore({
+      fs,
+      clock,
+      random: runtime.random,
+      logger,
+      store,
+      puts,
+      metrics: this.timerMetrics,
+      config,
+      configDirectory: parts.configDirectory,
+      replicatedOffset: parts.replicatedOffset,
+      onFatal: parts.onFatal,
+    });
   }
 
   /** Everything that clients ask, by code. */
@@ -189,7 +211,29 @@ export class BrokerServices {
         topicSubscribeInfo: this.#parts.topicSubscribeInfo,
       }),
       ...filterProcessors({ config, filters }),
+      ...adminProcessors({
+        config,
+        clock,
+        logger,
+        topics,
+        groups,
+        offsets,
+        consumers,
+        producers,
+        filters,
+        stats,
+        broker2Client: this.broker2Client,
+        store,
+        systemTopicNames: new Set(systemTopics(config).map((topic) => topic.topicName)),
+        isSlave,
+        ...this.#parts.admin,
+      }),
     ]);
+  }
+
+  /** Keys of GET_BROKER_RUNTIME_INFO that these services know. */
+  runtimeInfo(): Record<string, string> {
+    return { ...this.stats.runtimeInfo(), ...this.schedule.runningStats(), ...this.timer.runningStats() };
   }
 
   /** A client's connection ended. */
@@ -211,8 +255,9 @@ export class BrokerServices {
     this.#changing = this.#changing.then(async () => {
       // The last word counts where one change overtook another.
       if (this.#isMaster !== isMaster) return;
-      if (isMaster) { for (const service of this.#special) service.start(); }
-      else await Promise.all(this.#special.map((service) => service.stop()));
+      const services = [this.schedule, this.transactions, this.timer];
+      if (isMaster) services.forEach((service) => service.start());
+      else await Promise.all([this.schedule.stop(), this.transactions.stop(), this.timer.follow()]);
     }).catch((error: unknown) => {
       this.#parts.logger.error(`Starting or stopping a service failed: ${errorMessage(error)}`);
     });
@@ -221,8 +266,9 @@ export class BrokerServices {
 
   /** Stops everything and writes what is to be written. */
   async stop(): Promise<void> {
-    await this.setMaster(false);
     this.holds.stop();
+    await this.setMaster(false);
+    await this.timer.stop();
     this.broadcastOffsets.stop();
     const { consumerOffsetManager } = this.#parts.managers;
     await Promise.all([consumerOffsetManager.stop(), this.filters.stop()]);

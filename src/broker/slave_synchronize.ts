@@ -16,6 +16,7 @@ import type { ConfigManager } from "./config_manager.ts";
 import type { ConsumerOffsetManager, MessageRequestModeManager } from "./consumer_offset_manager.ts";
 import type { DelayOffsetManager } from "./schedule/delay_offset_manager.ts";
 import type { SubscriptionGroupManager } from "./subscription_group_manager.ts";
+import type { TimerMetrics } from "./timer/timer_metrics.ts";
 import type { TopicConfigManager } from "./topic_config_manager.ts";
 
 /** The tables a slave copies and a master hands out. */
@@ -33,6 +34,9 @@ export interface SlaveSynchronizeOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly managers: ConfigManagers;
+  /** Where the master's timer is. */
+  readonly timer: { adoptCheckpoint(body: Uint8Array): void };
+  readonly timerMetrics: TimerMetrics;
   /** Read again before each wait. `slaveSyncIntervalMs` is our own key; Apache has 10 s (4.9) or 60 s (5.x). */
   readonly config: { readonly slaveSyncIntervalMs: number };
   /** This broker's own `host:port`: it never copies from itself. */
@@ -81,7 +85,7 @@ export class SlaveSynchronize {
 
   constructor(options: SlaveSynchronizeOptions) {
     this.#options = options;
-    this.#steps = stepsOf(options.managers);
+    this.#steps = stepsOf(options.managers, options.timerMetrics);
   }
 
   /** The master's remoting address (`host:port`); null pauses the copying. A new one is asked at once. */
@@ -165,7 +169,20 @@ export class SlaveSynchronize {
       }
       if (generation !== this.#generation) return;
     }
-    this.#report(masterAddr, errors);
+    await this.#copyTimerCheckpoint(masterAddr, generation);
+    if (generation === this.#generation) this.#report(masterAddr, errors);
+  }
+
+  /** A master without a timer, or of 4.9, has none: no news. */
+  async #copyTimerCheckpoint(masterAddr: string, generation: number): Promise<void> {
+    try {
+      const request = createRequest(RequestCode.GET_TIMER_CHECK_POINT);
+      const answer = await this.#options.client.invoke(vipAddress(masterAddr), request, REQUEST_TIMEOUT_MS);
+      if (generation !== this.#generation || answer.code !== ResponseCode.SUCCESS) return;
+      this.#options.timer.adoptCheckpoint(answer.body);
+    } catch (error) {
+      this.#options.logger.debug("Can't copy the master's timer checkpoint", { error: errorMessage(error) });
+    }
   }
 
   /** One line when it begins to fail and one when it works again. */
@@ -203,7 +220,7 @@ export class SlaveSynchronize {
 }
 
 /** The tables in Apache's order. */
-function stepsOf(managers: ConfigManagers): Step[] {
+function stepsOf(managers: ConfigManagers, timerMetrics: TimerMetrics): Step[] {
   const step = (
     name: string,
     code: number,
@@ -229,5 +246,6 @@ function stepsOf(managers: ConfigManagers): Step[] {
     step("requestModes", GET_ALL_MESSAGE_REQUEST_MODE, "messageRequestModeMap", managers.messageRequestModeManager, {
       optional: true,
     }),
+    step("timerMetrics", RequestCode.GET_TIMER_METRICS, "timingCount", timerMetrics, { vip: true, optional: true }),
   ];
 }

@@ -14,6 +14,7 @@ import { slaveSyncProcessors } from "../../src/broker/processors/slave_sync_proc
 import { type ProcessorTable, RemotingServer, type RequestProcessor } from "../../src/remoting/remoting_server.ts";
 import { type ConfigManagers, SlaveSynchronize } from "../../src/broker/slave_synchronize.ts";
 import { SubscriptionGroupManager } from "../../src/broker/subscription_group_manager.ts";
+import { TimerMetrics } from "../../src/broker/timer/timer_metrics.ts";
 import { TopicConfigManager } from "../../src/broker/topic_config_manager.ts";
 import { RemotingClient } from "../../src/remoting/remoting_client.ts";
 import { createResponse } from "../../src/remoting/remoting_command.ts";
@@ -75,6 +76,15 @@ async function startMaster(processors: ProcessorTable): Promise<{ address: strin
   }
 }
 
+const checkpoints: Uint8Array[] = [];
+
+function timerMetricsIn(name: string): TimerMetrics {
+  const clock = new ManualClock();
+  const metrics = new TimerMetrics({ fs: runtime.fs, clock, logger: SILENT_LOGGER, directory: join(root, name) });
+  metrics.load();
+  return metrics;
+}
+
 function makeSlave(managers: ConfigManagers, clock: ManualClock, ownAddress = "127.0.0.1:1") {
   const { logger, lines } = recordingLogger();
   const client = new RemotingClient({ net: runtime.net, clock: runtime.clock });
@@ -83,6 +93,8 @@ function makeSlave(managers: ConfigManagers, clock: ManualClock, ownAddress = "1
     clock,
     logger,
     managers,
+    timer: { adoptCheckpoint: (body) => void checkpoints.push(body) },
+    timerMetrics: timerMetricsIn("slave-metrics"),
     config: { slaveSyncIntervalMs: 10_000 },
     ownAddress: () => ownAddress,
   });
@@ -114,7 +126,11 @@ describe("SlaveSynchronize", () => {
     const master = makeManagers("master");
     fillMaster(master.directory, master.managers);
     const { address } = await startMaster(
-      slaveSyncProcessors({ managers: master.managers, fs: runtime.fs, directory: master.directory }),
+      slaveSyncProcessors({
+        managers: master.managers,
+        timer: { checkpointForSlaves: () => new Uint8Array(56).fill(3) },
+        timerMetrics: timerMetricsIn("master-metrics"),
+      }),
     );
     const own = makeManagers("slave");
     writeFileSync(join(own.directory, "consumerFilter.json"), "theirs");

@@ -1,8 +1,8 @@
 // Puts the processors of this broker together: what clients ask and what slaves, administrators and exporters ask.
 
-import type { FileSystem } from "../../runtime/runtime.ts";
 import type { ProcessorTable } from "../../remoting/remoting_server.ts";
 import type { ConfigManagers } from "../slave_synchronize.ts";
+import type { TimerMetrics } from "../timer/timer_metrics.ts";
 import { haProcessors } from "./ha_processor.ts";
 import type { BrokerHAPort, BrokerRuntimeInfoSource } from "./ports.ts";
 import { runtimeInfoProcessors } from "./runtime_info_processor.ts";
@@ -13,18 +13,17 @@ export interface ProcessorPorts {
   readonly runtimeInfo: BrokerRuntimeInfoSource;
   readonly ha: BrokerHAPort;
   readonly managers: ConfigManagers;
-  readonly fs: FileSystem;
-  /** `<storePathRootDir>/config`. */
-  readonly configDirectory: string;
+  readonly timer: { checkpointForSlaves(): Uint8Array };
+  readonly timerMetrics: TimerMetrics;
 }
 
 /** The table of the main port: `clients` and what is asked about the broker itself. */
 export function createProcessorTable(clients: ProcessorTable, ports: ProcessorPorts): ProcessorTable {
-  const { managers, fs, configDirectory } = ports;
+  const { managers, timer, timerMetrics } = ports;
   return new Map([
     ...clients,
     ...runtimeInfoProcessors(ports.runtimeInfo),
     ...haProcessors(ports.ha),
-    ...slaveSyncProcessors({ managers, fs, directory: configDirectory }),
+    ...slaveSyncProcessors({ managers, timer, timerMetrics }),
   ]);
 }

@@ -1,36 +1,26 @@
 // What a master answers to its slaves' SlaveSynchronize: topics (21), consumer offsets (43), delay offsets (45), groups
-// (201), consume modes (402) and the timer's files (60, 61), from what config/ holds. Served on both ports.
+// (201), consume modes (402) and the timer's progress (60, 61). Served on both ports.
 
 import { utf8 } from "../../base/bytes.ts";
-import { ProtocolError, RemotingError } from "../../base/errors.ts";
-import {
-  isJavaJsonObject,
-  javaJsonObject,
-  parseJavaJson,
-  WIRE_FORMAT,
-  writeJavaJson,
-} from "../../remoting/java_json.ts";
+import { isJavaJsonObject, javaJsonObject, WIRE_FORMAT, writeJavaJson } from "../../remoting/java_json.ts";
 import type { JavaJsonObject } from "../../remoting/java_json.ts";
 import { createResponse, type RemotingCommand } from "../../remoting/remoting_command.ts";
 import { RequestCode } from "../../remoting/request_code.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
-import type { FileSystem } from "../../runtime/runtime.ts";
 import { type ConfigManager, dataVersionJson } from "../config_manager.ts";
 import type { RequestProcessor } from "../../remoting/remoting_server.ts";
 import type { DelayOffsetManager } from "../schedule/delay_offset_manager.ts";
 import type { ConfigManagers } from "../slave_synchronize.ts";
-
-/** Bytes of `config/timercheck` that mean something: seven 64-bit integers. */
-const TIMER_CHECK_POINT_SIZE = 56;
+import type { TimerMetrics } from "../timer/timer_metrics.ts";
 
 /** fastjson's compact form, integer keys bare. */
 const JAVA_FORMAT = { pretty: false, quoteIntegerKeys: false };
 
-/** The processors by code. `directory` is `<storePathRootDir>/config`. */
+/** The processors by code. */
 export function slaveSyncProcessors(
-  options: { managers: ConfigManagers; fs: FileSystem; directory: string },
+  options: { managers: ConfigManagers; timer: { checkpointForSlaves(): Uint8Array }; timerMetrics: TimerMetrics },
 ): Map<number, RequestProcessor> {
-  const { managers, fs, directory } = options;
+  const { managers, timer, timerMetrics } = options;
   const { topicConfigManager, subscriptionGroupManager } = managers;
   return new Map<number, RequestProcessor>([
     [RequestCode.GET_ALL_TOPIC_CONFIG, (request) =>
@@ -62,14 +52,16 @@ export function slaveSyncProcessors(
       (request) =>
         answer(request, { messageRequestModeMap: managers.messageRequestModeManager.table("messageRequestModeMap") }),
     ],
-    [RequestCode.GET_TIMER_CHECK_POINT, (request) => {
-      const bytes = fs.readFile(`${directory}/timercheck`);
-      if (bytes === null || bytes.length < TIMER_CHECK_POINT_SIZE) {
-        throw new RemotingError(ResponseCode.SYSTEM_ERROR, "This broker holds no timer checkpoint");
-      }
-      return createResponse(request, ResponseCode.SUCCESS, { body: bytes.slice(0, TIMER_CHECK_POINT_SIZE) });
-    }],
-    [RequestCode.GET_TIMER_METRICS, (request) => answer(request, timerMetrics(fs, `${directory}/timermetrics`))],
+    [
+      RequestCode.GET_TIMER_CHECK_POINT,
+      (request) => createResponse(request, ResponseCode.SUCCESS, { body: timer.checkpointForSlaves() }),
+    ],
+    [RequestCode.GET_TIMER_METRICS, (request) =>
+      answer(request, {
+        ...timerMetrics.document,
+        dataVersion: versionOf(timerMetrics),
+        timingCount: timerMetrics.table("timingCount"),
+      })],
   ]);
 }
 
@@ -83,20 +75,6 @@ function delayOffsets(manager: DelayOffsetManager): JavaJsonObject {
 function versionOf(manager: ConfigManager): JavaJsonObject {
   const inFile = manager.document.dataVersion;
   return isJavaJsonObject(inFile) ? inFile : dataVersionJson(manager.dataVersion);
-}
-
-function timerMetrics(fs: FileSystem, path: string): JavaJsonObject {
-  for (const candidate of [path, `${path}.bak`]) {
-    const bytes = fs.readFile(candidate);
-    if (bytes === null) continue;
-    try {
-      const document = parseJavaJson(utf8.decode(bytes));
-      if (isJavaJsonObject(document)) return document;
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-    }
-  }
-  throw new RemotingError(ResponseCode.SYSTEM_ERROR, "This broker holds no timer metrics");
 }
 
 function answer(request: RemotingCommand, members: JavaJsonObject, format = WIRE_FORMAT): RemotingCommand {

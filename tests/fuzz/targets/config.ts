@@ -14,6 +14,7 @@ import type { BrokerHAPort, BrokerRuntimeInfoSource } from "../../../src/broker/
 import { createProcessorTable } from "../../../src/broker/processors/processor_table.ts";
 import type { RequestContext } from "../../../src/remoting/remoting_server.ts";
 import { SubscriptionGroupManager } from "../../../src/broker/subscription_group_manager.ts";
+import { TimerMetrics } from "../../../src/broker/timer/timer_metrics.ts";
 import { TopicConfigManager } from "../../../src/broker/topic_config_manager.ts";
 import { checkTopicName } from "../../../src/broker/topic_validator.ts";
 import { createConfig, loadConfig, parseConfigPatch } from "../../../src/config/load.ts";
@@ -141,6 +142,12 @@ function managersOn(fs: MemoryFileSystem) {
   };
 }
 
+function timerMetricsOn(fs: MemoryFileSystem): TimerMetrics {
+  const metrics = new TimerMetrics({ fs, clock: new ManualClock(), logger: SILENT_LOGGER, directory: DIRECTORY });
+  metrics.load();
+  return metrics;
+}
+
 const tables = fc.oneof(
   fc.tuple(
     fc.constantFrom(
@@ -204,8 +211,8 @@ async function assertServes(fs: MemoryFileSystem, managers: Managers): Promise<v
     runtimeInfo: {} as BrokerRuntimeInfoSource,
     ha: {} as BrokerHAPort,
     managers,
-    fs,
-    configDirectory: DIRECTORY,
+    timer: { checkpointForSlaves: () => new Uint8Array(56) },
+    timerMetrics: timerMetricsOn(fs),
   });
   for (const code of SYNC_CODES) {
     const asking = Promise.resolve().then(() => processors.get(code)!(createRequest(code), {} as RequestContext));
