@@ -2,6 +2,7 @@
 // come in, routes and notices come out. It opens nothing and knows no clock; namesrv_controller.ts drives it. A connection
 // is an object it compares and hands back.
 
+import { quoted } from "../base/printable.ts";
 import { BrokerAddrTable, brokerDataOf, type BrokerGroup, minId, withoutPrototype } from "./broker_addr_table.ts";
 import { type BrokerLiveInfo, BrokerLiveTable, expiresAt } from "./broker_live_table.ts";
 import {
