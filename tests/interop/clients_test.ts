@@ -126,6 +126,20 @@ const ALL_TARGETS: readonly Target[] = [
 const wanted = process.env.TWINLOG_CLIENTS?.split(",");
 const TARGETS = ALL_TARGETS.filter(({ broker }) => broker === "apache" || (wanted?.includes(broker) ?? true));
 
+/**
+ * Properties that only our broker sets: a half message that was put again names its first one, which lets checks find it
+ * after a restart. Apache's names it only for transactions with an immunity time.
+ */
+const OURS_ALONE = ["TRAN_PREPARED_QUEUE_OFFSET"];
+
+/** Facts without {@link OURS_ALONE}. */
+function comparable(facts: ScenarioResult["facts"] | undefined): unknown {
+  return JSON.parse(
+    JSON.stringify(facts ?? null),
+    (_, value) => Array.isArray(value) ? value.filter((one) => !OURS_ALONE.includes(one)) : value,
+  );
+}
+
 /** By player and scenario: what Apache's broker gave. */
 const reference = new Map<string, ReadonlyMap<string, ScenarioResult>>();
 
@@ -160,7 +174,10 @@ for (const target of TARGETS) {
             const result = results.get(player.key)?.get(scenario);
             assert.ok(result, "it was not played");
             assert.ok(result.ok, `${result.notes.error}; ${JSON.stringify(result)}`);
-            assert.deepEqual(result.facts, reference.get(player.key)?.get(scenario)?.facts);
+            assert.deepEqual(
+              comparable(result.facts),
+              comparable(reference.get(player.key)?.get(scenario)?.facts),
+            );
           });
         }
       });

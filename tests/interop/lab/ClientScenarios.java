@@ -1131,12 +1131,13 @@ public class ClientScenarios {
 
     /** `request` of 5.3.3 stops waiting once the question is sent; what it does otherwise is done here by hand. */
     static Message request(DefaultMQProducer producer, Message question) throws Exception {
+        // The broker must know the asker: a heartbeat comes with the first question to a topic only, and by the clock.
+        producer.getDefaultMQProducerImpl().getmQClientFactory().sendHeartbeatToAllBrokerWithLock();
         if (!has(RequestResponseFuture.class, "acquireCountDownLatch")) return producer.request(question, 30_000);
         String id = UUID.randomUUID().toString();
         MessageAccessor.putProperty(question, "CORRELATION_ID", id);
-        MessageAccessor.putProperty(question, "REPLY_TO_CLIENT", producer.getDefaultMQProducerImpl().getMqClientFactory().getClientId());
+        MessageAccessor.putProperty(question, "REPLY_TO_CLIENT", producer.getDefaultMQProducerImpl().getmQClientFactory().getClientId());
         MessageAccessor.putProperty(question, "TTL", "30000");
-        producer.getDefaultMQProducerImpl().getMqClientFactory().sendHeartbeatToAllBrokerWithLock();
         RequestResponseFuture future = new RequestResponseFuture(id, 30_000, null);
         RequestFutureHolder.getInstance().getRequestFutureTable().put(id, future);
         producer.send(question);
