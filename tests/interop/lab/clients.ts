@@ -61,7 +61,8 @@ export async function javaExamples(directory: string, namesrv: string): Promise<
   return { ...program, command };
 }
 
-async function javaProgram(
+/** A Java program of the lab on the client and tools of one version. */
+export async function javaProgram(
   main: string,
   version: string,
   directory: string,
