@@ -57,7 +57,9 @@ function readLine(bytes: Uint8Array): ProxyHeader | "more" {
 }
 
 function isAddress(protocol: string, host: string): boolean {
-  return protocol === "TCP4" ? /^(\d{1,3}\.){3}\d{1,3}$/.test(host) : /^[0-9a-fA-F:.]{2,45}$/.test(host);
+  return protocol === "TCP4"
+    ? /^(\d{1,3}\.){3}\d{1,3}$/.test(host) && host.split(".").every((each) => Number(each) < 256)
+    : /^[0-9a-fA-F:.]{2,45}$/.test(host);
 }
 
 function readBinary(bytes: Uint8Array): ProxyHeader | "more" {

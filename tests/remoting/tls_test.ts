@@ -247,12 +247,24 @@ describe(`${runtime.name}: a load balancer's header on a remoting port`, () => {
   });
 
   it("is refused when it is broken, and gets nobody past the limits", async () => {
-    const { server, port } = await startServer(PERMISSIVE, { logger: SILENT_LOGGER });
+    const limits = {
+      serverChannelMaxIdleTimeSeconds: 120,
+      remotingAllowedPeers: null,
+      remotingConnectionsMax: 100,
+      remotingConnectionsPerAddressMax: 1,
+      remotingFrameTimeout: 30_000,
+    };
+    const { server, port } = await startServer(PERMISSIVE, { logger: SILENT_LOGGER, limits });
+    const first = plainClient(port);
+    assert.ok(await exchange(first, concatBytes([header, request()])));
+    assert.equal(await exchange(plainClient(port), concatBytes([header, request()])), null);
+    first.destroy();
+    await waitFor("room", () => server.connectionCount === 0);
     assert.equal(await exchange(plainClient(port), utf8.encode("PROXY TCP4 x y 1 2\r\n")), null);
     await waitFor("the count", () => server.closeCounts.garbage === 1);
     const cut = plainClient(port);
     cut.end(header.subarray(0, 9));
-    await waitFor("its end", () => server.closeCounts.peer === 1);
+    await waitFor("its end", () => server.closeCounts.peer === 2);
     cut.destroy();
   });
 });
