@@ -1,0 +1,211 @@
+// Pulls: which messages of a queue go into one answer, against a plain model of Apache's getMessage; records verbatim.
+
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import fc from "fast-check";
+import { utf8 } from "../../src/base/bytes.ts";
+import { decodeMessage } from "../../src/store/message_codec.ts";
+import type { MessageFilter } from "../../src/store/message_filter.ts";
+import { javaHashCode } from "../../src/store/message_properties.ts";
+import type { MessageStore, MessageStoreOptions } from "../../src/store/message_store.ts";
+import { message, putOk, StoreKit } from "../support/store_kit.ts";
+
+let kit: StoreKit;
+before(async () => {
+  kit = await StoreKit.create();
+});
+after(() => kit.dispose());
+
+const TAGS = ["a", "b", "c"];
+
+/** What is in one queue, in order. */
+type Queue = { body: string; tag: string; size: number }[];
+
+async function filled(count: number, options: Partial<MessageStoreOptions> = {}) {
+  // A pull ends at the end of a queue file, as in Apache: here there is but one.
+  const store = await kit.open(kit.directory(), { mappedFileSizeConsumeQueue: 20_000, ...options });
+  const queue: Queue = [];
+  for (let i = 0; i < count; i++) {
+    const tag = TAGS[i * 7 % 3]!;
+    const body = `m${i}`.padEnd(10 + i * 37 % 400, ".");
+    const put = putOk(store.appendMessage(message(body, { properties: new Map([["TAGS", tag], ["n", String(i)]]) })));
+    queue.push({ body, tag, size: put.wroteBytes });
+    // Others in between, so that neighbours in the queue are not always neighbours in the log.
+    if (i % 5 === 0) putOk(store.appendMessage(message("other", { queueId: 1 })));
+  }
+  await store.waitDispatched();
+  return { store, queue };
+}
+
+function bodiesOf(records: Uint8Array): string[] {
+  const bodies: string[] = [];
+  for (let at = 0; at < records.length;) {
+    const found = decodeMessage(records, at);
+    bodies.push(utf8.decode(found.body));
+    at += found.storeSize;
+  }
+  return bodies;
+}
+
+const byTag = (...tags: string[]): MessageFilter => ({
+  needsProperties: false,
+  isMatchedByConsumeQueue: (code) => code === null || tags.map(javaHashCode).includes(code),
+  isMatchedByCommitLog: () => true,
+});
+const byNumber = (keep: (n: number) => boolean): MessageFilter => ({
+  needsProperties: true,
+  isMatchedByConsumeQueue: () => true,
+  isMatchedByCommitLog: (properties) => keep(Number(properties.get("n"))),
+});
+
+/** Apache's rules, said plainly; every message counts as in memory. */
+function model(
+  queue: Queue,
+  offset: number,
+  maxMsgNums: number,
+  keep: ((index: number) => boolean) | null,
+  limits: { bytes: number; count: number; scan: number },
+) {
+  if (queue.length === 0) return { status: "NO_MESSAGE_IN_QUEUE", next: 0, bodies: [] };
+  if (offset < 0) return { status: "OFFSET_TOO_SMALL", next: 0, bodies: [] };
+  if (offset === queue.length) return { status: "OFFSET_OVERFLOW_ONE", next: offset, bodies: [] };
+  if (offset > queue.length) return { status: "OFFSET_OVERFLOW_BADLY", next: queue.length, bodies: [] };
+  const bodies: string[] = [];
+  let bytes = 0;
+  let next = offset;
+  const scanned = Math.floor(Math.max(limits.scan, maxMsgNums * 20) / 20);
+  for (let index = offset; index < queue.length && index - offset < scanned; index++) {
+    const { size, body } = queue[index]!;
+    const full = bodies.length > 0 &&
+      (bodies.length + 1 > Math.min(maxMsgNums, limits.count) || bytes + size > limits.bytes);
+    if (full) break;
+    next = index + 1;
+    if (keep !== null && !keep(index)) continue;
+    bodies.push(body);
+    bytes += size;
+  }
+  return { status: bodies.length > 0 ? "FOUND" : "NO_MATCHED_MESSAGE", next, bodies };
+}
+
+async function pull(store: MessageStore, offset: number, maxMsgNums: number, filter: MessageFilter | null) {
+  const result = await store.pullMessages("TopicTest", 0, offset, maxMsgNums, filter);
+  return { status: result.status, next: result.nextBeginOffset, bodies: bodiesOf(result.records), result };
+}
+
+describe("pullMessages", () => {
+  it("gives what the rules say, for any offset, number, filter and limits", async () => {
+    const { store, queue } = await filled(120);
+    const options = {
+      maxTransferBytesOnMessageInMemory: 262144,
+      maxTransferCountOnMessageInMemory: 32,
+      maxFilterMessageSize: 16000,
+    };
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: -2, max: 125 }),
+        fc.integer({ min: 1, max: 100 }),
+        fc.constantFrom("none", "tags", "numbers"),
+        fc.integer({ min: 0, max: 6 }),
+        async (offset, maxMsgNums, kind, salt) => {
+          const tags = TAGS.filter((_, i) => (salt & (1 << i)) !== 0);
+          const keepNumber = (n: number) => n % 7 === salt;
+          const filter = kind === "none" ? null : kind === "tags" ? byTag(...tags) : byNumber(keepNumber);
+          const keep = kind === "none"
+            ? null
+            : kind === "tags"
+            ? (index: number) => tags.includes(queue[index]!.tag)
+            : keepNumber;
+          const wanted = model(queue, offset, maxMsgNums, keep, {
+            bytes: options.maxTransferBytesOnMessageInMemory,
+            count: options.maxTransferCountOnMessageInMemory,
+            scan: options.maxFilterMessageSize,
+          });
+          const { status, next, bodies, result } = await pull(store, offset, maxMsgNums, filter);
+          assert.deepEqual({ status, next, bodies }, wanted);
+          assert.equal(result.messageCount, wanted.bodies.length);
+          assert.deepEqual([result.minOffset, result.maxOffset], [0, 120]);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  it("obeys the limits of bytes, count and scanned entries; the first message goes out whatever its size", async () => {
+    const limits = {
+      maxTransferBytesOnMessageInMemory: 700,
+      maxTransferCountOnMessageInMemory: 5,
+      maxFilterMessageSize: 200,
+    };
+    const { store, queue } = await filled(60, limits);
+    for (let offset = 0; offset < 60; offset++) {
+      const rules = { bytes: 700, count: 5, scan: 200 };
+      const { status, next, bodies } = await pull(store, offset, 8, null);
+      assert.deepEqual({ status, next, bodies }, model(queue, offset, 8, null, rules));
+      const none = await pull(store, offset, 8, byTag("zzz"));
+      assert.deepEqual([none.status, none.next], ["NO_MATCHED_MESSAGE", Math.min(60, offset + 10)]);
+    }
+    const big = await kit.open(kit.directory(), limits);
+    putOk(big.appendMessage(message("x".repeat(5000))));
+    await big.waitDispatched();
+    assert.equal((await pull(big, 0, 32, null)).bodies[0]!.length, 5000);
+  });
+
+  it("hands out records as they stand in the log", async () => {
+    const { store } = await filled(40);
+    const { records } = await store.pullMessages("TopicTest", 0, 3, 32, null);
+    for (let at = 0; at < records.length;) {
+      const found = decodeMessage(records, at);
+      assert.deepEqual(
+        records.subarray(at, at + found.storeSize),
+        await store.lookRecordByOffset(found.physicalOffset),
+      );
+      at += found.storeSize;
+    }
+  });
+
+  it("says that a queue is empty, and on a slave corrects nothing", async () => {
+    const store = await kit.open(kit.directory());
+    const empty = await store.pullMessages("TopicTest", 0, 7, 32, null);
+    assert.deepEqual([empty.status, empty.nextBeginOffset], ["NO_MESSAGE_IN_QUEUE", 0]);
+    const { store: slave } = await filled(5);
+    await slave.setRole("slave");
+    const beyond = await slave.pullMessages("TopicTest", 0, 9, 32, null);
+    assert.deepEqual([beyond.status, beyond.nextBeginOffset], ["OFFSET_OVERFLOW_BADLY", 9]);
+  });
+
+  it("tells of arrivals in queues that somebody waits for, once they can be read", async () => {
+    const store = await kit.open(kit.directory());
+    const heard: [string, number, number, number][] = [];
+    store.setMessageArrivingListener({
+      isWaitingFor: (topic, queueId) => topic === "TopicTest" && queueId === 2,
+      arriving: (topic, queueId, maxOffset, tagsCode) => {
+        heard.push([topic, queueId, maxOffset, tagsCode]);
+        assert.ok(store.getMaxOffsetInQueue(topic, queueId) >= maxOffset);
+      },
+    });
+    for (const queueId of [0, 2, 2]) putOk(store.appendMessage(message("x", { queueId })));
+    await store.waitDispatched();
+    assert.deepEqual(heard, [["TopicTest", 2, 1, javaHashCode("TagA")], ["TopicTest", 2, 2, javaHashCode("TagA")]]);
+    store.setMessageArrivingListener(null);
+    putOk(store.appendMessage(message("x", { queueId: 2 })));
+    await store.waitDispatched();
+    assert.equal(heard.length, 2);
+  });
+
+  it("forgets the queues of a deleted topic; its next message is the first", async () => {
+    const directory = kit.directory();
+    const store = await kit.open(directory);
+    for (let i = 0; i < 10; i++) putOk(store.appendMessage(message(`m${i}`)));
+    putOk(store.appendMessage(message("stays", { topic: "Other" })));
+    await store.waitDispatched();
+    await store.deleteTopics(["TopicTest", "never"]);
+    assert.equal(store.getMaxOffsetInQueue("TopicTest", 0), 0);
+    assert.equal(putOk(store.appendMessage(message("again"))).logicsOffset, 0);
+    await store.waitDispatched();
+    assert.deepEqual((await pull(store, 0, 32, null)).bodies, ["again"]);
+    await store.shutdown();
+    const again = await kit.open(directory);
+    assert.deepEqual((await pull(again, 0, 32, null)).bodies, ["again"]);
+    assert.equal(again.getMaxOffsetInQueue("Other", 0), 1);
+  });
+});
