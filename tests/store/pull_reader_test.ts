@@ -145,7 +145,7 @@ describe("pullMessages", () => {
       assert.deepEqual([none.status, none.next], ["NO_MATCHED_MESSAGE", Math.min(60, offset + 10)]);
     }
     const big = await kit.open(kit.directory(), limits);
-    putOk(big.appendMessage(message("x".repeat(5000))));
+    putOk(big.appendMessage(message("x".repeat(5000), { properties: new Map() })));
     await big.waitDispatched();
     assert.equal((await pull(big, 0, 32, null)).bodies[0]!.length, 5000);
   });
