@@ -13,23 +13,15 @@ import { errorMessage, IoError, RemotingError } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { Config } from "../../config/schema.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
-import type { RemotingConnection } from "../../remoting/remoting_connection.ts";
 import type { Clock, Random, Timer } from "../../runtime/runtime.ts";
-import { isRefusal, prepareMessage, writeRecord } from "../../store/message_encoder.ts";
 import { MessageConst } from "../../store/message_properties.ts";
 import type { MessageToPut, RecordHost, StoredMessage } from "../../store/types.ts";
-import type { CheckTransactionState } from "../client/broker2client.ts";
 import { responseCodeOf } from "../put_status_code.ts";
-import {
-  RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC,
-  RMQ_SYS_TRANS_HALF_TOPIC,
-  RMQ_SYS_TRANS_OP_HALF_TOPIC,
-} from "../topic_validator.ts";
+import { RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC } from "../topic_validator.ts";
 import { type CommitLookupStore, isCommitted } from "./commit_lookup.ts";
 import { EndedTransactions } from "./ended_transactions.ts";
 import {
   checkImmunityMs,
-  CID_SYS_RMQ_TRANS,
   committedMessage,
   halfMessage,
   realPlaceOf,
@@ -37,23 +29,16 @@ import {
   rootOf,
   TRANSACTION_QUEUE_ID,
 } from "./half_message.ts";
+import { askProducer, type ProducerInquiryParts } from "./producer_inquiry.ts";
 import { OpRecords } from "./op_records.ts";
 import { OpWriter, type TransactionPuts } from "./op_writer.ts";
-import {
-  type CheckCounters,
-  type HalfPlace,
-  TransactionCheck,
-  type TransactionCheckStore,
-} from "./transaction_check.ts";
+import { type CheckCounters, TransactionCheck, type TransactionCheckStore } from "./transaction_check.ts";
+import { type ProgressParts, type ProgressStore, TransactionProgress } from "./transaction_progress.ts";
 
 /** What the service needs of the store. */
-export interface TransactionStore extends TransactionCheckStore, CommitLookupStore {
-  readonly maxOffset: number;
-  getMinOffsetInQueue(topic: string, queueId: number): number;
+export interface TransactionStore extends TransactionCheckStore, CommitLookupStore, ProgressStore {
   /** Resolves once everything written before the call can be read. Throws {@link IoError}. */
   waitDispatched(): Promise<void>;
-  /** Resolves once the log is on the disk up to `offset`. Throws {@link IoError}. */
-  waitFlushed(offset: number): Promise<void>;
 }
 
 /** Keys it obeys, read at each use. */
@@ -70,21 +55,9 @@ export type TransactionConfig = Pick<
 >;
 
 /** What a {@link TransactionalMessageService} needs. */
-export interface TransactionParts {
+export interface TransactionParts extends ProducerInquiryParts, ProgressParts {
   readonly store: TransactionStore;
   readonly puts: TransactionPuts;
-  readonly offsets: {
-    queryOffset(group: string, topic: string, queueId: number): number;
-    commitOffset(group: string, topic: string, queueId: number, offset: number): unknown;
-  };
-  readonly producers: { getAvailableChannel(group: string): { readonly connection: RemotingConnection } | null };
-  readonly broker2Client: {
-    checkProducerTransactionState(
-      connection: RemotingConnection,
-      header: CheckTransactionState,
-      message: Uint8Array,
-    ): boolean;
-  };
   readonly topics: {
     createTopicInSendMessageBackMethod(topic: string, queueNums: number, perm: number, topicSysFlag: number): unknown;
   };
@@ -93,8 +66,6 @@ export interface TransactionParts {
   readonly logger: Logger;
   readonly config: TransactionConfig;
   readonly storeHost: RecordHost;
-  /** Lowest log offset that the connected slaves hold, null without one. */
-  readonly replicatedOffset: () => number | null;
   /** Called for an error that is not the disk's: a bug of ours. */
   readonly onFatal: (error: unknown) => void;
   /** Told of each message that is committed. */
@@ -119,22 +90,10 @@ export interface TransactionCounters extends CheckCounters {
   repeated: number;
 }
 
-/** How far checks are. */
-interface Progress {
-  readonly half: number;
-  readonly op: number;
-  /** The log up to here is what it rests on. */
-  readonly logEnd: number;
-}
-
 /** The index has so long after a start to become whole, ms; then transactions go on without it. */
 const INDEX_WAIT_MS = 600_000;
-/** Progress that waits for the slaves; more of it is thinned out. */
-const UNSAVED_MAX = 64;
 /** Read and write. */
 const PERM_READ_WRITE = 6;
-/** For messages to producers: they were within the store's own bounds. */
-const NO_BOUND = { maxMessageSize: 0x7fff_ffff, enabledAppendPropCRC: false };
 
 /** Mirrors Apache's `TransactionalMessageServiceImpl` and `TransactionalMessageCheckService`. */
 export class TransactionalMessageService {
@@ -144,19 +103,19 @@ export class TransactionalMessageService {
   readonly #ops: OpRecords;
   readonly #opWriter: OpWriter;
   readonly #check: TransactionCheck;
+  readonly #progress: TransactionProgress;
   #isRunning = false;
   /** Where the log ended when this life began: what is below may have been ended in an earlier one. */
   #startOffset = 0;
   #indexDeadline = 0;
   #timer: Timer | null = null;
   #checking: Promise<void> = Promise.resolve();
-  #unsaved: Progress[] = [];
-  #saved: Progress = { half: 0, op: 0, logEnd: 0 };
 
   constructor(parts: TransactionParts) {
     const { store, puts, clock, logger, config } = this.#parts = parts;
     this.#ops = new OpRecords(store);
     this.#opWriter = new OpWriter(parts);
+    this.#progress = new TransactionProgress(parts);
     this.#check = new TransactionCheck({
       store,
       puts,
@@ -169,7 +128,7 @@ export class TransactionalMessageService {
       counters: this.counters,
       isRunning: () => this.#isRunning,
       wasCommitted: (half) => this.#wasCommitted(half),
-      ask: (half, place, storeTimestamp) => this.#ask(half, place, storeTimestamp),
+      ask: (half, place, storeTimestamp) => askProducer(parts, half, place, storeTimestamp),
       ensureDiscardTopic: () => {
         parts.topics.createTopicInSendMessageBackMethod(RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, 1, PERM_READ_WRITE, 0);
       },
@@ -189,10 +148,7 @@ export class TransactionalMessageService {
     this.#opWriter.start();
     this.#startOffset = this.#parts.store.maxOffset;
     this.#indexDeadline = this.#parts.clock.monotonic() + INDEX_WAIT_MS;
-    const half = this.#savedOffset(RMQ_SYS_TRANS_HALF_TOPIC);
-    const op = this.#savedOffset(RMQ_SYS_TRANS_OP_HALF_TOPIC);
-    this.#saved = { half, op, logEnd: this.#startOffset };
-    this.#unsaved = [];
+    const { half, op } = this.#progress.start();
     this.#check.position = half;
     this.#ops.reset(op);
     this.#arm();
@@ -206,7 +162,7 @@ export class TransactionalMessageService {
     this.#timer = null;
     await this.#checking;
     await this.#opWriter.stop();
-    await this.#save().catch((error: unknown) => this.#sayFailed(error));
+    await this.#progress.save(this.#check.position, this.#ops.offset).catch((error: unknown) => this.#sayFailed(error));
   }
 
   /**
@@ -349,34 +305,9 @@ export class TransactionalMessageService {
 
   // --- checks ---
 
-  #ask(half: MessageToPut, place: HalfPlace, storeTimestamp: number): void {
-    const { producers, broker2Client, logger, config } = this.#parts;
-    const group = half.properties.get(MessageConst.PROPERTY_PRODUCER_GROUP) ?? "";
-    const real = realPlaceOf(half);
-    const channel = producers.getAvailableChannel(group);
-    if (real === null || channel === null) {
-      logger.warn("Nobody can be asked how a transaction ended", { group, topic: real?.topic ?? null });
-      return;
-    }
-    const prepared = prepareMessage({ ...half, ...real }, NO_BOUND);
-    if (isRefusal(prepared)) return logger.warn("Can't ask how a transaction ended", { group, error: prepared.remark });
-    const body = new Uint8Array(prepared.size);
-    writeRecord(prepared, body, 0, { ...place, storeTimestamp });
-    const uniqKey = half.properties.get(MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX) ?? null;
-    broker2Client.checkProducerTransactionState(channel.connection, {
-      topic: RMQ_SYS_TRANS_HALF_TOPIC,
-      tranStateTableOffset: place.queueOffset,
-      commitLogOffset: place.physicalOffset,
-      msgId: uniqKey,
-      transactionId: uniqKey,
-      offsetMsgId: place.msgId,
-      bname: config.brokerName,
-    }, body);
-  }
-
   /** The next check, while there is something to look at or to save. */
   #arm(): void {
-    if (this.#isRunning && (this.openCount > 0 || this.#unsaved.length > 0)) this.#armTimer();
+    if (this.#isRunning && (this.openCount > 0 || this.#progress.isUnsaved)) this.#armTimer();
   }
 
   #armTimer(): void {
@@ -398,36 +329,8 @@ export class TransactionalMessageService {
       await this.#check.run();
     } finally {
       this.#ops.passed(this.#check.position);
-      await this.#save();
+      await this.#progress.save(this.#check.position, this.#ops.offset);
     }
-  }
-
-  #savedOffset(topic: string): number {
-    const { store, offsets } = this.#parts;
-    const min = store.getMinOffsetInQueue(topic, TRANSACTION_QUEUE_ID);
-    const max = store.getMaxOffsetInQueue(topic, TRANSACTION_QUEUE_ID);
-    const offset = offsets.queryOffset(CID_SYS_RMQ_TRANS, topic, TRANSACTION_QUEUE_ID);
-    return offset === -1 ? min : Math.max(min, Math.min(offset, max));
-  }
-
-  /** Notes where checks are, and saves what disk and slaves hold. Throws {@link IoError}. */
-  async #save(): Promise<void> {
-    const { store, offsets, replicatedOffset } = this.#parts;
-    const last = this.#unsaved.at(-1) ?? this.#saved;
-    const progress = { half: this.#check.position, op: this.#ops.offset, logEnd: store.maxOffset };
-    if (progress.half !== last.half || progress.op !== last.op) this.#unsaved.push(progress);
-    if (this.#unsaved.length > UNSAVED_MAX) this.#unsaved = this.#unsaved.filter((_, index) => index % 2 === 1);
-    if (this.#unsaved.length === 0) return;
-    await store.waitFlushed(this.#unsaved.at(-1)!.logEnd);
-    const held = replicatedOffset() ?? Infinity;
-    const safe = this.#unsaved.findLast(({ logEnd }) => logEnd <= held);
-    if (safe === undefined) return;
-    this.#unsaved = this.#unsaved.filter(({ logEnd }) => logEnd > safe.logEnd);
-    this.#saved = safe;
-    const commit = (topic: string, offset: number) =>
-      offsets.commitOffset(CID_SYS_RMQ_TRANS, topic, TRANSACTION_QUEUE_ID, offset);
-    commit(RMQ_SYS_TRANS_HALF_TOPIC, safe.half);
-    commit(RMQ_SYS_TRANS_OP_HALF_TOPIC, safe.op);
   }
 
   #sayFailed(error: unknown): void {
