@@ -54,6 +54,12 @@ export const TIMER_RECHECK_MS = 60_000;
 /** A timer log with more units than this behind what the log holds is made anew. */
 const UNITS_UNDONE_MAX = 100_000;
 
+/** A slot before and after a batch of messages. */
+interface ChangedSlot {
+  readonly before: TimerSlot | null;
+  readonly slot: TimerSlot;
+}
+
 /** Mirrors `TimerMessageStore.enqueue` and `doEnqueue`. Methods throw {@link IoError}. */
 export class TimerEnqueue {
   /** Next unit of the queue to follow. */
@@ -83,11 +89,16 @@ export class TimerEnqueue {
     if (isWhole && checkpoint.lastTimerQueueOffset <= max) this.#goTo(checkpoint.lastTimerQueueOffset);
   }
 
+  /** Takes back what was followed of messages that the log does not hold any more. */
+  async heal(): Promise<void> {
+    if (this.#isCut()) await this.#align();
+  }
+
   /** Follows the queue up to {@link limit}. */
   async run(): Promise<void> {
     const { store, isClosed, clock } = this.#parts;
     for (let inTurn = 0; !isClosed();) {
-      if (this.#isCut()) await this.#align();
+      await this.heal();
       this.#goTo(store.getMinOffsetInQueue(RMQ_SYS_TIMER_TOPIC, 0));
       const count = Math.min(BATCH, this.limit - this.queueOffset);
       if (count <= 0) return;
@@ -114,7 +125,7 @@ export class TimerEnqueue {
     const { wheel, log, clock, delivery, claimedMs, checkpoint } = this.#parts;
     const { precisionMs } = wheel;
     const writeTimeMs = Math.max(Math.floor(clock.now() / precisionMs) * precisionMs, claimedMs());
-    const slots = new Map<number, TimerSlot>();
+    const slots = new Map<number, ChangedSlot>();
     const before = log.maxPos;
     let at = from;
     try {
@@ -137,18 +148,18 @@ export class TimerEnqueue {
   }
 
   /** All of them or none. */
-  #putSlots(slots: ReadonlyMap<number, TimerSlot>): void {
+  #putSlots(slots: ReadonlyMap<number, ChangedSlot>): void {
     const { wheel } = this.#parts;
-    const before = new Map<number, TimerSlot | null>();
+    const done: [number, ChangedSlot][] = [];
     try {
-      for (const [timeMs, slot] of slots) {
-        before.set(timeMs, wheel.slot(timeMs));
-        wheel.put(timeMs, slot);
+      for (const [timeMs, changed] of slots) {
+        done.push([timeMs, changed]);
+        wheel.put(timeMs, changed.slot);
       }
     } catch (error) {
-      for (const [timeMs, slot] of before) {
-        if (slot === null) wheel.clear(timeMs);
-        else wheel.put(timeMs, slot);
+      for (const [timeMs, { before }] of done) {
+        if (before === null) wheel.clear(timeMs);
+        else wheel.put(timeMs, before);
       }
       throw error;
     }
@@ -159,7 +170,7 @@ export class TimerEnqueue {
     unit: ScheduledUnit,
     outMs: number,
     writeTimeMs: number,
-    slots: Map<number, TimerSlot>,
+    slots: Map<number, ChangedSlot>,
   ): void {
     const { wheel, log, metrics, delivery } = this.#parts;
     const { precisionMs } = wheel;
@@ -171,11 +182,13 @@ export class TimerEnqueue {
     if (slotsAhead >= this.#parts.rollWindowSlots) {
       magic |= TimerMagic.ROLL;
       delayedTimeMs = writeTimeMs + rollSlots(slotsAhead, this.#parts.rollWindowSlots) * precisionMs;
-    } else if (wheel.isTakenByLater(delayedTimeMs)) {
+    } else if (slotsAhead < 0 && wheel.isTakenByLater(delayedTimeMs)) {
       // So long ago that the ring has come round.
       delayedTimeMs = writeTimeMs;
     }
-    const slot = slots.get(delayedTimeMs) ?? wheel.slot(delayedTimeMs);
+    const changed = slots.get(delayedTimeMs);
+    const before = changed === undefined ? wheel.slot(delayedTimeMs) : changed.before;
+    const slot = changed?.slot ?? before;
     const topic = properties.get(MessageConst.PROPERTY_REAL_TOPIC);
     const pos = log.append({
       prevPos: slot?.lastPos ?? NO_POS,
@@ -187,7 +200,8 @@ export class TimerEnqueue {
       topicHash: topic === undefined ? 0 : javaHashCode(topic),
     });
     const change = isDelete ? -1 : 1;
-    slots.set(delayedTimeMs, { firstPos: slot?.firstPos ?? pos, lastPos: pos, num: (slot?.num ?? 0) + change });
+    const next = { firstPos: slot?.firstPos ?? pos, lastPos: pos, num: (slot?.num ?? 0) + change };
+    slots.set(delayedTimeMs, { before, slot: next });
     this.enqueuedCount++;
     // A slave takes its master's numbers over.
     if (topic !== undefined && delivery.isRunning) metrics.add(topic, change);
@@ -253,11 +267,13 @@ export class TimerEnqueue {
   }
 
   /** The queue's unit of the message that a unit of the timer log points at. */
-  async #queueUnitOf({ offsetPy, sizePy }: TimerLogUnit): Promise<ScheduledUnit | null> {
+  async #queueUnitOf({ offsetPy, sizePy, magic, delayedTimeMs }: TimerLogUnit): Promise<ScheduledUnit | null> {
     const { store } = this.#parts;
     if (offsetPy + sizePy > store.maxOffset) return null;
     const message = await store.lookMessageByOffset(offsetPy);
     if (message?.topic !== RMQ_SYS_TIMER_TOPIC) return null;
+    // After a cut another message may stand there.
+    if ((magic & TimerMagic.ROLL) === 0 && outTimeOf(message) !== delayedTimeMs) return null;
     const unit = this.#unitAt(message.queueOffset);
     return unit?.pos === offsetPy ? unit : null;
   }

@@ -59,7 +59,8 @@ export interface TimerMessageStoreParts {
   readonly onDelivered?: (message: MessageToPut, wroteBytes: number) => void;
 }
 
-type TimerState = "stopped" | "following" | "delivering";
+/** What a {@link TimerMessageStore} does. */
+export type TimerState = "stopped" | "following" | "delivering";
 
 /** After an error of the disk, ms. */
 const ERROR_RETRY_MS = 10_000;
@@ -134,11 +135,14 @@ export class TimerMessageStore {
 
   async #apply(wanted: TimerState): Promise<void> {
     if (wanted !== this.#wanted) return;
+    const isAsWanted = this.#state === wanted && this.#delivery.isRunning === (wanted === "delivering");
+    if (isAsWanted) return;
     this.#cancelTimers();
-    if (this.#state === "delivering" && wanted !== "delivering") await this.#rest();
+    if (this.#state === "delivering") await this.#rest();
     if (wanted === "stopped") return await this.#close();
     await this.#begin();
-    if (wanted !== this.#wanted || this.#state === wanted) return;
+    await this.#open!.enqueue.heal();
+    if (wanted !== this.#wanted) return;
     if (wanted === "delivering") await this.#beginDelivery(this.#open!);
     this.#state = wanted;
     this.#wake();
@@ -214,6 +218,16 @@ export class TimerMessageStore {
   }
 
   // --- what others ask ---
+
+  /** What it does at present; a change that is asked for takes some time. */
+  get state(): TimerState {
+    return this.#state;
+  }
+
+  /** Whether messages are being put into the wheel, or delivered, at this moment. */
+  get isBusy(): boolean {
+    return this.#enqueuing !== null || this.#dequeuing !== null;
+  }
 
   /** Takes over the master's checkpoint (body of GET_TIMER_CHECK_POINT): this broker is a slave. */
   adoptCheckpoint(body: Uint8Array): void {
