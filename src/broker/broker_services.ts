@@ -25,6 +25,7 @@ import { consumerManageProcessors } from "./processors/consumer_manage_processor
 import { pullMessageProcessors } from "./processors/pull_message_processor.ts";
 import { queryMessageProcessors } from "./processors/query_message_processor.ts";
 import { endTransactionProcessors } from "./processors/end_transaction_processor.ts";
+import { recallMessageProcessors } from "./processors/recall_message_processor.ts";
 import { replyMessageProcessors } from "./processors/reply_message_processor.ts";
 import { retryAndDLQ } from "./processors/retry_and_dlq.ts";
 import { sendBackProcessors } from "./processors/send_back_processor.ts";
@@ -195,6 +196,7 @@ export class BrokerServices {
         isSlave,
         isMasterAlive: this.#parts.isMasterAlive,
       }),
+      ...recallMessageProcessors({ config, topics, puts, storeHost, isSlave, now, stats }),
       ...queryMessageProcessors({ config, store }),
       ...replyMessageProcessors({ config, topics, puts, stats, producers, random, now, storeHost, logger }),
       ...endTransactionProcessors({ clock, logger, transactions: this.transactions }),
