@@ -34,7 +34,8 @@ const TOPIC_MAX_LENGTH = 127;
 const GROUP_MAX_LENGTH = 255;
 const NAME_PATTERN = /^[%|a-zA-Z0-9_-]+$/;
 
-const SYSTEM_TOPICS: ReadonlySet<string> = new Set([
+/** Topics that are the system's whether a broker has them or not. */
+export const SYSTEM_TOPICS: ReadonlySet<string> = new Set([
   AUTO_CREATE_TOPIC_KEY_TOPIC,
   RMQ_SYS_SCHEDULE_TOPIC,
   RMQ_SYS_BENCHMARK_TOPIC,
@@ -58,11 +59,14 @@ const NOT_ALLOWED_SEND_TOPICS: ReadonlySet<string> = new Set([
 
 /** Throws {@link RemotingError} `INVALID_PARAMETER` unless Apache's `TopicValidator.validateTopic` takes the name. */
 export function checkTopicName(topic: string): void {
-  if (topic.length <= TOPIC_MAX_LENGTH && NAME_PATTERN.test(topic)) return;
-  throw new RemotingError(
-    ResponseCode.INVALID_PARAMETER,
-    `Topic is ${quoted(topic, 200)}, wanted 1 to ${TOPIC_MAX_LENGTH} of the characters % | - _ 0-9 A-Z a-z`,
-  );
+  const error = topicNameError(topic);
+  if (error !== null) throw new RemotingError(ResponseCode.INVALID_PARAMETER, error);
+}
+
+/** Why the name can't be a topic's; null when it can. */
+export function topicNameError(topic: string): string | null {
+  if (topic.length <= TOPIC_MAX_LENGTH && NAME_PATTERN.test(topic)) return null;
+  return `Topic is ${quoted(topic, 200)}, wanted 1 to ${TOPIC_MAX_LENGTH} of the characters % | - _ 0-9 A-Z a-z`;
 }
 
 /** Whether a consumer or producer group may be named so. Mirrors `Validators.checkGroup` and its length at the broker. */

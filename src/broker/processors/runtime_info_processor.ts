@@ -23,7 +23,6 @@ export function runtimeInfoProcessors(source: BrokerRuntimeInfoSource): Map<numb
 const THREAD_POOLS = ["send", "pull", "litePull", "query", "ack"] as const;
 const ZEROS = [
   "pageCacheLockTimeMills",
-  "remainHowManyDataToCommit",
   "dispatchMaxBuffer",
   "getMessageEntireTimeMax",
   "EndTransactionQueueSize",

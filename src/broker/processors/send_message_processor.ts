@@ -22,7 +22,7 @@ import type { PutMessageResult, PutOptions } from "../put_message_service.ts";
 import { responseCodeOf } from "../put_status_code.ts";
 import { hostOfAddress } from "../record_host.ts";
 import { PermName, type TopicConfig } from "../topic_config_manager.ts";
-import { checkTopicName, isNotAllowedSendTopic, isRetryTopic } from "../topic_validator.ts";
+import { isNotAllowedSendTopic, isRetryTopic, topicNameError } from "../topic_validator.ts";
 import { createUniqId } from "../uniq_id.ts";
 import type { RetryAndDLQ, SendHeader } from "./send_header.ts";
 
@@ -118,7 +118,8 @@ function processSend(
   let saved: Promise<unknown> | null = null;
   let topicConfig = ports.topics.selectTopicConfig(topic);
   if (topicConfig === null || isNotAllowedSendTopic(topic)) {
-    checkTopicName(topic);
+    const illegal = topicNameError(topic);
+    if (illegal !== null) return refuse(ResponseCode.INVALID_PARAMETER, illegal);
     if (isNotAllowedSendTopic(topic)) {
       return refuse(ResponseCode.NO_PERMISSION, `Sending to topic [${topic}] is forbidden.`);
     }

@@ -1,6 +1,7 @@
 // Every request of administrators, mqadmin's and exporters', by code; each subject has a file beside this one.
 
 import type { RequestProcessor } from "../../../remoting/remoting_server.ts";
+import { absentFeaturesProcessors } from "./absent_features_processor.ts";
 import { type ConfigAdminPorts, configAdminProcessors } from "./config_admin_processor.ts";
 import { type ConsumeStatsPorts, consumeStatsProcessors } from "./consume_stats_processor.ts";
 import { type ConsumerAdminPorts, consumerAdminProcessors } from "./consumer_admin_processor.ts";
@@ -29,5 +30,6 @@ export function adminProcessors(ports: AdminPorts): Map<number, RequestProcessor
     ...consumerAdminProcessors(ports),
     ...configAdminProcessors(ports),
     ...storeAdminProcessors(ports),
+    ...absentFeaturesProcessors(),
   ]);
 }

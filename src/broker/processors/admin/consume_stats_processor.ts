@@ -135,12 +135,17 @@ function queryConsumeTimeSpan(ports: ConsumeStatsPorts, request: RemotingCommand
     // A group without offset, or one behind what is still there, is as late as the oldest message.
     const nextTime = consumerOffset < max ? timeAt(Math.max(0, consumerOffset)) : -1;
     const oldest = nextTime >= 0 ? nextTime : minTimeStamp;
+    const consumeTimeStamp = consumerOffset > 0 ? timeAt(consumerOffset - 1) : minTimeStamp;
+    const maxTimeStamp = timeAt(max - 1);
     consumeTimeSpanSet.push(javaJsonObject({
-      consumeTimeStamp: consumerOffset > 0 ? timeAt(consumerOffset - 1) : minTimeStamp,
+      consumeTimeStamp,
+      consumeTimeStampStr: dateText(consumeTimeStamp),
       delayTime: consumerOffset < max && oldest >= 0 ? clock.now() - oldest : 0,
-      maxTimeStamp: timeAt(max - 1),
+      maxTimeStamp,
+      maxTimeStampStr: dateText(maxTimeStamp),
       messageQueue: queueJson(ports, topic, queueId),
       minTimeStamp,
+      minTimeStampStr: dateText(minTimeStamp),
     }));
   }
   return answerJson(request, { consumeTimeSpanSet });
@@ -148,4 +153,13 @@ function queryConsumeTimeSpan(ports: ConsumeStatsPorts, request: RemotingCommand
 
 function queueJson({ config }: ConsumeStatsPorts, topic: string, queueId: number): JavaJsonObject {
   return messageQueueJson({ topic, brokerName: config.brokerName, queueId });
+}
+
+/** `2026-11-28 13:33:51:529` in the machine's time zone. Mirrors `UtilAll.YYYY_MM_DD_HH_MM_SS_SSS`. */
+function dateText(timestamp: number): string {
+  const date = new Date(timestamp);
+  const two = (number: number) => String(number).padStart(2, "0");
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+  return `${day} ${time}:${String(date.getMilliseconds()).padStart(3, "0")}`;
 }

@@ -18,7 +18,7 @@ import { ResponseCode } from "../../../remoting/response_code.ts";
 import { readBody } from "../../client/heartbeat_data.ts";
 import { messageQueueJson } from "../../client/message_queue.ts";
 import { TOPIC_DEFAULTS, type TopicConfig, topicConfigJson } from "../../topic_config_manager.ts";
-import { checkTopicName, isSystemTopic } from "../../topic_validator.ts";
+import { checkTopicName, isSystemTopic, SYSTEM_TOPICS } from "../../topic_validator.ts";
 import {
   answerDone,
   answerJson,
@@ -80,7 +80,7 @@ export function topicAdminProcessors(ports: TopicAdminPorts): Map<number, Reques
     [RequestCode.QUERY_TOPIC_CONSUME_BY_WHO, (request) => queryTopicConsumeByWho(ports, request)],
     [
       RequestCode.GET_SYSTEM_TOPIC_LIST_FROM_BROKER,
-      (request) => answerJson(request, { topicList: [...ports.systemTopicNames] }),
+      (request) => answerJson(request, { topicList: [...new Set([...SYSTEM_TOPICS, ...ports.systemTopicNames])] }),
     ],
   ]);
 }

@@ -80,3 +80,13 @@ describe("clean-ups", () => {
     assert.equal((await ask(908)).code, 1);
   });
 });
+
+describe("features that are not here", () => {
+  it("are answered as Apache answers with them off", async () => {
+    const { ask } = setUp();
+    assert.deepEqual(plain((await ask(2003)).json).configTable, {});
+    assert.equal((await ask(2002)).code, 0);
+    assert.equal((await ask(355)).remark, "export done.");
+    assert.equal((await ask(1007)).code, 1);
+  });
+});

@@ -183,7 +183,7 @@ describe("looking at topics", () => {
   it("305: the topics of the system", async () => {
     const { ask } = setUp();
     const { topicList } = plain((await ask(305)).json);
-    for (const topic of ["TBW102", "C", "b", "C_REPLY_TOPIC", "RMQ_SYS_TRANS_HALF_TOPIC"]) {
+    for (const topic of ["TBW102", "C", "b", "C_REPLY_TOPIC", "RMQ_SYS_TRANS_HALF_TOPIC", "CHECKPOINT_TOPIC"]) {
       assert.ok(topicList.includes(topic), topic);
     }
   });
