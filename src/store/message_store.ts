@@ -590,6 +590,12 @@ export class MessageStore implements ReplicaLog {
     return this.#index !== null && this.#reput.indexFromOffset === null;
   }
 
+  /** Resolves with {@link isIndexComplete} once it is true, without an index, or when the store stops. */
+  async waitIndexComplete(): Promise<boolean> {
+    if (this.#index !== null && !this.isIndexComplete) await this.#reput.waitComplete();
+    return this.isIndexComplete;
+  }
+
   /** Resolves once everything written before the call can be read. Throws {@link IoError} when the store stops first. */
   async waitDispatched(): Promise<void> {
     const offset = this.#log.maxOffset;

@@ -1,6 +1,8 @@
 // Whether a message that waited was delivered already, told by the log itself: its index knows the copy. Progress files
 // may be older than the log (a crash, a promotion) or newer (a slave that had the file before the bytes).
 
+import { deferred } from "../../base/async.ts";
+import type { Clock } from "../../runtime/runtime.ts";
 import { MessageConst } from "../../store/message_properties.ts";
 import type { StoredMessage } from "../../store/types.ts";
 
@@ -8,6 +10,8 @@ import type { StoredMessage } from "../../store/types.ts";
 export interface DeliveryCheckStore {
   /** Whether every dispatched message can be found by key. */
   readonly isIndexComplete: boolean;
+  /** Resolves with {@link isIndexComplete} once it is true, or never will be. */
+  waitIndexComplete(): Promise<boolean>;
   queryMessage(
     topic: string,
     key: string,
@@ -17,6 +21,8 @@ export interface DeliveryCheckStore {
   ): Promise<readonly StoredMessage[]>;
 }
 
+/** After a crash delivery waits so long for the index to be whole, ms; then it begins, and some come again. */
+const INDEX_WAIT_MS = 30_000;
 /** Copies of one client message looked at: retries have up to `retryMaxTimes` of them. */
 const COPIES_MAX = 64;
 /** Store times may step back. */
@@ -24,6 +30,15 @@ const CLOCK_SLACK_MS = 60_000;
 
 /** `unknown`: the index doesn't cover the message, or it has no unique key. */
 export type DeliveryState = "delivered" | "waiting" | "unknown";
+
+/** Waits until what was delivered can be told by the index, `stopped` resolves, or it takes too long. */
+export async function waitForIndex(store: DeliveryCheckStore, clock: Clock, stopped: Promise<void>): Promise<void> {
+  if (store.isIndexComplete) return;
+  const { promise, resolve } = deferred<void>();
+  const timer = clock.setTimer(INDEX_WAIT_MS, resolve);
+  await Promise.race([store.waitIndexComplete(), promise, stopped]);
+  timer.cancel();
+}
 
 /**
  * Whether the log holds, behind `message`, a copy of it in one of `topics`. Throws {@link IoError}. Only sure while the

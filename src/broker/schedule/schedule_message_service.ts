@@ -5,6 +5,7 @@
 //   queue of a level  |--- delivered ---|--- due ---|--- waiting (tagsCode = when) ---|
 //                                     offset
 
+import { type Deferred, deferred } from "../../base/async.ts";
 import { errorMessage, IoError } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { Config } from "../../config/schema.ts";
@@ -16,7 +17,13 @@ import { delayLevel2QueueId } from "./delay_hook.ts";
 import { DelayLevel, type DelayLevelParts, type DelayLevelStore, type DeliveryPuts } from "./delay_level.ts";
 import type { DelayOffsetManager } from "./delay_offset_manager.ts";
 import { deliveredMessage } from "./delivered_message.ts";
-import { type DeliveryCheckStore, type DeliveryState, deliveryState, searchDelivered } from "./delivery_check.ts";
+import {
+  type DeliveryCheckStore,
+  type DeliveryState,
+  deliveryState,
+  searchDelivered,
+  waitForIndex,
+} from "./delivery_check.ts";
 
 /** What delivery needs of the store. */
 export interface ScheduleStore extends DelayLevelStore, DeliveryCheckStore {
@@ -55,6 +62,7 @@ export class ScheduleMessageService {
   readonly #running = new Map<DelayLevel, Promise<void>>();
   #isRunning = false;
   #starting: Promise<void> = Promise.resolve();
+  #stopped: Deferred<void> = deferred<void>();
   #unsubscribe: (() => void) | null = null;
   #timer: Timer | null = null;
   #saveTimer: Timer | null = null;
@@ -74,6 +82,7 @@ export class ScheduleMessageService {
   start(): void {
     if (this.#isRunning) return;
     this.#isRunning = true;
+    this.#stopped = deferred<void>();
     this.#logEnd = 0;
     const { store, puts, clock, logger, offsets, onDelivered } = this.#parts;
     offsets.begin();
@@ -105,6 +114,7 @@ export class ScheduleMessageService {
   async stop(): Promise<void> {
     if (!this.#isRunning) return await this.#saving;
     this.#isRunning = false;
+    this.#stopped.resolve();
     this.#unsubscribe?.();
     this.#unsubscribe = null;
     this.#timer?.cancel();
@@ -133,7 +143,9 @@ export class ScheduleMessageService {
 
   /** The file may be older or newer than the log: what the log says counts. */
   async #findStart(): Promise<void> {
-    const { store, logger } = this.#parts;
+    const { store, clock, logger } = this.#parts;
+    if (this.#levels.every((level) => level.minOffset >= level.maxOffset)) return;
+    await waitForIndex(store, clock, this.#stopped.promise);
     if (!store.isIndexComplete) return;
     for (const level of this.#levels) {
       const { offset, minOffset, maxOffset } = level;

@@ -4,6 +4,7 @@
 //
 //   stopped -- follow --> following (a slave: the wheel is kept, nothing delivered) -- start --> delivering (a master)
 
+import { type Deferred, deferred } from "../../base/async.ts";
 import { writeInt64 } from "../../base/bytes.ts";
 import { errorMessage, IoError } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
@@ -11,7 +12,7 @@ import type { Config } from "../../config/schema.ts";
 import type { Clock, FileSystem, Random, Timer } from "../../runtime/runtime.ts";
 import type { MessageToPut } from "../../store/types.ts";
 import type { DeliveryPuts } from "../schedule/delay_level.ts";
-import type { DeliveryCheckStore } from "../schedule/delivery_check.ts";
+import { type DeliveryCheckStore, waitForIndex } from "../schedule/delivery_check.ts";
 import { RMQ_SYS_TIMER_TOPIC } from "../topic_validator.ts";
 import { TimerCheckpoint } from "./timer_checkpoint.ts";
 import { TimerDelivery } from "./timer_delivery.ts";
@@ -83,6 +84,8 @@ export class TimerMessageStore {
   #state: TimerState = "stopped";
   #wanted: TimerState = "stopped";
   #changing: Promise<void> = Promise.resolve();
+  /** Something else than delivery is wanted. */
+  #stopped: Deferred<void> = deferred<void>();
   #open: OpenTimer | null = null;
   #enqueuing: Promise<void> | null = null;
   #dequeuing: Promise<void> | null = null;
@@ -128,7 +131,12 @@ export class TimerMessageStore {
   #change(wanted: TimerState): Promise<void> {
     if (!this.#parts.config.timerWheelEnable) return Promise.resolve();
     this.#wanted = wanted;
-    if (wanted !== "delivering") this.#delivery.stop();
+    if (wanted === "delivering") {
+      this.#stopped = deferred<void>();
+    } else {
+      this.#stopped.resolve();
+      this.#delivery.stop();
+    }
     this.#changing = this.#changing.then(() => this.#apply(wanted)).catch((error: unknown) => this.#onError(error));
     return this.#changing;
   }
@@ -143,7 +151,7 @@ export class TimerMessageStore {
     await this.#begin();
     await this.#open!.enqueue.heal();
     if (wanted !== this.#wanted) return;
-    if (wanted === "delivering") await this.#beginDelivery(this.#open!);
+    if (wanted === "delivering" && !(await this.#beginDelivery(this.#open!))) return;
     this.#state = wanted;
     this.#wake();
   }
@@ -175,11 +183,18 @@ export class TimerMessageStore {
     this.#unsubscribe = store.onDispatched(() => this.#kickEnqueue());
   }
 
-  /** Where the wheel is delivered from. Slots of earlier lives, or of another master, may be delivered in part. */
-  async #beginDelivery({ wheel, dequeue }: OpenTimer): Promise<void> {
+  /**
+   * Finds where the wheel is delivered from: slots of earlier lives, or of another master, may be delivered in part. False
+   * when delivery is not wanted any more.
+   */
+  async #beginDelivery({ wheel, dequeue }: OpenTimer): Promise<boolean> {
     const { store, clock } = this.#parts;
     const { precisionMs } = wheel;
+    if (store.getMaxOffsetInQueue(RMQ_SYS_TIMER_TOPIC, 0) > 0) {
+      await waitForIndex(store, clock, this.#stopped.promise);
+    }
     const last = store.lastRecordOffset < 0 ? null : await store.lookMessageByOffset(store.lastRecordOffset);
+    if (this.#wanted !== "delivering") return false;
     this.#delivery.uncertainBefore = last === null ? 0 : last.storeTimestamp + CLOCK_SLACK_MS;
     const now = Math.floor(clock.now() / precisionMs) * precisionMs;
     const { lastReadTimeMs } = this.checkpoint;
@@ -192,6 +207,7 @@ export class TimerMessageStore {
     dequeue.claimedMs = Math.max(from, lastReadTimeMs);
     this.checkpoint.begin();
     this.#delivery.start();
+    return true;
   }
 
   /** Delivery ends; following goes on. */

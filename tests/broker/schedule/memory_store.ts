@@ -42,6 +42,8 @@ export class MemoryStore {
   queues = new Map<string, ScheduledUnit[]>();
   minOffsets = new Map<string, number>();
   isIndexComplete = true;
+  /** Settles {@link waitIndexComplete}; null: nobody waits. */
+  indexWaiter: (() => void) | null = null;
   hooks: PutMessageHook[] = [];
   /** Asked before a put; a status refuses it. */
   refuse: (message: MessageToPut) => PutMessageStatus | null = () => null;
@@ -171,6 +173,11 @@ export class MemoryStore {
   queryMessage(topic: string, key: string, maxNum: number): Promise<readonly StoredMessage[]> {
     const found = this.records.filter((record) => record?.topic === topic && record.properties.get("UNIQ_KEY") === key);
     return Promise.resolve(found.slice(-maxNum) as StoredMessage[]);
+  }
+
+  async waitIndexComplete(): Promise<boolean> {
+    if (!this.isIndexComplete) await new Promise<void>((resolve) => this.indexWaiter = resolve);
+    return this.isIndexComplete;
   }
 
   onDispatched(listener: () => void): () => void {

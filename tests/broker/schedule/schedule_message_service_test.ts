@@ -321,9 +321,38 @@ describe("ScheduleMessageService", () => {
     await advance(1000);
     await crash();
     store.isIndexComplete = false;
+    store.waitIndexComplete = () => Promise.resolve(false);
     service.start();
     await settle();
     assert.deepEqual(delivered(), ["a", "a"]);
+  });
+
+  it("waits a while after a crash for the index to be whole, and lets a stop through meanwhile", async () => {
+    service.start();
+    send("a", 1);
+    await settle();
+    await advance(1000);
+    await crash();
+    send("b", 1);
+    store.isIndexComplete = false;
+    service.start();
+    await advance(2000);
+    assert.deepEqual(delivered(), ["a"]);
+    await service.stop();
+    assert.equal(clock.timerCount, 0);
+    service.start();
+    await advance(2000);
+    store.isIndexComplete = true;
+    store.indexWaiter!();
+    await settle();
+    assert.deepEqual(delivered(), ["a", "b"]);
+    await crash();
+    store.isIndexComplete = false;
+    service.start();
+    await advance(29_999);
+    assert.equal(delivered().length, 2);
+    await advance(1);
+    assert.deepEqual(delivered(), ["a", "b", "a", "b"]);
   });
 
   it("loses nothing when a promoted slave has its master's file but not its bytes", async () => {
@@ -344,6 +373,7 @@ describe("ScheduleMessageService", () => {
   it("clamps a file that points outside the queues", async () => {
     for (let i = 0; i < 3; i++) send(`m${i}`, 1);
     store.isIndexComplete = false;
+    store.waitIndexComplete = () => Promise.resolve(false);
     offsets.updateOffset(1, 99);
     service.start();
     await settle();
