@@ -10,7 +10,14 @@ import { inflateSync } from "node:zlib";
 import { readInt32, utf8 } from "../base/bytes.ts";
 import { errorMessage, ProtocolError } from "../base/errors.ts";
 import { printableJson, quoted } from "../base/printable.ts";
-import { isJavaJsonObject, type JavaJson, type JavaJsonObject, parseJavaJson } from "../remoting/java_json.ts";
+import {
+  isJavaJsonObject,
+  type JavaJson,
+  type JavaJsonObject,
+  parseJavaJson,
+  WIRE_FORMAT,
+  writeJavaJson,
+} from "../remoting/java_json.ts";
 import type {
   DataVersion,
   QueueData,
@@ -143,7 +150,7 @@ function topicOf(text: string): RegisteredTopic {
   if (parts.length < 5) throw wrong("A topic", text, "name, read and write queues, perm and filter type");
   const [topicName, readQueueNums, writeQueueNums, perm] = parts;
   return {
-    topicName: checkedName(topicName, "Topic name"),
+    topicName: copied(checkedName(topicName, "Topic name"), text),
     perm: int32(perm, "perm", PERM),
     readQueueNums: int32(readQueueNums, "readQueueNums", QUEUE_NUMS),
     topicSysFlag: 0,
@@ -151,14 +158,16 @@ function topicOf(text: string): RegisteredTopic {
   };
 }
 
+/** A part of a text, on its own where it would keep much of that text with it. */
+function copied(part: string, text: string): string {
+  return text.length > 2 * part.length + 256 ? utf8.decode(utf8.encode(part)) : part;
+}
+
 function mappingOf(value: JavaJson | undefined, key: string | null): TopicQueueMappingInfo {
   const json = objectOf(value, "A queue mapping");
   if (json === null) throw wrong("A queue mapping", value, "an object");
   const currIdMap: Record<string, number> = Object.create(null);
-  const ids = json.currIdMap ?? {};
-  // Java writes these keys without quotes, so they come as numbers of a map.
-  const entries = ids instanceof Map ? [...ids] : Object.entries(objectOf(ids, "currIdMap") ?? {});
-  for (const [id, physical] of entries) {
+  for (const [id, physical] of Object.entries(objectOf(json.currIdMap, "currIdMap") ?? {})) {
     currIdMap[int32(id, "A queue id", 0)] = int32(physical, "A queue id", 0);
   }
   return {
@@ -234,7 +243,10 @@ function inflate(body: Uint8Array): Uint8Array {
   }
 }
 
-/** The runtime's own parser where the text is plain JSON, as nearly all is: many times faster. */
+/**
+ * The runtime's own parser where the text is plain JSON, as nearly all is: many times faster. What is fastjson's dialect is
+ * made plain first; so no name that is kept is a part of the whole text, which would then be kept with it.
+ */
 function parse(text: string): JavaJson {
   if (!text.includes("$ref")) {
     try {
@@ -243,7 +255,12 @@ function parse(text: string): JavaJson {
       // fastjson's dialect, or nothing; the other parser knows.
     }
   }
-  return parseJavaJson(text);
+  const json = parseJavaJson(text);
+  try {
+    return JSON.parse(writeJavaJson(json, WIRE_FORMAT)) as JavaJson;
+  } catch {
+    throw new ProtocolError("JSON has an object as a key, or too many references, wanted neither");
+  }
 }
 
 function parseObject(text: string, what: string): JavaJsonObject {
