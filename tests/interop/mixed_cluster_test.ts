@@ -128,11 +128,11 @@ describe("mixed clusters", { skip: java ? false : "no Java here" }, () => {
     const namesrv = (await cluster.startNamesrv("apache")).address;
     const settings = { slaveReadEnable: "true" };
     const master = await cluster.startBroker({ kind: "deno", name: "s-a", role: "SYNC_MASTER", namesrv, settings });
-    const slave = await cluster.startBroker({ kind: "apache", name: "s-a", role: "SLAVE", namesrv, settings });
     await createTopic("OnEach", [master]);
+    // It copies its master's topics 10 s after its start, then every minute only.
+    const slave = await cluster.startBroker({ kind: "apache", name: "s-a", role: "SLAVE", namesrv, settings });
     const producer = produce(namesrv, "OnEach");
     await untilSent(producer, 50);
-    // The slave knows of the topic with its next copy of the master's tables, every 60 s, or at its start.
     const atMaster = consume({ namesrv, topic: "OnEach", group: "G_master", brokerId: 0 });
     const atSlave = consume({ namesrv, topic: "OnEach", group: "G_slave", brokerId: 1 });
     await untilSent(producer, 400);
