@@ -284,11 +284,22 @@ class BrokerController implements BrokerNode {
       remotingServers,
       adminLimits,
       namesrvStates: () => outerApi.namesrvStates(),
+      runtimeInfoExtra: () => services.runtimeInfo(),
+      clientFigures: {
+        config,
+        clock,
+        stats: services.stats,
+        topics: managers.topicConfigManager,
+        groups: managers.subscriptionGroupManager,
+        offsets: managers.consumerOffsetManager,
+        consumers: services.consumers,
+        producers: services.producers,
+        store,
+        brokerAddr: () => this.addresses.advertised,
+      },
     };
     const processors = createProcessorTable(services.processors(), {
-      runtimeInfo: {
-        runtimeInfo: () => ({ ...brokerRuntimeInfo(figures, bootTimestamp), extra: services.runtimeInfo() }),
-      },
+      runtimeInfo: { runtimeInfo: () => brokerRuntimeInfo(figures, bootTimestamp) },
       ha: this.#haPort({ store, masterDriver, clientDriver, roles, learned, bootMaxOffset: store.maxOffset }),
       managers,
       timer: services.timer,

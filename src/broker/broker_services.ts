@@ -9,7 +9,7 @@ import type { RemotingConnection } from "../remoting/remoting_connection.ts";
 import type { ProcessorTable } from "../remoting/remoting_server.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { MessageStore } from "../store/message_store.ts";
-import type { RecordHost } from "../store/types.ts";
+import type { MessageToPut, RecordHost } from "../store/types.ts";
 import { Broker2Client } from "./client/broker2client.ts";
 import { BroadcastOffsetManager } from "./client/broadcast_offset_manager.ts";
 import { defaultConsumerIdsChangeListener } from "./client/consumer_ids_change_listener.ts";
@@ -108,6 +108,8 @@ export class BrokerServices {
       isOnline: (group, clientId) => this.consumers.findChannel(group, clientId) !== null,
       initialOffset: (topic, queueId) => initialOffset(store, topic, queueId),
     });
+    const onDelivered = ({ topic, queueId }: MessageToPut, wroteBytes: number) =>
+      this.stats.put(topic, queueId, 1, wroteBytes, clock.now());
     this.schedule = new ScheduleMessageService({
       store,
       puts,
@@ -117,6 +119,7 @@ export class BrokerServices {
       config,
       replicatedOffset: parts.replicatedOffset,
       onFatal: parts.onFatal,
+      onDelivered,
     });
     this.transactions = new TransactionalMessageService({
       store,
@@ -132,6 +135,8 @@ export class BrokerServices {
       storeHost: parts.storeHost,
       replicatedOffset: parts.replicatedOffset,
       onFatal: parts.onFatal,
+      onCommitted: ({ topic, queueId }, { wroteBytes, storeTimestamp }) =>
+        this.stats.put(topic, queueId, 1, wroteBytes, storeTimestamp),
     });
     this.holds = new PullRequestHoldService({ clock, store });
     this.stats = new BrokerStatsManager({
@@ -154,6 +159,7 @@ export class BrokerServices {
       configDirectory: parts.configDirectory,
       replicatedOffset: parts.replicatedOffset,
       onFatal: parts.onFatal,
+      onDelivered,
     });
   }
 
