@@ -35,7 +35,7 @@ export async function runCli(runtime: Runtime, args?: readonly string[]): Promis
 /** The program; each verb hands its exit code to `done`. */
 function createProgram(runtime: Runtime, done: (code: number) => void): Command {
   const program = new Command("twinlog")
-    .description("A JVM-free Apache RocketMQ node: a verified, promotable twin of a broker's commit log")
+    .description("A JVM-free Apache RocketMQ: broker, verified and promotable replica, NameServer")
     .version(VERSION, "--version", "print the version")
     .helpOption("-h, --help", "print this help; `serve --help` lists every setting")
     .exitOverride()
@@ -72,7 +72,7 @@ const isVerb = (program: Command, name: string | undefined) => program.commands.
 
 const EXAMPLES = `
 Examples:
-  twinlog --role master                              a broker on 10911, HA 10912, admin page 10913
+  twinlog --role master                              a broker on 10911, NameServer 9876, page 10913
   twinlog --role slave                               its twin on 11911, following 127.0.0.1:10912
   twinlog --role slave --master 10.0.0.5:10912       the twin of an Apache broker
   twinlog -c broker.conf --store /data/twin          settings from an Apache broker.conf; flags win
