@@ -40,11 +40,14 @@ export class OutboundQueue {
   push(command: RemotingCommand): void {
     const { body } = command;
     const isLent = body.length >= LENT_BODY_SIZE_MIN;
-    this.#reserve(headSizeMax(command) + (isLent ? 0 : body.length));
+    const headMax = headSizeMax(command);
+    // A number that got where a text belongs: JSON can write it.
+    if (Number.isNaN(headMax)) return this.#pushFrame(encodeFrame(command));
+    this.#reserve(headMax + (isLent ? 0 : body.length));
     const at = this.#used;
     const buffer = this.#buffer!;
     const end = encodeHead(command, buffer, at);
-    if (end < 0) return this.#pushFrame(encodeFrame(command));
+    if (!(end >= 0)) return this.#pushFrame(encodeFrame(command));
     this.#bytes += end - at + body.length;
     if (isLent) {
       this.#used = end;

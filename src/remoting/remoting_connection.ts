@@ -1,6 +1,6 @@
-// One remoting connection, either end of it: requests and answers in both directions over one socket. It owns the
-// matching of answers, the bounded outbound queue, back-pressure and the idle limit; what a request means is the
-// processor's, and who connects to whom is the client's and the server's business.
+// One remoting connection, either end of it: requests and answers in both directions over one socket. It owns
+// back-pressure and the limits of time, and drives the decoder, the outbound queue and the requests that wait; what a
+// request means is the processor's, and who connects to whom is the client's and the server's business.
 
 import { type Deferred, deferred } from "../base/async.ts";
 import { errorMessage, IoError, ProtocolError, RemotingError } from "../base/errors.ts";
@@ -9,6 +9,7 @@ import type { Clock, Connection, Timer } from "../runtime/runtime.ts";
 import type { Opening } from "./connection_opening.ts";
 import { FRAME_SIZE_MAX, FrameDecoder } from "./frame_decoder.ts";
 import { OutboundQueue } from "./outbound_queue.ts";
+import { PendingRequests } from "./pending_requests.ts";
 import { createResponse, FLAG_ONEWAY, isOneway, isResponse, type RemotingCommand } from "./remoting_command.ts";
 import { ResponseCode } from "./response_code.ts";
 
@@ -69,23 +70,15 @@ const OUTBOUND_STOP_BYTES = 1024 * 1024;
 const OUTBOUND_MAX_BYTES = 64 * 1024 * 1024;
 /** Requests of the peer being worked on at once; beyond it reading stops. */
 const IN_FLIGHT_MAX = 1024;
-/** Requests of ours that may wait for an answer at once. */
-const PENDING_MAX = 1024;
 /** A larger body would make the peer close the connection; the rest is for the header. */
 const ANSWER_BODY_MAX = FRAME_SIZE_MAX - 64 * 1024;
-
-interface PendingRequest {
-  readonly answer: Deferred<RemotingCommand>;
-  readonly timer: Timer;
-}
 
 /** Mirrors what Apache's `NettyRemotingAbstract` keeps per channel. */
 export class RemotingConnection {
   #remoteAddress: string;
   #connection: Connection;
   readonly #options: RemotingConnectionOptions;
-  readonly #pending = new Map<number, PendingRequest>();
-  #nextOpaque = 0;
+  readonly #pending: PendingRequests;
   readonly #outbound = new OutboundQueue();
   #writing = false;
   #inFlight = 0;
@@ -106,6 +99,7 @@ export class RemotingConnection {
   constructor(connection: Connection, options: RemotingConnectionOptions) {
     this.#connection = connection;
     this.#options = options;
+    this.#pending = new PendingRequests(options.clock);
     this.#remoteAddress = formatHostPort(connection.remoteAddress);
     this.#lastActivityMs = this.#frameSinceMs = options.clock.monotonic();
     this.#idleTimer = this.#armIdleTimer(options.idleTimeoutMs);
@@ -175,30 +169,23 @@ export class RemotingConnection {
    * dropped; see {@link RemotingConnectionOptions.closesOnTimeout}) or `closed`, and {@link RemotingError} `SYSTEM_BUSY`
    * when 1,024 requests wait already. Its opaque is of this side's own series: the peer's requests have theirs.
    */
-  invoke(request: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {
-    if (this.#closed) return Promise.reject(this.#closedError());
-    if (this.#pending.size >= PENDING_MAX) {
-      return Promise.reject(new RemotingError(ResponseCode.SYSTEM_BUSY, `${PENDING_MAX} requests wait for answers`));
-    }
-    const opaque = this.#nextOpaque;
-    this.#nextOpaque = (opaque + 1) | 0;
-    const answer = deferred<RemotingCommand>();
-    const timer = this.#options.clock.setTimer(timeoutMs, () => {
+  // deno-lint-ignore require-await -- failures have to come as rejections
+  async invoke(request: RemotingCommand, timeoutMs: number): Promise<RemotingCommand> {
+    if (this.#closed) throw this.#closedError();
+    const opaque = this.#pending.nextOpaque();
+    const answer = this.#pending.add(opaque, timeoutMs, () => {
       const detail = `${this.remoteAddress} did not answer request ${request.code} within ${timeoutMs} ms`;
-      this.#settle(opaque)?.reject(new IoError("timeout", detail));
       if (this.#options.closesOnTimeout === true) this.close("timeout", detail);
+      return new IoError("timeout", detail);
     });
-    this.#pending.set(opaque, { answer, timer });
     this.#enqueue({ ...request, opaque });
-    return answer.promise;
+    return answer;
   }
 
   /** Sends a request nobody answers. Throws {@link IoError} `closed`. */
   invokeOneway(request: RemotingCommand): void {
     if (this.#closed) throw this.#closedError();
-    const opaque = this.#nextOpaque;
-    this.#nextOpaque = (opaque + 1) | 0;
-    this.#enqueue({ ...request, opaque, flag: request.flag | FLAG_ONEWAY });
+    this.#enqueue({ ...request, opaque: this.#pending.nextOpaque(), flag: request.flag | FLAG_ONEWAY });
   }
 
   /** Sends an answer made by a handler that returned null. Dropped for a one-way request, or without a connection. */
@@ -219,7 +206,7 @@ export class RemotingConnection {
     this.#room?.resolve();
     this.#notifySettled();
     this.#tellHeldBytes();
-    for (const opaque of [...this.#pending.keys()]) this.#settle(opaque)?.reject(this.#closedError());
+    this.#pending.failAll(this.#closedError());
     this.#options.onClose(reason, detail);
   }
 
@@ -236,11 +223,7 @@ export class RemotingConnection {
   }
 
   #accept(command: RemotingCommand): void {
-    if (isResponse(command)) {
-      // An answer nobody waits for came too late; Apache drops it as well.
-      this.#settle(command.opaque)?.resolve(command);
-      return;
-    }
+    if (isResponse(command)) return this.#pending.answered(command);
     let answer: RemotingCommand | null | Promise<RemotingCommand | null>;
     try {
       answer = this.#options.onRequest(command, this);
@@ -263,15 +246,14 @@ export class RemotingConnection {
   }
 
   #answer(request: RemotingCommand, answer: RemotingCommand | null): void {
-    if (answer !== null && !isOneway(request)) this.respond(answer);
-  }
-
-  #settle(opaque: number): Deferred<RemotingCommand> | null {
-    const pending = this.#pending.get(opaque);
-    if (pending === undefined) return null;
-    this.#pending.delete(opaque);
-    pending.timer.cancel();
-    return pending.answer;
+    if (answer === null || isOneway(request)) return;
+    try {
+      this.respond(answer);
+    } catch (error) {
+      // An answer that can't be written is a bug of ours: it ends one connection, not the node.
+      this.#options.onRequestFailed?.(request, error);
+      this.close("error", errorMessage(error));
+    }
   }
 
   #enqueue(command: RemotingCommand): void {

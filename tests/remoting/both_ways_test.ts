@@ -23,7 +23,7 @@ import {
 } from "../../src/remoting/remoting_server.ts";
 import { withoutPulls } from "../../src/remoting/vip_processors.ts";
 import type { Connection } from "../../src/runtime/runtime.ts";
-import { ManualClock, runtime, waitFor } from "./support.ts";
+import { ManualClock, recordingLogger, runtime, waitFor } from "./support.ts";
 
 const HOSTNAME = "127.0.0.1";
 const cleanups: (() => void | Promise<void>)[] = [];
@@ -245,5 +245,28 @@ describe("the VIP port", () => {
     const { address } = await startServer([...withoutPulls(table)]);
     const answer = await makeClient().invoke(address, createRequest(11), 5000);
     assert.deepEqual([answer.code, answer.remark], [3, " request type 11 not supported"]);
+  });
+});
+
+describe("an answer that can't be written", () => {
+  it("ends its connection, and nothing else", async () => {
+    const broken = (request: RemotingCommand) =>
+      ({ ...createResponse(request, 0), extFields: new Map([["a", undefined]]) }) as unknown as RemotingCommand;
+    const { logger, lines } = recordingLogger();
+    const { server, port } = await startServer([
+      [1, broken],
+      [2, async (request) => await Promise.resolve(broken(request))],
+      [3, (request) => createResponse(request, 0)],
+    ], { logger });
+    for (const code of [1, 2]) {
+      const raw = await connectRaw(port);
+      await raw.send({ ...createRequest(code), opaque: 1 });
+      assert.equal(await raw.next(), null);
+    }
+    assert.deepEqual([server.closeCounts.error, lines.length], [2, 2]);
+    assert.match(lines[0]!, /Request failed/);
+    const raw = await connectRaw(port);
+    await raw.send({ ...createRequest(3), opaque: 1 });
+    assert.equal((await raw.next())!.code, 0);
   });
 });

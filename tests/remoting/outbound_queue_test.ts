@@ -108,6 +108,15 @@ describe("OutboundQueue", () => {
     assert.ok(Buffer.from(first!).includes(Buffer.from(pattern(1000))));
   });
 
+  it("writes numbers that got where texts belong, as JSON does", () => {
+    for (const change of [{ remark: 7 }, { extFields: new Map([["a", 7]]) }]) {
+      const command = { ...small(1), ...change } as unknown as RemotingCommand;
+      const queue = new OutboundQueue();
+      queue.push(command);
+      assert.ok(Buffer.concat(takeAll(queue)).equals(encodeFrame(command)));
+    }
+  });
+
   it("drops everything", () => {
     const queue = new OutboundQueue();
     queue.push(small(1));
