@@ -345,6 +345,7 @@ class BrokerController implements BrokerNode {
         producers: services.producers,
         store,
         logger,
+        systemTopicNames: new Set(systemTopics(config).map((topic) => topic.topicName)),
         readOnlyReason: () => roles.role === "SLAVE" ? "Role is SLAVE, change it on the master" : null,
         namesrv: () => this.#namesrvView(),
       }),

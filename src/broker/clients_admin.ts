@@ -37,6 +37,8 @@ export interface ClientsAdminParts {
     "queues" | "getMinOffsetInQueue" | "getMaxOffsetInQueue" | "getOffsetByTime" | "deleteTopics"
   >;
   readonly logger: Logger;
+  /** Topics this broker has from its start. */
+  readonly systemTopicNames: ReadonlySet<string>;
   /** Why tables can't be changed here, null when they can. */
   readonly readOnlyReason: () => string | null;
   readonly namesrv: () => NamesrvView | null;
@@ -62,7 +64,7 @@ export class ClientsAdmin implements ClientsPort {
       const config = topics.selectTopicConfig(name);
       if (config === null) return [];
       const { readQueueNums, writeQueueNums, perm, topicFilterType, order, attributes } = config;
-      const system = isSystemTopic(name);
+      const system = this.#isSystem(name);
       const figures = { system, messages: messages.get(name) ?? 0 };
       return [{ topic: name, readQueueNums, writeQueueNums, perm, topicFilterType, order, attributes, ...figures }];
     });
@@ -71,7 +73,7 @@ export class ClientsAdmin implements ClientsPort {
   updateTopic({ topic, ...change }: TopicChange): AdminOutcome {
     return this.#change(() => {
       const { topics } = this.#parts;
-      if (isSystemTopic(topic)) return refused(`Topic "${topic}" is one of the system's own`);
+      if (this.#isSystem(topic)) return refused(`Topic "${topic}" is one of the system's own`);
       const given = Object.fromEntries(Object.entries(change).filter((entry) => entry[1] !== undefined));
       topics.updateTopicConfig({ ...TOPIC_DEFAULTS, ...topics.selectTopicConfig(topic), ...given, topicName: topic });
       return DONE;
@@ -82,7 +84,7 @@ export class ClientsAdmin implements ClientsPort {
     const { topics, offsets, store } = this.#parts;
     if (topics.selectTopicConfig(topic) === null) return null;
     return this.#change(() => {
-      if (isSystemTopic(topic)) return refused(`Topic "${topic}" is one of the system's own`);
+      if (this.#isSystem(topic)) return refused(`Topic "${topic}" is one of the system's own`);
       topics.deleteTopicConfig(topic);
       offsets.cleanOffsetByTopic(topic);
       store.deleteTopics([topic]).catch((error: unknown) =>
@@ -146,6 +148,10 @@ export class ClientsAdmin implements ClientsPort {
 
   namesrv(): NamesrvView | null {
     return this.#parts.namesrv();
+  }
+
+  #isSystem(topic: string): boolean {
+    return isSystemTopic(topic) || this.#parts.systemTopicNames.has(topic);
   }
 
   #view(group: string, progress: readonly QueueProgress[]): GroupView {
