@@ -23,10 +23,11 @@ import type { RecordHost } from "../store/types.ts";
 import { BrokerAdmin } from "./broker_admin.ts";
 import { brokerRuntimeInfo, type FigureParts } from "./broker_figures.ts";
 import { ClientsAdmin } from "./clients_admin.ts";
-import { BrokerOuterAPI, type RegisterBrokerResult } from "./broker_outer_api.ts";
-import type { ConfigManagerOptions } from "./config_manager.ts";
+import { BrokerOuterAPI } from "./broker_outer_api.ts";
+import { brokerHAPort } from "./broker_ha_port.ts";
+import { loadConfigManagers } from "./config_managers.ts";
+import { LearnedMaster, learnFromNamesrv } from "./learned_master.ts";
 import { BrokerServices } from "./broker_services.ts";
-import { ConsumerOffsetManager, MessageRequestModeManager } from "./consumer_offset_manager.ts";
 import { startEmbeddedNamesrv } from "./embedded_namesrv.ts";
 import { HAClientDriver } from "./ha_client_driver.ts";
 import { HAMasterDriver } from "./ha_master_driver.ts";
@@ -34,7 +35,6 @@ import type { Namesrv } from "../namesrv/namesrv_controller.ts";
 import { HeldBytes } from "../remoting/held_bytes.ts";
 import { MasterInfoClient } from "./master_info_client.ts";
 import { objectionToMaster } from "./other_master.ts";
-import type { BrokerHAPort } from "./processors/ports.ts";
 import { createProcessorTable } from "./processors/processor_table.ts";
 import { PutMessageService } from "./put_message_service.ts";
 import { hostWithPort } from "./record_host.ts";
@@ -43,13 +43,10 @@ import { withoutPulls } from "../remoting/vip_processors.ts";
 import { RoleController } from "./role_controller.ts";
 import { RoleFile, type SavedRole } from "./role_file.ts";
 import { delayHook } from "./schedule/delay_hook.ts";
-import { type ConfigManagers, SlaveSynchronize } from "./slave_synchronize.ts";
-import { DelayOffsetManager } from "./schedule/delay_offset_manager.ts";
+import { SlaveSynchronize } from "./slave_synchronize.ts";
 import { StandInOffsets } from "./stand_in_offsets.ts";
-import { SubscriptionGroupManager } from "./subscription_group_manager.ts";
 import { systemTopics } from "./system_topics.ts";
 import { timerHook } from "./timer/timer_hook.ts";
-import { TopicConfigManager } from "./topic_config_manager.ts";
 import { VERSION } from "./version.ts";
 
 /** A running node. */
@@ -161,7 +158,7 @@ class BrokerController implements BrokerNode {
     this.#undo.push(() => store.shutdown());
     const directory = `${config.storePathRootDir}/config`;
     const role = this.#initialRole(new RoleFile(fs, directory));
-    const managers = loadManagers({ fs, clock, logger, directory, config });
+    const managers = loadConfigManagers({ fs, clock, logger, directory, config });
 
     // Replication, both sides.
     const ha = service.current = new HAService({
@@ -300,7 +297,17 @@ class BrokerController implements BrokerNode {
     };
     const processors = createProcessorTable(services.processors(), {
       runtimeInfo: { runtimeInfo: () => brokerRuntimeInfo(figures, bootTimestamp) },
-      ha: this.#haPort({ store, masterDriver, clientDriver, roles, learned, bootMaxOffset: store.maxOffset }),
+      ha: brokerHAPort({
+        clock,
+        store,
+        masterDriver,
+        clientDriver,
+        roles,
+        learned,
+        bootMaxOffset: store.maxOffset,
+        identity: () => this.#identity(roles),
+        isOwnAddress: (address) => this.#isOwnAddress(address, this.#identity(roles).haServerAddr),
+      }),
       managers,
       timer: services.timer,
       timerMetrics: services.timerMetrics,
@@ -526,87 +533,11 @@ class BrokerController implements BrokerNode {
     const host = advertise === null ? brokerIP1 : parseRemotingAddress(advertise)?.hostname ?? brokerIP1;
     return hostWithPort(host, () => portOf(this.addresses.advertised));
   }
-
-  #haPort(parts: {
-    store: MessageStore;
-    masterDriver: HAMasterDriver;
-    clientDriver: HAClientDriver;
-    roles: RoleController;
-    learned: LearnedMaster;
-    bootMaxOffset: number;
-  }): BrokerHAPort {
-    const { store, masterDriver, clientDriver, roles, learned, bootMaxOffset } = parts;
-    return {
-      haInfo: () => {
-        if (roles.role === "SLAVE") return null;
-        const { haServerAddr, brokerAddr } = this.#identity(roles);
-        return { masterHaAddress: haServerAddr, masterFlushOffset: bootMaxOffset, masterAddress: brokerAddr };
-      },
-      adoptMaster: ({ masterHaAddress, masterAddress }) => {
-        if (roles.role !== "SLAVE") return `This broker is a ${roles.role}, only a SLAVE adopts a master`;
-        if (parseRemotingAddress(masterHaAddress) === null) {
-          return `masterHaAddress is "${masterHaAddress.slice(0, 80)}", wanted HOST:PORT`;
-        }
-        if (this.#isOwnAddress(masterHaAddress, this.#identity(roles).haServerAddr)) {
-          return `masterHaAddress ${masterHaAddress} is this broker's own HA address`;
-        }
-        if (masterAddress !== null) learned.set(masterHaAddress, masterAddress);
-        roles.adoptMasterAddress(masterHaAddress);
-        return null;
-      },
-      haRuntimeInfo: () => {
-        const info = masterDriver.service.runtimeInfo(this.#runtime.clock.monotonic());
-        if (info.master) return info;
-        const { masterAddress, transferredByteInSecond, lastReadTimestamp, lastWriteTimestamp } = clientDriver.status;
-        return {
-          ...info,
-          haClientRuntimeInfo: {
-            masterAddr: masterAddress,
-            transferredByteInSecond,
-            maxOffset: store.maxOffset,
-            lastReadTimestamp,
-            lastWriteTimestamp,
-            masterFlushOffset: 0,
-          },
-        };
-      },
-    };
-  }
-}
-
-/** Which remoting address goes with a master's HA address: as told by a NameServer or the master, else port - 1. */
-class LearnedMaster {
-  #haAddress: string | null = null;
-  #remotingAddress: string | null = null;
-
-  set(haAddress: string, remotingAddress: string): void {
-    this.#haAddress = haAddress;
-    this.#remotingAddress = remotingAddress;
-  }
-
-  remotingOf(haAddress: string): string {
-    if (haAddress === this.#haAddress && this.#remotingAddress !== null) return this.#remotingAddress;
-    const at = haAddress.lastIndexOf(":");
-    return `${haAddress.slice(0, at)}:${Number(haAddress.slice(at + 1)) - 1}`;
-  }
 }
 
 /** Where a port that is bound to `bindAddress` is reached from this host. */
 function localHost(bindAddress: string): string {
   return bindAddress === "0.0.0.0" ? "127.0.0.1" : bindAddress === "::" ? "::1" : bindAddress;
-}
-
-/** The job of Apache's `updateMasterHAServerAddrPeriodically`. */
-function learnFromNamesrv(
-  { haServerAddr, masterAddr }: RegisterBrokerResult,
-  parts: { learned: LearnedMaster; roles: RoleController; slaveSynchronize: SlaveSynchronize },
-): void {
-  const { learned, roles, slaveSynchronize } = parts;
-  if (roles.role !== "SLAVE") return;
-  if (haServerAddr !== null && masterAddr !== null) learned.set(haServerAddr, masterAddr);
-  if (haServerAddr !== null) roles.learnMasterAddress(haServerAddr, "NameServer");
-  const { masterAddress } = roles;
-  if (masterAddress !== null) slaveSynchronize.setMasterAddr(learned.remotingOf(masterAddress));
 }
 
 /** Names the setting behind a port that can't be bound. */
@@ -623,19 +554,6 @@ async function binding<T>(
       cause: error,
     });
   }
-}
-
-function loadManagers(options: ConfigManagerOptions & { config: Config }): ConfigManagers {
-  const managers = {
-    topicConfigManager: new TopicConfigManager(options),
-    consumerOffsetManager: new ConsumerOffsetManager(options),
-    delayOffsetManager: new DelayOffsetManager(options),
-    subscriptionGroupManager: new SubscriptionGroupManager(options),
-    messageRequestModeManager: new MessageRequestModeManager(options),
-  };
-  managers.topicConfigManager.setSystemTopics(systemTopics(options.config));
-  for (const manager of Object.values(managers)) manager.load();
-  return managers;
 }
 
 /** What of a role shows in the flags; a master's address is nobody's business. */

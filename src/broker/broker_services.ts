@@ -33,7 +33,7 @@ import { sendMessageProcessors } from "./processors/send_message_processor.ts";
 import { PullRequestHoldService } from "./pull_request_hold_service.ts";
 import type { PutMessageService } from "./put_message_service.ts";
 import { ScheduleMessageService } from "./schedule/schedule_message_service.ts";
-import type { ConfigManagers } from "./slave_synchronize.ts";
+import type { ConfigManagers } from "./config_managers.ts";
 import { BrokerStatsManager } from "./stats/broker_stats_manager.ts";
 import { systemTopics } from "./system_topics.ts";
 import { recallHandleOf } from "./timer/recall_handle.ts";

@@ -13,20 +13,8 @@ import { RequestCode } from "../remoting/request_code.ts";
 import { ResponseCode } from "../remoting/response_code.ts";
 import type { Clock } from "../runtime/runtime.ts";
 import type { ConfigManager } from "./config_manager.ts";
-import type { ConsumerOffsetManager, MessageRequestModeManager } from "./consumer_offset_manager.ts";
-import type { DelayOffsetManager } from "./schedule/delay_offset_manager.ts";
-import type { SubscriptionGroupManager } from "./subscription_group_manager.ts";
+import type { ConfigManagers } from "./config_managers.ts";
 import type { TimerMetrics } from "./timer/timer_metrics.ts";
-import type { TopicConfigManager } from "./topic_config_manager.ts";
-
-/** The tables a slave copies and a master hands out. */
-export interface ConfigManagers {
-  readonly topicConfigManager: TopicConfigManager;
-  readonly consumerOffsetManager: ConsumerOffsetManager;
-  readonly delayOffsetManager: DelayOffsetManager;
-  readonly subscriptionGroupManager: SubscriptionGroupManager;
-  readonly messageRequestModeManager: MessageRequestModeManager;
-}
 
 /** What a {@link SlaveSynchronize} needs. */
 export interface SlaveSynchronizeOptions {

@@ -12,7 +12,8 @@ import { ConsumerOffsetManager, MessageRequestModeManager } from "../../src/brok
 import { DelayOffsetManager } from "../../src/broker/schedule/delay_offset_manager.ts";
 import { slaveSyncProcessors } from "../../src/broker/processors/slave_sync_processor.ts";
 import { type ProcessorTable, RemotingServer, type RequestProcessor } from "../../src/remoting/remoting_server.ts";
-import { type ConfigManagers, SlaveSynchronize } from "../../src/broker/slave_synchronize.ts";
+import type { ConfigManagers } from "../../src/broker/config_managers.ts";
+import { SlaveSynchronize } from "../../src/broker/slave_synchronize.ts";
 import { SubscriptionGroupManager } from "../../src/broker/subscription_group_manager.ts";
 import { TimerMetrics } from "../../src/broker/timer/timer_metrics.ts";
 import { TopicConfigManager } from "../../src/broker/topic_config_manager.ts";

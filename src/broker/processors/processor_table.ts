@@ -1,7 +1,7 @@
 // Puts the processors of this broker together: what clients ask and what slaves, administrators and exporters ask.
 
 import type { ProcessorTable } from "../../remoting/remoting_server.ts";
-import type { ConfigManagers } from "../slave_synchronize.ts";
+import type { ConfigManagers } from "../config_managers.ts";
 import type { TimerMetrics } from "../timer/timer_metrics.ts";
 import { haProcessors } from "./ha_processor.ts";
 import type { BrokerHAPort, BrokerRuntimeInfoSource } from "./ports.ts";

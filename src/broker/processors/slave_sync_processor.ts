@@ -10,7 +10,7 @@ import { ResponseCode } from "../../remoting/response_code.ts";
 import { type ConfigManager, dataVersionJson } from "../config_manager.ts";
 import type { RequestProcessor } from "../../remoting/remoting_server.ts";
 import type { DelayOffsetManager } from "../schedule/delay_offset_manager.ts";
-import type { ConfigManagers } from "../slave_synchronize.ts";
+import type { ConfigManagers } from "../config_managers.ts";
 import type { TimerMetrics } from "../timer/timer_metrics.ts";
 
 /** fastjson's compact form, integer keys bare. */
