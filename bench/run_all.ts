@@ -13,7 +13,7 @@ import { hasJava } from "../tests/interop/lab/apache.ts";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { type RuntimeName, RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { makeLog } from "./lib/log_maker.ts";
-import { describeMachine, pause, versionOf } from "./lib/machine.ts";
+import { describeMachine, pause } from "./lib/machine.ts";
 import { CACHE, measure, Peer, type PeerResult, ROOT } from "./lib/peer.ts";
 import { type Amounts, type Figures, masterLife, slaveLife } from "./lib/phases.ts";
 import {
@@ -27,6 +27,7 @@ import {
 } from "./lib/report.ts";
 import { smoke } from "./lib/smoke.ts";
 import { apacheSubject, type Subject, twinlogSubject } from "./lib/subjects.ts";
+import { versionsOf } from "./lib/versions.ts";
 
 const APACHE_VERSION = "5.3.3";
 const TRANSFER_BYTES = 1_000_000_000;
@@ -84,7 +85,7 @@ for (let round = 0; round < rounds; round++) {
 
 const results: Results = {
   date: new Date().toISOString().slice(0, 10),
-  machine: describeMachine(versions()),
+  machine: describeMachine(versionsOf(subjects.map(({ name }) => name), APACHE_VERSION)),
   rounds,
   log: { bytes: log.marks[0]!, messages: log.messages, messageBytes: Math.round(log.maxOffset / log.messages) },
   figures: Object.fromEntries(Object.entries(samples).map(([name, each]) => [name, summarize(each)])),
@@ -119,15 +120,4 @@ function medians(results: readonly PeerResult[]): PeerResult {
   return Object.fromEntries(
     Object.keys(results[0]!).map((key) => [key, median(results.map((result) => result[key]!))]),
   );
-}
-
-function versions(): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const { name } of subjects) {
-    if (name === "apache") found["Apache RocketMQ"] = `${APACHE_VERSION} on ${versionOf("java", ["--version"])}`;
-    else {found[name[0]!.toUpperCase() + name.slice(1)] = versionOf(path.join(ROOT, "node_modules/.bin", name), [
-        "--version",
-      ]).replace(/^(deno |v)?(\S+).*$/, "$2");}
-  }
-  return found;
 }

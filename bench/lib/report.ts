@@ -28,7 +28,8 @@ export interface Results {
   readonly limits: Readonly<Record<string, PeerResult>>;
 }
 
-interface Row {
+/** One figure of a table. */
+export interface Row {
   readonly key: string;
   readonly label: string;
   readonly unit: string;
@@ -83,17 +84,28 @@ function cell(spread: Spread | undefined, digits: number, withRange: boolean): s
   return median.toFixed(digits) + range;
 }
 
-const TITLES: Readonly<Record<string, string>> = { deno: "Deno", bun: "Bun", node: "Node", apache: "Apache" };
+const TITLES: Readonly<Record<string, string>> = {
+  deno: "Deno",
+  bun: "Bun",
+  node: "Node",
+  apache: "Apache",
+  floor: "only answers",
+};
 
 /** The comparison as a Markdown table; `brief` leaves out what only the long document shows. */
 export function renderTable(results: Results, brief: boolean): string {
-  const subjects = Object.keys(results.figures);
+  return renderRows(ROWS, results.figures, brief);
+}
+
+/** Any rows as a Markdown table, a column per node; `brief` leaves out rows and ranges. */
+export function renderRows(rows: readonly Row[], figures: Results["figures"], brief: boolean): string {
+  const subjects = Object.keys(figures);
   const lines = [
     `| | unit | ${subjects.map((name) => TITLES[name] ?? name).join(" | ")} |`,
     `|---|---|${subjects.map(() => "---").join("|")}|`,
   ];
-  for (const { key, label, unit, digits } of ROWS.filter((row) => !brief || row.brief)) {
-    const cells = subjects.map((name) => cell(results.figures[name]![key], digits, !brief));
+  for (const { key, label, unit, digits } of rows.filter((row) => !brief || row.brief)) {
+    const cells = subjects.map((name) => cell(figures[name]![key], digits, !brief));
     lines.push(`| ${label} | ${unit} | ${cells.join(" | ")} |`);
   }
   return lines.join("\n");
