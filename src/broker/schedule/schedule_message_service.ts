@@ -134,9 +134,11 @@ export class ScheduleMessageService {
   /** `scheduleMessageOffset_<level>` to `delivered,max`, for GET_BROKER_RUNTIME_INFO. Mirrors `buildRunningStats`. */
   runningStats(): Record<string, string> {
     const stats: Record<string, string> = {};
-    for (const [level, offset] of this.#parts.offsets.offsets) {
-      const max = this.#parts.store.getMaxOffsetInQueue(RMQ_SYS_SCHEDULE_TOPIC, delayLevel2QueueId(level));
-      stats[`scheduleMessageOffset_${level}`] = `${offset},${max}`;
+    const { offsets, store } = this.#parts;
+    for (let level = 1; level <= this.#delays.maxLevel; level++) {
+      const offset = offsets.offsets.get(level) ?? 0;
+      const max = store.getMaxOffsetInQueue(RMQ_SYS_SCHEDULE_TOPIC, delayLevel2QueueId(level));
+      if (max > 0 || offset > 0) stats[`scheduleMessageOffset_${level}`] = `${offset},${max}`;
     }
     return stats;
   }

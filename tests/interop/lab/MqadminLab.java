@@ -2,7 +2,7 @@
 // between two marks. Words that begin with @ are the lab's own: a producer and consumers with fixed names, so that the
 // commands that show clients have some to show.
 //
-//   in:   id \t command \t argument ...
+//   in:   id \t milliseconds it may take \t command \t argument ...
 //   out:  \u0001BEGIN id \n output \u0001END id milliseconds ok|timeout \n
 
 import java.io.BufferedReader;
@@ -25,6 +25,7 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
+import org.apache.rocketmq.tools.command.SubCommand;
 
 public class MqadminLab {
     static final PrintStream OUT = System.out;
@@ -34,12 +35,11 @@ public class MqadminLab {
 
     public static void main(String[] args) throws Exception {
         final String namesrv = args[0];
-        final long limitMs = Long.parseLong(args[1]);
         forbidExit();
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = in.readLine(); line != null; line = in.readLine()) {
             String[] words = line.split("\t", -1);
-            answer(words[0], namesrv, Arrays.copyOfRange(words, 1, words.length), limitMs);
+            answer(words[0], namesrv, Arrays.copyOfRange(words, 2, words.length), Long.parseLong(words[1]));
         }
         Runtime.getRuntime().halt(0);
     }
@@ -64,7 +64,10 @@ public class MqadminLab {
         thread.start();
         thread.join(limitMs);
         boolean timedOut = thread.isAlive();
-        if (timedOut) thread.interrupt();
+        if (timedOut) {
+            thread.interrupt();
+            thread.join(20_000);
+        }
         captured.flush();
         String text = bytes.toString("UTF-8");
         System.setOut(OUT);
@@ -81,7 +84,7 @@ public class MqadminLab {
             case "@consume": consume(namesrv, words[1], words[2]); break;
             case "@await": await(words[1], Integer.parseInt(words[2])); break;
             case "@stop": CONSUMERS.remove(words[1]).shutdown(); break;
-            case "@sleep": Thread.sleep(Long.parseLong(words[1])); break;
+            case "@commands": commands(); break;
             default: throw new IllegalArgumentException(words[0]);
         }
     }
@@ -110,7 +113,6 @@ public class MqadminLab {
         consumer.setInstanceName("lab");
         consumer.setClientIP("127.0.0.1");
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
-        consumer.setPersistConsumerOffsetInterval(500);
         consumer.subscribe(topic, "*");
         AtomicInteger count = new AtomicInteger();
         CONSUMED.put(group, count);
@@ -124,8 +126,19 @@ public class MqadminLab {
 
     static void await(String group, int count) throws Exception {
         while (CONSUMED.get(group).get() < count) Thread.sleep(20);
-        // Offsets are told to the broker every half second.
-        Thread.sleep(1200);
+        // Told to the broker one-way, and otherwise after 10 s.
+        CONSUMERS.get(group).getDefaultMQPushConsumerImpl().persistConsumerOffset();
+        Thread.sleep(500);
+    }
+
+    /** Names of every command there is. */
+    static void commands() throws Exception {
+        MQAdminStartup.initCommand();
+        java.lang.reflect.Field field = MQAdminStartup.class.getDeclaredField("SUB_COMMANDS");
+        field.setAccessible(true);
+        java.util.TreeSet<String> names = new java.util.TreeSet<>();
+        for (Object command : (List<?>) field.get(null)) names.add(((SubCommand) command).commandName());
+        for (String name : names) System.out.println(name);
     }
 
     static class ExitException extends SecurityException {

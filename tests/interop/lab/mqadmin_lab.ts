@@ -33,22 +33,22 @@ export class MqadminLab {
     child.stdout!.setEncoding("utf8").on("data", (text: string) => this.#read(text));
   }
 
-  /** Starts it; `limitMs` is what a command may take. */
-  static async start(options: { directory: string; namesrv: string; limitMs?: number }): Promise<MqadminLab> {
-    const { directory, namesrv, limitMs = 30_000 } = options;
+  /** Starts it. */
+  static async start(options: { directory: string; namesrv: string }): Promise<MqadminLab> {
+    const { directory, namesrv } = options;
     fs.mkdirSync(directory, { recursive: true });
     const { command } = await javaProgram("MqadminLab", "5.3.3", directory, { "java.security.manager": "allow" });
     const logPath = path.join(directory, "mqadmin.log");
     const log = fs.openSync(logPath, "a");
-    const [java = "java", ...args] = [...command, namesrv, String(limitMs)];
+    const [java = "java", ...args] = [...command, namesrv];
     const env = { ...process.env, ROCKETMQ_HOME: directory };
     const child = spawn(java, args, { cwd: directory, env, stdio: ["pipe", "pipe", log] });
     fs.closeSync(log);
     return new MqadminLab(child, logPath);
   }
 
-  /** Runs one command; rejects only when the process is gone. */
-  run(...words: string[]): Promise<MqadminOutput> {
+  /** Runs one command, interrupted after `limitMs`; rejects only when the process is gone. */
+  run(words: readonly string[], limitMs = 30_000): Promise<MqadminOutput> {
     const id = String(this.#next++);
     return new Promise((resolve, reject) => {
       const onExit = () => reject(new Error(`mqadmin ended:\n${fs.readFileSync(this.#logPath, "utf8").slice(-2000)}`));
@@ -57,7 +57,7 @@ export class MqadminLab {
         this.#child.off("exit", onExit);
         resolve(output);
       });
-      this.#child.stdin!.write([id, ...words].join("\t") + "\n");
+      this.#child.stdin!.write([id, limitMs, ...words].join("\t") + "\n");
     });
   }
 

@@ -1,5 +1,5 @@
 // Requests about features that this broker does not have, where Apache's answer with the feature off is an answer that
-// tools can go on with: 355, 1007, 2002, 2003. What would have to do something is not here, and answered as not supported.
+// tools can go on with: 355, 1007, 2002, 2003, 200056. What would have to do something is answered as not supported.
 
 import { javaJsonObject } from "../../../remoting/java_json.ts";
 import { createResponse } from "../../../remoting/remoting_command.ts";
@@ -16,6 +16,8 @@ export function absentFeaturesProcessors(): Map<number, RequestProcessor> {
       RequestCode.EXPORT_ROCKSDB_CONFIG_TO_JSON,
       (request) => createResponse(request, ResponseCode.SUCCESS, { remark: "export done." }),
     ],
+    // There are no records of pop consumption to write.
+    [RequestCode.POP_ROLLBACK, (request) => answerDone(request)],
     [RequestCode.GET_BROKER_EPOCH_CACHE, () => {
       throw refusal(ResponseCode.SYSTEM_ERROR, "this request only for controllerMode ");
     }],

@@ -88,5 +88,6 @@ describe("features that are not here", () => {
     assert.equal((await ask(2002)).code, 0);
     assert.equal((await ask(355)).remark, "export done.");
     assert.equal((await ask(1007)).code, 1);
+    assert.equal((await ask(200056)).code, 0);
   });
 });
