@@ -198,10 +198,8 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   #append(messages: readonly PreparedMessage[], offsets: QueueOffsetAssigner): AppendMessageResult {
     let size = 0;
     for (const message of messages) size += message.size;
-    const sizeMax = Math.min(
-      this.#options.maxMessageSize + RECORD_OVERHEAD_MAX,
-      this.mappedFileSize - END_FILE_MIN_BLANK_LENGTH,
-    );
+    // A batch is limited by the body it came in; its records may take more, in one file.
+    const sizeMax = this.mappedFileSize - END_FILE_MIN_BLANK_LENGTH;
     if (size > sizeMax) {
       return {
         status: PutMessageStatus.MESSAGE_ILLEGAL,
@@ -316,6 +314,8 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   }
 
   #scratchOf(size: number): Uint8Array {
+    // A large batch of small messages takes many times its size: not kept.
+    if (size > this.#options.maxMessageSize + RECORD_OVERHEAD_MAX) return new Uint8Array(size);
     if (this.#scratch.length < size) this.#scratch = new Uint8Array(Math.max(size, 64 * 1024));
     return this.#scratch.subarray(0, size);
   }
