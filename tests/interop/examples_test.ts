@@ -101,6 +101,8 @@ for (const kind of ["apache", "deno", "bun"] as const) {
         if (!child.alive) throw new Error(`They ended:\n${child.output().slice(-3000)}`);
         return all.every(([, , count], i) => counts[i]! >= count);
       }).catch((error) => {
+        // Its consumers would share the next one's groups.
+        child.kill("SIGKILL");
         const missing = all.map(([example, , count], i) => `${example} ${counts[i]}/${count}`).join(", ");
         throw new Error(`${error.message}: ${missing}\n${child.output().slice(-3000)}`);
       });
