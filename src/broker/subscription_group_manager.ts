@@ -42,10 +42,17 @@ const SYSTEM_GROUPS: readonly string[] = [
 ];
 /** Such groups are made whatever `autoCreateSubscriptionGroup` says. */
 const SYSTEM_GROUP_PREFIX = "CID_RMQ_SYS_";
+/** Groups of RocketMQ's tools that are not there from the start. */
+const OTHER_TOOLS: readonly string[] = ["DEFAULT_CONSUMER", "SCHEDULE_CONSUMER", "__MONITOR_CONSUMER"];
 /** Groups that consumers may bring into being; administrators are not bound by it. */
 const AUTO_CREATED_MAX = 50_000;
 /** Largest Java `int`. */
 const INT_MAX = 2 ** 31 - 1;
+
+/** Whether the group is one of RocketMQ's own tools. Mirrors `MixAll.isSysConsumerGroupPullMessage`. */
+export function isSystemGroup(group: string): boolean {
+  return SYSTEM_GROUPS.includes(group) || OTHER_TOOLS.includes(group) || group.startsWith(SYSTEM_GROUP_PREFIX);
+}
 
 /** Mirrors Apache's `SubscriptionGroupManager`. */
 export class SubscriptionGroupManager extends ConfigManager {

@@ -402,8 +402,13 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     const size = Math.min(target.length, file.wrotePosition - position);
     if (size <= 0) return 0;
     const part = target.subarray(0, size);
-    if (offset >= Math.max(this.#writtenFrom, this.maxOffset - HOT_READ_SIZE)) return file.readAt(part, position);
+    if (this.isHot(offset)) return file.readAt(part, position);
     return this.#readCold(file, part, position);
+  }
+
+  /** Whether {@link read} gives bytes from `offset` at once: they are surely in the page cache. */
+  isHot(offset: number): boolean {
+    return offset >= Math.max(this.#writtenFrom, this.maxOffset - HOT_READ_SIZE);
   }
 
   async #readCold(file: MappedFile, target: Uint8Array, position: number): Promise<number> {

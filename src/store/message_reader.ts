@@ -22,6 +22,8 @@ export const GetMessageStatus = {
   OFFSET_OVERFLOW_ONE: "OFFSET_OVERFLOW_ONE",
   OFFSET_TOO_SMALL: "OFFSET_TOO_SMALL",
   NO_MESSAGE_IN_QUEUE: "NO_MESSAGE_IN_QUEUE",
+  /** Never the store's: the broker sends the consumer somewhere else. */
+  OFFSET_RESET: "OFFSET_RESET",
 } as const;
 export type GetMessageStatus = (typeof GetMessageStatus)[keyof typeof GetMessageStatus];
 

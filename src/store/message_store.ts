@@ -148,9 +148,10 @@ export class MessageStore implements ReplicaLog {
       log,
       consumeQueues,
       options,
+      clock,
       logger,
       isSlave: () => this.#role === "slave",
-      isInMemory: (pos) => this.isInMemory(pos),
+      memoryBytes: () => this.#memoryBytes(),
     });
     this.#cleanCommitLog = new CleanCommitLogService(log, options, {
       fs,
@@ -568,9 +569,13 @@ export class MessageStore implements ReplicaLog {
    * `accessMessageInMemoryMaxRatio` of the machine's memory, 10 % less on a slave. Mirrors `checkInMemByCommitOffset`.
    */
   isInMemory(pos: number): boolean {
+    return this.#log.maxOffset - pos <= this.#memoryBytes();
+  }
+
+  #memoryBytes(): number {
     const ratio = this.#options.accessMessageInMemoryMaxRatio - (this.#role === "slave" ? 10 : 0);
     this.#totalMemory ??= this.#process.memory().totalBytes;
-    return this.#log.maxOffset - pos <= this.#totalMemory * Math.max(ratio, 0) / 100;
+    return this.#totalMemory * Math.max(ratio, 0) / 100;
   }
 
   /** Removes the queues of these topics; their messages stay in the log until it expires. Throws {@link IoError}. */

@@ -65,12 +65,16 @@ export class RecordDispatcher {
         record.tagsCode,
         record.storeTimestamp,
       );
-      if (this.listener !== null && this.listener.isWaitingFor(record.topic, record.queueId)) {
-        const { topic, queueId, tagsCode } = record;
-        this.#arrivals.push({ topic, queueId, maxOffset: record.consumeQueueOffset + 1, tagsCode });
-      }
+      if (this.listener !== null && this.listener.isWaitingFor(record.topic, record.queueId)) this.#noteArrival();
     }
     if (toIndex) this.#buildIndex(bytes);
+  }
+
+  /** By the queue's own count: after a gap a record's place there is another than it says. */
+  #noteArrival(): void {
+    const { topic, queueId, tagsCode } = this.#record;
+    const queue = this.#consumeQueues.find(topic, queueId);
+    if (queue !== null) this.#arrivals.push({ topic, queueId, maxOffset: queue.nextOffsetInQueue, tagsCode });
   }
 
   /** {@link dispatch} during recovery, which may go over a whole file at once: units are written in between. */

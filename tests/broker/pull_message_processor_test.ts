@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
+import type { ConsumerFilterData } from "../../src/broker/filter/consumer_filter_manager.ts";
+import { parseSql92 } from "../../src/broker/filter/sql92_parser.ts";
 import { buildSubscriptionData, type SubscriptionData } from "../../src/broker/filter/subscription_data.ts";
 import { pullMessageProcessors, type PullPorts } from "../../src/broker/processors/pull_message_processor.ts";
 import type { HeldPull } from "../../src/broker/pull_request_hold_service.ts";
@@ -27,6 +29,16 @@ const GROUP = {
   groupSysFlag: 0,
   consumeTimeoutMinute: 15,
 };
+const SQL: ConsumerFilterData = {
+  topic: "T",
+  consumerGroup: "G",
+  expression: "a > 1",
+  expressionType: "SQL92",
+  compiledExpression: parseSql92("a > 1"),
+  clientVersion: 1,
+  bornTime: 1,
+  deadTime: 0,
+};
 const EXT: ExtValues = {
   consumerGroup: "G",
   topic: "T",
@@ -50,10 +62,15 @@ let world: {
   reset: number | null;
   isSlave: boolean;
   isMasterAlive: boolean;
+  maxOffset: number;
+  holds: "held" | "full" | "stopped";
+  filterData: ConsumerFilterData | null;
+  consumeType: "CONSUME_ACTIVELY" | "CONSUME_PASSIVELY";
   config: Record<string, unknown>;
 };
 let held: HeldPull[];
 let committed: unknown[];
+let behind: unknown[];
 let answered: RemotingCommand[];
 const clock = new ManualClock();
 
@@ -69,9 +86,14 @@ beforeEach(() => {
     reset: null,
     isSlave: false,
     isMasterAlive: true,
+    maxOffset: 9,
+    holds: "held",
+    filterData: null,
+    consumeType: "CONSUME_PASSIVELY",
     config: {},
   };
   held = [];
+  behind = [];
   committed = [];
   answered = [];
 });
@@ -89,6 +111,8 @@ function ports(): PullPorts {
       slaveReadEnable: false,
       offsetCheckInSlave: false,
       enableBroadcastOffsetStore: true,
+      useServerSideResetOffset: true,
+      rejectPullConsumerEnable: false,
       ...world.config,
     },
     topics: { selectTopicConfig: () => world.topic },
@@ -97,7 +121,7 @@ function ports(): PullPorts {
       getConsumerGroupInfo: () =>
         world.subs === null ? null : {
           groupName: "G",
-          consumeType: "CONSUME_PASSIVELY",
+          consumeType: world.consumeType,
           messageModel: world.messageModel,
           consumeFromWhere: "CONSUME_FROM_LAST_OFFSET",
           lastUpdateTimestamp: 0,
@@ -108,7 +132,7 @@ function ports(): PullPorts {
       findChannelByConnection: () => null,
       compensateSubscribeData: () => {},
     },
-    filters: { get: () => null, build: () => null },
+    filters: { get: () => world.filterData, build: () => null },
     offsets: {
       commitOffset: (...args: unknown[]) => {
         committed.push(args.slice(0, 4));
@@ -119,26 +143,31 @@ function ports(): PullPorts {
     },
     broadcastOffsets: { updateOffset: () => {}, queryInitOffset: () => -1 },
     store: {
-      pullMessages: () => ({
+      pullMessages: (_topic, _queueId, offset) => ({
         status: world.status,
         records: new Uint8Array(world.status === "FOUND" ? 3 : 0),
         messageCount: world.status === "FOUND" ? 1 : 0,
-        nextBeginOffset: 6,
+        nextBeginOffset: offset + 1,
         minOffset: 1,
         maxOffset: 9,
         suggestPullingFromSlave: world.suggestSlave,
+        fallBehindBytes: 100,
       }),
       getMinOffsetInQueue: () => 1,
-      getMaxOffsetInQueue: () => 9,
+      getMaxOffsetInQueue: () => world.maxOffset,
       notReadableReason: null,
     },
     holds: {
       hold: (pull) => {
-        held.push(pull);
-        return true;
+        if (world.holds === "held") held.push(pull);
+        return world.holds;
       },
     },
-    stats: { pulled: () => {}, missed: () => {}, fellBehind: () => {} },
+    stats: {
+      pulled: () => {},
+      missed: () => {},
+      fellBehind: (...args: unknown[]) => void behind.push(args),
+    },
     isSlave: () => world.isSlave,
     isMasterAlive: () => world.isMasterAlive,
   };
@@ -148,6 +177,12 @@ async function pull(ext: ExtValues = {}, code: number = RequestCode.PULL_MESSAGE
   const connection = { closed: false, respond: (one: RemotingCommand) => void answered.push(one) };
   const context = { connection: connection as unknown as RemotingConnection, remoteAddress: "10.0.0.9:1" };
   return await pullMessageProcessors(ports()).get(code)!(createRequest(code, { ...EXT, ...ext }), context);
+}
+
+/** Wakes a held pull, and waits for its answer. */
+async function wake(pull: HeldPull, isFinal: boolean, fromOffset = pull.pullFromThisOffset): Promise<void> {
+  pull.wakeUp(isFinal, fromOffset);
+  for (let turn = 0; turn < 5; turn++) await Promise.resolve();
 }
 
 describe("pullMessageProcessors", () => {
@@ -237,15 +272,11 @@ describe("pullMessageProcessors", () => {
     assert.deepEqual(committed, [["G", "T", 1, 4]]);
     assert.equal(held[0]!.deadlineMs, clock.monotonic() + 15_000);
     world.status = "FOUND";
-    held[0]!.wakeUp(false);
-    await Promise.resolve();
-    await Promise.resolve();
+    await wake(held[0]!, false);
     assert.equal(answered[0]!.code, ResponseCode.SUCCESS);
     assert.equal(committed.length, 1);
     world.status = "OFFSET_OVERFLOW_ONE";
-    held[0]!.wakeUp(true);
-    await Promise.resolve();
-    await Promise.resolve();
+    await wake(held[0]!, true);
     assert.equal(answered[1]!.code, ResponseCode.PULL_NOT_FOUND);
     assert.equal(held.length, 1);
     world.config = { longPollingEnable: false };
@@ -253,12 +284,77 @@ describe("pullMessageProcessors", () => {
     assert.equal(held[1]!.deadlineMs, clock.monotonic() + 1000);
   });
 
-  it("tells a reset offset once it is asked for", async () => {
+  it("goes on behind what came while it was held and is not for it, and says so", async () => {
+    world.status = "OFFSET_OVERFLOW_ONE";
+    await pull({ queueOffset: 9 });
+    world.maxOffset = 12;
+    await wake(held[0]!, true, 11);
+    assert.equal(answered[0]!.code, ResponseCode.PULL_RETRY_IMMEDIATELY);
+    assert.equal(answered[0]!.remark, "NO_MATCHED_MESSAGE");
+    assert.equal(answered[0]!.extFields.get("nextBeginOffset"), "12");
+  });
+
+  it("holds on behind what a filter on properties let pass, unless more is there", async () => {
+    world.config = { enablePropertyFilter: true };
+    world.subs = new Map([["T", buildSubscriptionData("T", "a > 1", "SQL92", 1)]]);
+    world.filterData = SQL;
+    world.status = "OFFSET_OVERFLOW_ONE";
+    assert.equal(await pull({ queueOffset: 9 }), null);
+    world.status = "NO_MATCHED_MESSAGE";
+    world.maxOffset = 10;
+    await wake(held[0]!, false);
+    assert.equal(answered.length, 0);
+    assert.equal(held[1]!.pullFromThisOffset, 10);
+    assert.equal(held[1]!.deadlineMs, held[0]!.deadlineMs);
+    world.maxOffset = 12;
+    await wake(held[1]!, false);
+    assert.equal(answered[0]!.code, ResponseCode.PULL_RETRY_IMMEDIATELY, "what came meanwhile wakes nobody");
+    assert.equal(answered[0]!.extFields.get("nextBeginOffset"), "11");
+    assert.equal(held.length, 2);
+  });
+
+  it("refuses pulls to be held when too many are, and answers those of a node that stops", async () => {
+    world.status = "OFFSET_OVERFLOW_ONE";
+    world.holds = "full";
+    const refused = await pull();
+    assert.equal(refused!.code, ResponseCode.SYSTEM_BUSY);
+    assert.match(refused!.remark!, /^\[OVERLOAD\]/);
+    world.holds = "stopped";
+    assert.equal((await pull())!.code, ResponseCode.PULL_NOT_FOUND);
+  });
+
+  it("tells a reset offset once it is asked for, and commits nothing over it", async () => {
     world.reset = 3;
-    const answer = await pull();
+    const answer = await pull({ sysFlag: 3, commitOffset: 4 });
     assert.equal(answer!.code, ResponseCode.PULL_OFFSET_MOVED);
+    assert.equal(answer!.remark, "OFFSET_RESET");
     assert.equal(answer!.extFields.get("nextBeginOffset"), "3");
     assert.equal(answer!.extFields.get("maxOffset"), "9");
+    assert.equal(answer!.extFields.get("topicSysFlag"), "0");
+    assert.deepEqual(committed, []);
+    world.config = { useServerSideResetOffset: false };
+    assert.equal((await pull())!.code, ResponseCode.SUCCESS);
+  });
+
+  it("counts how far behind a consumer is", async () => {
+    await pull();
+    assert.deepEqual(behind, [["G", "T", 1, 100]]);
+  });
+
+  it("under rejectPullConsumerEnable serves registered consumers and Apache's tools only", async () => {
+    world.config = { rejectPullConsumerEnable: true };
+    assert.equal((await pull())!.code, ResponseCode.SUCCESS);
+    world.consumeType = "CONSUME_ACTIVELY";
+    assert.equal((await pull())!.code, ResponseCode.SUBSCRIPTION_NOT_EXIST);
+    world.subs = null;
+    const own = { sysFlag: 4, subscription: "*" };
+    assert.equal((await pull(own))!.code, ResponseCode.SUBSCRIPTION_NOT_EXIST);
+    assert.equal((await pull({ ...own, consumerGroup: "TOOLS_CONSUMER" }))!.code, ResponseCode.SUCCESS);
+  });
+
+  it("takes a Java long for an offset", async () => {
+    const answer = await pull({ queueOffset: "9223372036854775807", suspendTimeoutMillis: "9223372036854775807" });
+    assert.equal(answer!.code, ResponseCode.SUCCESS);
   });
 
   it("suggests the slave by the memory rule, where slaves may be read", async () => {

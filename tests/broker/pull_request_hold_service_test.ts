@@ -17,7 +17,7 @@ beforeEach(() => {
   listener = null;
   woken = [];
   const store = { setMessageArrivingListener: (one: MessageArrivingListener | null) => void (listener = one) };
-  holds = new PullRequestHoldService({ clock, store, heldMax: 4 });
+  holds = new PullRequestHoldService({ clock, store, heldMax: 4, heldOfConnectionMax: 2 });
 });
 
 function connection(): RemotingConnection {
@@ -46,8 +46,8 @@ const TAG: HeldPull["filter"] = {
 describe("PullRequestHoldService", () => {
   it("wakes the pulls a message is for, in the order of coming, and listens only while something is held", () => {
     assert.equal(listener, null);
-    for (const name of ["a", "b"]) assert.ok(holds.hold(held(name)));
-    assert.ok(holds.hold(held("other queue", { queueId: 1 })));
+    for (const name of ["a", "b"]) assert.equal(holds.hold(held(name)), "held");
+    assert.equal(holds.hold(held("other queue", { queueId: 1 })), "held");
     assert.ok(listener!.isWaitingFor("T", 0));
     assert.ok(!listener!.isWaitingFor("T", 2) && !listener!.isWaitingFor("U", 0));
     listener!.arriving("T", 0, 10, 1);
@@ -66,6 +66,31 @@ describe("PullRequestHoldService", () => {
     assert.deepEqual(woken, []);
     listener!.arriving("T", 0, 12, 7);
     assert.deepEqual(woken, [["tag", false]]);
+  });
+
+  it("passes over messages that are not for a pull, and not over one it was not told of", () => {
+    const from: number[] = [];
+    const wakeUp = (_isFinal: boolean, fromOffset: number) => void from.push(fromOffset);
+    holds.hold(held("tag", { filter: TAG, wakeUp }));
+    for (const maxOffset of [11, 12]) listener!.arriving("T", 0, maxOffset, 8);
+    listener!.arriving("T", 0, 14, 8);
+    listener!.arriving("T", 0, 15, 7);
+    assert.deepEqual(from, [12]);
+    holds.hold(held("tag", { filter: TAG, wakeUp }));
+    listener!.arriving("T", 0, 11, 8);
+    clock.advance(15_000);
+    assert.deepEqual(from, [12, 11]);
+  });
+
+  it("serves deadlines that lie close together at once", () => {
+    for (const [index, name] of ["a", "b", "c"].entries()) {
+      holds.hold(held(name, { deadlineMs: clock.monotonic() + 5_001 + index }));
+    }
+    clock.advance(5_000);
+    assert.equal(woken.length, 0);
+    clock.advance(20);
+    assert.deepEqual(woken.map(([name]) => name), ["a", "b", "c"]);
+    assert.equal(clock.timers, 0);
   });
 
   it("wakes at the deadline, with one timer for all", () => {
@@ -88,15 +113,19 @@ describe("PullRequestHoldService", () => {
     holds.onConnectionClosed(gone);
     listener!.arriving("T", 0, 11, 1);
     assert.deepEqual(woken, [["stays", false]]);
-    assert.ok(!holds.hold(held("dead", { connection: { closed: true } as RemotingConnection })));
+    assert.equal(holds.hold(held("dead", { connection: { closed: true } as RemotingConnection })), "stopped");
   });
 
   it("is bounded, and holds nothing once it is stopped", () => {
-    for (let i = 0; i < 4; i++) assert.ok(holds.hold(held(String(i))));
-    assert.ok(!holds.hold(held("too many")));
+    const one = connection();
+    assert.equal(holds.hold(held("1", { connection: one })), "held");
+    assert.equal(holds.hold(held("2", { connection: one })), "held");
+    assert.equal(holds.hold(held("too many of one", { connection: one })), "full");
+    for (const name of ["3", "4"]) assert.equal(holds.hold(held(name)), "held");
+    assert.equal(holds.hold(held("too many")), "full");
     holds.stop();
     assert.deepEqual(woken.map(([, isFinal]) => isFinal), [true, true, true, true]);
-    assert.ok(!holds.hold(held("after")));
+    assert.equal(holds.hold(held("after")), "stopped");
     assert.equal(clock.timers, 0);
   });
 

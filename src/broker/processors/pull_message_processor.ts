@@ -20,7 +20,11 @@ import { expressionMessageFilter, MATCH_ALL } from "../filter/expression_message
 import { buildSubscriptionData, isTagType, type SubscriptionData } from "../filter/subscription_data.ts";
 import type { PullRequestHoldService } from "../pull_request_hold_service.ts";
 import type { PullStats } from "../stats/broker_stats_manager.ts";
-import type { SubscriptionGroupConfig, SubscriptionGroupManager } from "../subscription_group_manager.ts";
+import {
+  isSystemGroup,
+  type SubscriptionGroupConfig,
+  type SubscriptionGroupManager,
+} from "../subscription_group_manager.ts";
 import { PermName, type TopicConfig } from "../topic_config_manager.ts";
 
 /** What the processor needs. */
@@ -37,6 +41,8 @@ export interface PullPorts {
     | "slaveReadEnable"
     | "offsetCheckInSlave"
     | "enableBroadcastOffsetStore"
+    | "useServerSideResetOffset"
+    | "rejectPullConsumerEnable"
   >;
   readonly topics: { selectTopicConfig(topic: string): TopicConfig | null };
   readonly groups: Pick<SubscriptionGroupManager, "findSubscriptionGroupConfig" | "getForbidden">;
@@ -76,6 +82,7 @@ const PullSysFlag = { COMMIT_OFFSET: 1, SUSPEND: 2, SUBSCRIPTION: 4, CLASS_FILTE
 const ForbiddenType = { BROKER: 1, GROUP: 2, TOPIC: 3, BROADCASTING_DISABLE: 4, SUBSCRIPTION: 5 } as const;
 /** Bit of a group's forbidden topics that denies pulls. Mirrors `MixAll.FORBIDDEN_BIT...` of code 353. */
 const FORBIDDEN_READ_BIT = 2;
+const NO_RECORDS = new Uint8Array(0);
 /** A held pull waits no longer, ms, whatever it asks for; clients ask for 15 to 20 s. */
 const SUSPEND_MS_MAX = 120_000;
 
@@ -95,28 +102,40 @@ interface PullHeader {
   readonly proxyClientId: string | null;
 }
 
-/** One pull on its way: what was asked, by whom, and until when it may be held. */
+/** One pull on its way: what was asked, by whom, and which look at the queue this is. */
 interface Pull {
   readonly request: RemotingCommand;
   readonly context: RequestContext;
   readonly header: PullHeader;
   readonly startMs: number;
+  /** Where to look: behind what it asks for when it was held, and what came is not for it. */
+  readonly fromOffset: number;
+  /** It commits what the consumer has done, and may be held. */
+  readonly isFirstLook: boolean;
 }
 
 /** Mirrors Apache's `PullMessageProcessor` and `DefaultPullMessageResultHandler`. */
 export function pullMessageProcessors(ports: PullPorts): Map<number, RequestProcessor> {
   const pull: RequestProcessor = (request, context) => {
     const header = readPullHeader(request);
-    return processPull(ports, { request, context, header, startMs: ports.clock.monotonic() }, { mayHold: true });
+    const startMs = ports.clock.monotonic();
+    return processPull(ports, {
+      request,
+      context,
+      header,
+      startMs,
+      fromOffset: header.queueOffset,
+      isFirstLook: true,
+    });
   };
   return new Map([[RequestCode.PULL_MESSAGE, pull], [RequestCode.LITE_PULL_MESSAGE, pull]]);
 }
 
 type Answer = RemotingCommand | null;
 
-function processPull(ports: PullPorts, pull: Pull, { mayHold }: { mayHold: boolean }): Answer | Promise<Answer> {
-  const { config, offsets, store } = ports;
-  const { header, request, context } = pull;
+function processPull(ports: PullPorts, pull: Pull): Answer | Promise<Answer> {
+  const { config, store } = ports;
+  const { header, request } = pull;
   if (ports.isSlave() && !config.slaveReadEnable && ports.isMasterAlive()) {
     const remark = "[REJECTREQUEST]This slave serves no pulls while its master is there (slaveReadEnable is false)";
     return createResponse(request, ResponseCode.SYSTEM_BUSY, { remark });
@@ -126,27 +145,22 @@ function processPull(ports: PullPorts, pull: Pull, { mayHold }: { mayHold: boole
     const { code, remark, forbiddenType } = allowed;
     return createResponse(request, code, { remark, ext: { forbiddenType } });
   }
-  const { group, topic, filter } = allowed;
-  const { consumerGroup, queueId, queueOffset } = header;
-  // The first look commits what the consumer says it has done, whatever comes of the pull itself.
-  if (mayHold && (header.sysFlag & PullSysFlag.COMMIT_OFFSET) !== 0 && header.commitOffset >= 0) {
-    offsets.commitOffset(consumerGroup, header.topic, queueId, header.commitOffset, context.remoteAddress);
-  }
   const unreadable = store.notReadableReason;
   if (unreadable !== null) return createResponse(request, ResponseCode.SYSTEM_ERROR, { remark: unreadable });
-  const moved = movedOffset(ports, pull);
-  if (moved !== null) {
-    const status = "OFFSET_RESET";
-    const bounds = {
-      minOffset: store.getMinOffsetInQueue(header.topic, queueId),
-      maxOffset: store.getMaxOffsetInQueue(header.topic, queueId),
-    };
-    const ext = { suggestWhichBrokerId: group.brokerId, nextBeginOffset: moved, ...bounds };
-    return createResponse(request, ResponseCode.PULL_OFFSET_MOVED, { remark: status, ext });
-  }
-  const result = store.pullMessages(header.topic, queueId, queueOffset, header.maxMsgNums, filter);
-  const answer = (done: PullResult) => answerPull(ports, pull, { group, topic, filter, result: done, mayHold });
-  return result instanceof Promise ? result.then(answer) : answer(result);
+  const moved = movedResult(ports, pull);
+  if (moved !== null) return answerPull(ports, pull, allowed, moved);
+  commitOffset(ports, pull);
+  const { topic, queueId, maxMsgNums } = header;
+  const result = store.pullMessages(topic, queueId, pull.fromOffset, maxMsgNums, allowed.filter);
+  if (result instanceof Promise) return result.then((done) => answerPull(ports, pull, allowed, done));
+  return answerPull(ports, pull, allowed, result);
+}
+
+/** Whatever comes of the pull. One that is told a reset commits nothing any more: the offset is of before. */
+function commitOffset({ offsets }: PullPorts, { header, context, isFirstLook }: Pull): void {
+  if (!isFirstLook || (header.sysFlag & PullSysFlag.COMMIT_OFFSET) === 0 || header.commitOffset < 0) return;
+  const { consumerGroup, topic, queueId, commitOffset } = header;
+  offsets.commitOffset(consumerGroup, topic, queueId, commitOffset, context.remoteAddress);
 }
 
 interface Refusal {
@@ -162,7 +176,7 @@ interface Allowed {
 }
 
 /** The checks in Apache's order. */
-function checkPull(ports: PullPorts, { header, request }: Pull): Allowed | Refusal {
+function checkPull(ports: PullPorts, { header, request, context }: Pull): Allowed | Refusal {
   const { config, groups, topics } = ports;
   if ((config.brokerPermission & PermName.READ) === 0) {
     return forbidden(ForbiddenType.BROKER, `brokerPermission is ${config.brokerPermission}, wanted 4 (read) in it`);
@@ -200,8 +214,20 @@ function checkPull(ports: PullPorts, { header, request }: Pull): Allowed | Refus
     const remark = `The broker does not support consumer to filter message by ${sub.expressionType}`;
     return { code: ResponseCode.SYSTEM_ERROR, remark };
   }
+  if (config.rejectPullConsumerEnable && isPullConsumer(ports, header.consumerGroup, context)) {
+    const remark = "the consumer's group info not exist, or the pull consumer is rejected by server.";
+    return { code: ResponseCode.SUBSCRIPTION_NOT_EXIST, remark };
+  }
   const filter = expressionMessageFilter(sub, filterData, config.filterSupportRetry ? ports.filters : null);
   return { group, topic, filter: filter === MATCH_ALL ? null : filter };
+}
+
+/** Whether a consumer that does not register pulls here; Apache's own tools may. */
+function isPullConsumer({ consumers }: PullPorts, group: string, { connection }: RequestContext): boolean {
+  if (isSystemGroup(group)) return false;
+  const info = consumers.getConsumerGroupInfo(group);
+  if (info === null) return true;
+  return info.consumeType === "CONSUME_ACTIVELY" && consumers.findChannelByConnection(group, connection) === null;
 }
 
 interface Subscribed {
@@ -250,7 +276,7 @@ function heartbeatSubscription(
     const remark = "The broker's consumer filter data is not exist!Your expression may be wrong!";
     return { code: ResponseCode.FILTER_DATA_NOT_EXIST, remark };
   }
-  if (filterData.clientVersion < sub.subVersion) {
+  if (filterData.clientVersion < header.subVersion) {
     return { code: ResponseCode.FILTER_DATA_NOT_LATEST, remark: "the consumer's consumer filter data not latest" };
   }
   return { sub, filterData };
@@ -261,22 +287,33 @@ function forbidden(forbiddenType: number, remark: string): Refusal {
 }
 
 /** Where the consumer is told to go instead: by a reset, or as a broadcast client that came from a proxy. */
-function movedOffset(ports: PullPorts, { header, context }: Pull): number | null {
-  const { consumerGroup, topic, queueId } = header;
-  const reset = ports.offsets.queryThenEraseResetOffset(consumerGroup, topic, queueId);
-  if (reset !== null) return reset;
-  const clientId = broadcastClientId(ports, header, context);
-  if (clientId === null) return null;
-  const { queueOffset, isProxyBroadcast } = header;
-  const init = ports.broadcastOffsets.queryInitOffset(
-    topic,
-    consumerGroup,
-    queueId,
-    clientId,
-    queueOffset,
-    isProxyBroadcast,
-  );
-  return init >= 0 && init !== queueOffset ? init : null;
+function movedResult(ports: PullPorts, { header, context }: Pull): PullResult | null {
+  const { consumerGroup, topic, queueId, queueOffset, isProxyBroadcast } = header;
+  const { config, store } = ports;
+  let nextBeginOffset = ports.offsets.queryThenEraseResetOffset(consumerGroup, topic, queueId);
+  if (nextBeginOffset === null || !config.useServerSideResetOffset) {
+    const clientId = broadcastClientId(ports, header, context);
+    if (clientId === null) return null;
+    nextBeginOffset = ports.broadcastOffsets.queryInitOffset(
+      topic,
+      consumerGroup,
+      queueId,
+      clientId,
+      queueOffset,
+      isProxyBroadcast,
+    );
+    if (nextBeginOffset < 0 || nextBeginOffset === queueOffset) return null;
+  }
+  return {
+    status: GetMessageStatus.OFFSET_RESET,
+    records: NO_RECORDS,
+    messageCount: 0,
+    nextBeginOffset,
+    minOffset: store.getMinOffsetInQueue(topic, queueId),
+    maxOffset: store.getMaxOffsetInQueue(topic, queueId),
+    suggestPullingFromSlave: false,
+    fallBehindBytes: null,
+  };
 }
 
 /** The client's id when it consumes by broadcast and its progress is noted; null else. */
@@ -297,82 +334,95 @@ const CODES: Record<GetMessageStatus, number> = {
   OFFSET_OVERFLOW_BADLY: ResponseCode.PULL_OFFSET_MOVED,
   OFFSET_TOO_SMALL: ResponseCode.PULL_OFFSET_MOVED,
   NO_MESSAGE_IN_QUEUE: ResponseCode.PULL_OFFSET_MOVED,
+  OFFSET_RESET: ResponseCode.PULL_OFFSET_MOVED,
 };
 
-interface Pulled extends Allowed {
-  readonly result: PullResult;
-  readonly mayHold: boolean;
-}
-
-function answerPull(ports: PullPorts, pull: Pull, { group, topic, filter, result, mayHold }: Pulled): Answer {
-  const { config, offsets, stats } = ports;
-  const { header, request, context } = pull;
-  const { status, nextBeginOffset, minOffset, maxOffset } = result;
-  let code = CODES[status];
-  if (status === GetMessageStatus.NO_MESSAGE_IN_QUEUE && header.queueOffset === 0) code = ResponseCode.PULL_NOT_FOUND;
-  let suggestWhichBrokerId = 0;
-  if (config.slaveReadEnable) {
-    suggestWhichBrokerId = result.suggestPullingFromSlave ? group.whichBrokerWhenConsumeSlowly : group.brokerId;
-  }
-  if (ports.isSlave()) {
-    // A slave serves what is far behind; who has caught up goes back to the master while that is there.
-    if (!result.suggestPullingFromSlave && ports.isMasterAlive()) {
-      suggestWhichBrokerId = 0;
-      if (status !== GetMessageStatus.FOUND) code = ResponseCode.PULL_RETRY_IMMEDIATELY;
-    }
-    if (code === ResponseCode.PULL_OFFSET_MOVED && !config.offsetCheckInSlave) {
-      suggestWhichBrokerId = group.brokerId;
-      code = ResponseCode.PULL_RETRY_IMMEDIATELY;
+function answerPull(ports: PullPorts, pull: Pull, allowed: Allowed, result: PullResult): Answer {
+  const { request, header } = pull;
+  const { code, suggestWhichBrokerId } = decide(ports, pull, allowed.group, result);
+  if (code === ResponseCode.PULL_NOT_FOUND && pull.isFirstLook) {
+    const outcome = holdPull(ports, pull, allowed.filter);
+    if (outcome === "held") return null;
+    if (outcome === "full") {
+      const remark = "[OVERLOAD]Too many pulls wait for messages already, try again later";
+      return createResponse(request, ResponseCode.SYSTEM_BUSY, { remark });
     }
   }
-  if (code === ResponseCode.PULL_NOT_FOUND && mayHold && holdPull(ports, pull, filter)) return null;
-  const { consumerGroup, queueId } = header;
-  if (code === ResponseCode.SUCCESS) {
-    const tookMs = ports.clock.monotonic() - pull.startMs;
-    stats.pulled(consumerGroup, header.topic, queueId, result.messageCount, result.records.length, tookMs);
-  } else stats.missed();
-  offsets.commitPullOffset(consumerGroup, header.topic, queueId, nextBeginOffset);
-  noteBroadcast(ports, pull, code, nextBeginOffset);
+  note(ports, pull, code, result);
+  // What came while it was held is not for it: that is an answer of its own, as the consumer goes on behind it.
+  const isPassedOver = code === ResponseCode.PULL_NOT_FOUND && pull.fromOffset > header.queueOffset;
+  const { nextBeginOffset, minOffset, maxOffset } = result;
+  const { topicSysFlag } = allowed.topic;
+  const { groupSysFlag } = allowed.group;
   const ext: ExtValues = {
     suggestWhichBrokerId,
     nextBeginOffset,
     minOffset,
     maxOffset,
-    topicSysFlag: topic.topicSysFlag,
-    groupSysFlag: group.groupSysFlag,
+    topicSysFlag,
+    groupSysFlag,
   };
-  const body = code === ResponseCode.SUCCESS ? result.records : undefined;
-  return createResponse(request, code, { remark: status, ext, ...(body === undefined ? {} : { body }) });
-
-  function noteBroadcast(ports: PullPorts, pull: Pull, code: number, nextBeginOffset: number): void {
-    const clientId = broadcastClientId(ports, header, context);
-    if (clientId === null) return;
-    const offset = code === ResponseCode.PULL_OFFSET_MOVED ? nextBeginOffset : header.queueOffset;
-    ports.broadcastOffsets.updateOffset(
-      header.topic,
-      pull.header.consumerGroup,
-      queueId,
-      offset,
-      clientId,
-      header.isProxyBroadcast,
-    );
-  }
+  const remark = isPassedOver ? GetMessageStatus.NO_MATCHED_MESSAGE : result.status;
+  const body = code === ResponseCode.SUCCESS ? result.records : NO_RECORDS;
+  return createResponse(request, isPassedOver ? ResponseCode.PULL_RETRY_IMMEDIATELY : code, { remark, ext, body });
 }
 
-function holdPull(ports: PullPorts, pull: Pull, filter: MessageFilter | null): boolean {
-  const { header, context } = pull;
-  if ((header.sysFlag & PullSysFlag.SUSPEND) === 0) return false;
+/** Mirrors `PullMessageProcessor.composeResponseHeader`. */
+function decide(
+  ports: PullPorts,
+  { header }: Pull,
+  group: SubscriptionGroupConfig,
+  { status, suggestPullingFromSlave }: PullResult,
+): { code: number; suggestWhichBrokerId: number } {
+  const { config } = ports;
+  let code = CODES[status];
+  if (status === GetMessageStatus.NO_MESSAGE_IN_QUEUE && header.queueOffset === 0) code = ResponseCode.PULL_NOT_FOUND;
+  let suggestWhichBrokerId = 0;
+  if (config.slaveReadEnable) {
+    suggestWhichBrokerId = suggestPullingFromSlave ? group.whichBrokerWhenConsumeSlowly : group.brokerId;
+  }
+  if (!ports.isSlave()) return { code, suggestWhichBrokerId };
+  // A slave serves what is far behind; who has caught up goes back to the master while that is there.
+  if (!suggestPullingFromSlave && ports.isMasterAlive()) {
+    suggestWhichBrokerId = 0;
+    if (status !== GetMessageStatus.FOUND) code = ResponseCode.PULL_RETRY_IMMEDIATELY;
+  }
+  if (code === ResponseCode.PULL_OFFSET_MOVED && !config.offsetCheckInSlave) {
+    suggestWhichBrokerId = group.brokerId;
+    code = ResponseCode.PULL_RETRY_IMMEDIATELY;
+  }
+  return { code, suggestWhichBrokerId };
+}
+
+/** Statistics, and how far the consumer has come. */
+function note(ports: PullPorts, pull: Pull, code: number, result: PullResult): void {
+  const { offsets, stats, clock } = ports;
+  const { header, context, startMs } = pull;
+  const { consumerGroup, topic, queueId, isProxyBroadcast } = header;
+  const { nextBeginOffset, fallBehindBytes } = result;
+  if (code === ResponseCode.SUCCESS) {
+    const tookMs = clock.monotonic() - startMs;
+    stats.pulled(consumerGroup, topic, queueId, result.messageCount, result.records.length, tookMs);
+  } else stats.missed();
+  if (fallBehindBytes !== null) stats.fellBehind(consumerGroup, topic, queueId, fallBehindBytes);
+  offsets.commitPullOffset(consumerGroup, topic, queueId, nextBeginOffset);
+  const clientId = broadcastClientId(ports, header, context);
+  if (clientId === null) return;
+  const offset = code === ResponseCode.PULL_OFFSET_MOVED ? nextBeginOffset : header.queueOffset;
+  ports.broadcastOffsets.updateOffset(topic, consumerGroup, queueId, offset, clientId, isProxyBroadcast);
+}
+
+function holdPull(
+  ports: PullPorts,
+  pull: Pull,
+  filter: MessageFilter | null,
+): ReturnType<PullRequestHoldService["hold"]> {
+  const { header } = pull;
+  if ((header.sysFlag & PullSysFlag.SUSPEND) === 0) return "stopped";
   const { config, clock } = ports;
   const waitMs = config.longPollingEnable ? header.suspendTimeoutMillis : config.shortPollingTimeMills;
-  if (!(waitMs > 0)) return false;
-  return holdUntil(
-    ports,
-    pull,
-    filter,
-    clock.monotonic() + Math.min(waitMs, SUSPEND_MS_MAX),
-    header.queueOffset,
-    context,
-  );
+  if (!(waitMs > 0)) return "stopped";
+  return holdUntil(ports, pull, filter, clock.monotonic() + Math.min(waitMs, SUSPEND_MS_MAX));
 }
 
 function holdUntil(
@@ -380,18 +430,22 @@ function holdUntil(
   pull: Pull,
   filter: MessageFilter | null,
   deadlineMs: number,
-  fromOffset: number,
-  context: RequestContext,
-): boolean {
+): ReturnType<PullRequestHoldService["hold"]> {
   const { topic, queueId } = pull.header;
   return ports.holds.hold({
-    connection: context.connection,
+    connection: pull.context.connection,
     topic,
     queueId,
-    pullFromThisOffset: fromOffset,
+    pullFromThisOffset: pull.fromOffset,
     filter,
     deadlineMs,
-    wakeUp: (isFinal) => void wakeUp(ports, pull, filter, isFinal ? null : deadlineMs),
+    wakeUp: (isFinal, fromOffset) =>
+      void wakeUp(
+        ports,
+        { ...pull, fromOffset, isFirstLook: false, startMs: ports.clock.monotonic() },
+        filter,
+        isFinal ? null : deadlineMs,
+      ),
   });
 }
 
@@ -405,22 +459,39 @@ async function wakeUp(
   const { request, context } = pull;
   let answer: Answer;
   try {
-    answer = await processPull(ports, pull, { mayHold: false });
+    answer = await processPull(ports, pull);
   } catch (error) {
     const code = error instanceof RemotingError ? error.code : ResponseCode.SYSTEM_ERROR;
     answer = createResponse(request, code, { remark: errorMessage(error) });
   }
   if (answer === null || context.connection.closed) return;
-  // A filter on properties shows only now that the message is not for this consumer: it waits on.
   if (
-    deadlineMs !== null && filter !== null && filter.needsProperties &&
-    answer.code === ResponseCode.PULL_RETRY_IMMEDIATELY
+    deadlineMs !== null && filter !== null && filter.needsProperties && waitsOn(ports, pull, filter, answer, deadlineMs)
   ) {
-    const next = Number(answer.extFields.get("nextBeginOffset"));
-    const later: Pull = { ...pull, header: { ...pull.header, queueOffset: next } };
-    if (holdUntil(ports, later, filter, deadlineMs, next, context)) return;
+    return;
   }
-  context.connection.respond(answer);
+  try {
+    context.connection.respond(answer);
+  } catch (error) {
+    // An answer that can't be written is a bug of ours: it ends one connection, not the node.
+    context.connection.close("error", errorMessage(error));
+  }
+}
+
+/** A filter on properties shows only now that what came is not for this consumer: it waits on behind it. */
+function waitsOn(
+  ports: PullPorts,
+  pull: Pull,
+  filter: MessageFilter,
+  answer: RemotingCommand,
+  deadlineMs: number,
+): boolean {
+  if (answer.code !== ResponseCode.PULL_RETRY_IMMEDIATELY) return false;
+  const { topic, queueId } = pull.header;
+  const fromOffset = Number(answer.extFields.get("nextBeginOffset"));
+  // More came while the records were read, or is left: nobody would tell of it.
+  if (ports.store.getMaxOffsetInQueue(topic, queueId) !== fromOffset) return false;
+  return holdUntil(ports, { ...pull, fromOffset }, filter, deadlineMs) === "held";
 }
 
 function readPullHeader(request: RemotingCommand): PullHeader {
@@ -430,6 +501,8 @@ function readPullHeader(request: RemotingCommand): PullHeader {
     if (text === undefined) return fallback!;
     const value = Number(text);
     if (Number.isSafeInteger(value) && text !== "") return value;
+    // A Java `long` that a double can't hold stands for "no end".
+    if (/^-?\d{16,19}$/.test(text)) return value < 0 ? Number.MIN_SAFE_INTEGER : Number.MAX_SAFE_INTEGER;
     throw new RemotingError(
       ResponseCode.SYSTEM_ERROR,
       `Ext field "${name}" is ${quoted(text, 40)}, wanted a whole number`,
