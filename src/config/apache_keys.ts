@@ -57,12 +57,13 @@ export const REPLACED: Readonly<Record<string, string>> = {
   enableMultiDispatch: "not supported: only the message's own consume queue is written",
   fastListenPort: "the VIP port is vipListenPort, listenPort - 2 by default",
   brokerFastFailureEnable: "not needed: queues are bounded, and a full one stops reading its connection",
+  filterServerNums: "not supported: FilterServers are gone since 4.3, filter by SQL92 (enablePropertyFilter)",
   aclEnable: "not supported: bind the ports to a protected interface",
   authenticationEnabled: "not supported: bind the ports to a protected interface",
   authorizationEnabled: "not supported: bind the ports to a protected interface",
 };
 
-/** All further keys of Apache 5.3.3, without effect here; so that they are not taken for typing errors. */
+/** All further keys of Apache 5.3.3 and of 4.x, without effect here; so that they are not taken for typing errors. */
 export const WITHOUT_EFFECT: ReadonlySet<string> = new Set(
   `accessMessageInMemoryHotRatio accountStatsEnable accountStatsPrintZeroValues ackMessageThreadPoolNums
 ackThreadPoolQueueCapacity aclCacheExpiredSecond aclCacheMaxNum aclCacheRefreshSecond adminBrokerThreadPoolNums
@@ -76,7 +77,8 @@ cleanOfflineBrokerInterval cleanRocksDBDirtyCQIntervalMin cleanSwapedMapInterval
 clientCallbackExecutorThreads clientChannelMaxIdleTimeSeconds clientCloseSocketIfTimeout
 clientManagerThreadPoolQueueCapacity clientManageThreadPoolNums clientOnewaySemaphoreValue
 clientPooledByteBufAllocatorEnable clientSocketRcvBufSize clientSocketSndBufSize clientWorkerThreads clusterName
-coldCtrStrategyEnable coldDataFlowControlEnable coldDataScanEnable commercialBaseCount commercialSizePerMsg
+coldCtrStrategyEnable coldDataFlowControlEnable coldDataScanEnable commercialBaseCount commercialBigCount
+commercialEnable commercialSizePerMsg commercialTimerCount commercialTransCount
 commitLogForceSwapMapInterval commitLogSwapMapInterval commitLogSwapMapReserveFileNum compactionCqMappedFileSize
 compactionMappedFileSize compactionScheduleInternal compactionThreadNum compatibleWithOldNameSrv
 configManagerVersion configName connectTimeoutMillis consumerManagerThreadPoolQueueCapacity
@@ -98,7 +100,7 @@ isInBrokerContainer isolateLogEnable isScanAvailableNameSrv litePullMessageThrea
 litePullThreadPoolQueueCapacity loadBalancePollNameServerInterval loadBalanceProcessorThreadPoolNums
 loadBalanceThreadPoolQueueCapacity logicalDiskSpaceCleanForciblyThreshold logicQueueForceSwapMapInterval
 logicQueueSwapMapInterval logicQueueSwapMapReserveFileNum mappedFileSizeConsumeQueueExt mappedFileSwapEnable
-mapperFileSizeBatchConsumeQueue maxAsyncPutMessageRequests maxBatchDeleteFilesNum maxConsumeQueueScan
+mapperFileSizeBatchConsumeQueue maxAsyncPutMessageRequests maxBatchDeleteFilesNum maxConsumeQueueScan maxDelayTime
 maxLmqConsumeQueueNum maxOffsetMapSize maxPopPollingSize maxReconnectIntervalTimeSeconds maxRecoveryCommitlogFiles
 maxStatsIdleTimeInMinutes maxTopicLength memTableFlushIntervalMs messageStorePlugIn
 metricGrpcExporterIntervalInMills metricGrpcExporterTimeOutInMills metricLoggingExporterIntervalInMills
