@@ -53,6 +53,8 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   readonly #dirty = new Set<ConsumeQueue>();
   readonly #unsyncedDirectories = new Set<string>();
   readonly #refusedTopics = new Set<string>();
+  /** Deleted topics: records of them that start below are a deleted one's, dispatched by then or not. */
+  readonly #deletedBelow = new Map<string, number>();
   /** Store timestamp of the newest record with a unit in a file. */
   #storeTimestamp = 0;
   /** Start of that record. */
@@ -170,6 +172,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     storeTimestamp: number,
   ): void {
     let queue = this.find(topic, queueId);
+    if (this.#deletedBelow.size > 0 && this.#isDeleted(topic, pos)) return;
     if (!isQueueOffset(queueOffset)) return this.#refuse(topic, queueId, pos);
     if (queue === null) {
       if (!isQueueName(topic, queueId)) return this.#refuse(topic, queueId, pos);
@@ -181,6 +184,12 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     this.#withPending.add(queue);
     this.#storeTimestamp = storeTimestamp;
     this.#storeTimestampAt = pos;
+  }
+
+  /** Records come in the log's order: what one has passed is of no use any more. */
+  #isDeleted(topic: string, pos: number): boolean {
+    for (const [name, end] of this.#deletedBelow) if (pos >= end) this.#deletedBelow.delete(name);
+    return this.#deletedBelow.has(topic);
   }
 
   #refuse(topic: string, queueId: number, pos: number): void {
@@ -244,6 +253,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     await this.#flushing;
     for (const queue of this.queues()) queue.truncate(phyOffset);
     this.#withPending.clear();
+    this.#deletedBelow.clear();
     this.#storeTimestamp = 0;
   }
 
@@ -253,6 +263,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     for (const queue of this.queues()) queue.destroy();
     this.#queues.clear();
     this.#topicQueueTable.clear();
+    this.#deletedBelow.clear();
     this.#withPending.clear();
     this.#dirty.clear();
     this.#storeTimestamp = 0;
@@ -264,11 +275,13 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   }
 
   /**
-   * Removes all queues of a topic; its next message is the first. Records of it that a recovery dispatches again make
-   * queues anew, as in Apache. Throws {@link IoError}.
+   * Removes all queues of a topic; its next message is the first. What of it is not dispatched yet gets no unit: the new
+   * queue would begin there, and have no place for the new messages. Records of it that a recovery dispatches again make
+   * queues anew, as in Apache. `logEnd` is asked when they go. Throws {@link IoError}.
    */
-  async deleteTopic(topic: string): Promise<void> {
+  async deleteTopic(topic: string, logEnd: () => number): Promise<void> {
     await this.#flushing;
+    this.#deletedBelow.set(topic, logEnd());
     for (const queue of this.#queues.get(topic)?.values() ?? []) {
       queue.destroy();
       this.#withPending.delete(queue);

@@ -580,7 +580,7 @@ export class MessageStore implements ReplicaLog {
 
   /** Removes the queues of these topics; their messages stay in the log until it expires. Throws {@link IoError}. */
   async deleteTopics(topics: readonly string[]): Promise<void> {
-    for (const topic of topics) await this.#consumeQueues.deleteTopic(topic);
+    for (const topic of topics) await this.#consumeQueues.deleteTopic(topic, () => this.#log.maxOffset);
   }
 
   // --- dispatch ---

@@ -208,4 +208,15 @@ describe("pullMessages", () => {
     assert.deepEqual((await pull(again, 0, 32, null)).bodies, ["again"]);
     assert.equal(again.getMaxOffsetInQueue("Other", 0), 1);
   });
+
+  it("forgets what of a deleted topic is not dispatched yet: its queue would begin there, and hide the new messages", async () => {
+    const store = await kit.open(kit.directory());
+    for (let i = 0; i < 10; i++) putOk(store.appendMessage(message(`m${i}`)));
+    await store.waitDispatched();
+    for (let i = 10; i < 13; i++) putOk(store.appendMessage(message(`m${i}`)));
+    await store.deleteTopics(["TopicTest"]);
+    for (let i = 0; i < 5; i++) assert.equal(putOk(store.appendMessage(message(`n${i}`))).logicsOffset, i);
+    await store.waitDispatched();
+    assert.deepEqual((await pull(store, 0, 32, null)).bodies, ["n0", "n1", "n2", "n3", "n4"]);
+  });
 });
