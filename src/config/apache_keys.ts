@@ -53,6 +53,8 @@ export const REPLACED: Readonly<Record<string, string>> = {
   enableSlaveActingMaster:
     "not supported: a slave never acts for its master, promote it by the verb role or switchover",
   enableConsumeQueueExt: "not supported: consume queues are written without extension files",
+  enableCalcFilterBitMap: "not needed: an SQL92 filter looks at each message's properties, there are no bit maps",
+  lockInStrictMode: "not supported: queue locks are this broker's own",
   enableLmq: "not supported: only the message's own consume queue is written",
   enableMultiDispatch: "not supported: only the message's own consume queue is written",
   fastListenPort: "the VIP port is vipListenPort, listenPort - 2 by default",

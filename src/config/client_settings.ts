@@ -67,7 +67,6 @@ export const CLIENTS = {
     live: true,
   }),
   enablePropertyFilter: boolean(false, "Serve consumers that filter by SQL92", { live: true }),
-  enableCalcFilterBitMap: boolean(false, "Work out filter bit maps when a message is dispatched"),
   filterSupportRetry: boolean(false, "SQL92 filters act on retried messages too", { live: true }),
   expectConsumerNumUseFilter: integer(32, 1, 1000000, "Groups a filter bit map is made for"),
   maxErrorRateOfBloomFilter: integer(20, 1, 99, "Error rate of such a bit map", { unit: "%" }),
@@ -98,7 +97,6 @@ export const CLIENTS = {
     unit: "ms",
     live: true,
   }),
-  lockInStrictMode: boolean(false, "Queue locks need a majority of the broker's replicas", { live: true }),
   useServerSideResetOffset: boolean(true, "Reset offsets here, not by telling the consumers", { live: true }),
   enableBroadcastOffsetStore: boolean(true, "Note how far broadcast consumers are", { live: true }),
   broadcastOffsetExpireSecond: integer(120, 1, INT_MAX, "Such a note goes when its client is away so long", {
