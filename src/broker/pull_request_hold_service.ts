@@ -127,7 +127,7 @@ export class PullRequestHoldService implements MessageArrivingListener {
 
   #wakeFinally(all: readonly Held[]): void {
     for (const held of all) this.#remove(held);
-    for (const held of all) held.pull.wakeUp(true, held.from);
+    for (const { pull, from } of all) if (!pull.connection.closed) pull.wakeUp(true, from);
   }
 
   #remove(held: Held): void {

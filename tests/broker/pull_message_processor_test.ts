@@ -272,8 +272,8 @@ describe("pullMessageProcessors", () => {
     assert.deepEqual(committed, [["G", "T", 1, 4]]);
     assert.equal(held[0]!.deadlineMs, clock.monotonic() + 15_000);
     world.status = "FOUND";
-    await wake(held[0]!, false);
-    assert.equal(answered[0]!.code, ResponseCode.SUCCESS);
+    held[0]!.wakeUp(false, 5);
+    assert.equal(answered[0]?.code, ResponseCode.SUCCESS, "before the next one is woken");
     assert.equal(committed.length, 1);
     world.status = "OFFSET_OVERFLOW_ONE";
     await wake(held[0]!, true);

@@ -116,6 +116,17 @@ describe("PullRequestHoldService", () => {
     assert.equal(holds.hold(held("dead", { connection: { closed: true } as RemotingConnection })), "stopped");
   });
 
+  it("runs no pull whose connection an answer to another one ended", () => {
+    const one = { closed: false };
+    const connection = one as RemotingConnection;
+    holds.hold(
+      held("fills it", { connection, wakeUp: () => void (woken.push(["fills it", true]), one.closed = true) }),
+    );
+    holds.hold(held("gone with it", { connection }));
+    holds.wakeAll();
+    assert.deepEqual(woken, [["fills it", true]]);
+  });
+
   it("is bounded, and holds nothing once it is stopped", () => {
     const one = connection();
     assert.equal(holds.hold(held("1", { connection: one })), "held");

@@ -440,7 +440,7 @@ function holdUntil(
     filter,
     deadlineMs,
     wakeUp: (isFinal, fromOffset) =>
-      void wakeUp(
+      wakeUp(
         ports,
         { ...pull, fromOffset, isFirstLook: false, startMs: ports.clock.monotonic() },
         filter,
@@ -449,32 +449,45 @@ function holdUntil(
   });
 }
 
-/** `deadlineMs` is null for the last time. */
-async function wakeUp(
+/**
+ * `deadlineMs` is null for the last time. It answers before it returns where it can: one large message wakes many, and
+ * their answers count as held for their peers, and are bounded, only once they are with their connections.
+ */
+function wakeUp(ports: PullPorts, pull: Pull, filter: MessageFilter | null, deadlineMs: number | null): void {
+  const finish = (answer: Answer) => answerWoken(ports, pull, filter, deadlineMs, answer);
+  const fail = (error: unknown) => {
+    const code = error instanceof RemotingError ? error.code : ResponseCode.SYSTEM_ERROR;
+    finish(createResponse(pull.request, code, { remark: errorMessage(error) }));
+  };
+  let answer: Answer | Promise<Answer>;
+  try {
+    answer = processPull(ports, pull);
+  } catch (error) {
+    return fail(error);
+  }
+  if (answer instanceof Promise) answer.then(finish, fail);
+  else finish(answer);
+}
+
+function answerWoken(
   ports: PullPorts,
   pull: Pull,
   filter: MessageFilter | null,
   deadlineMs: number | null,
-): Promise<void> {
-  const { request, context } = pull;
-  let answer: Answer;
-  try {
-    answer = await processPull(ports, pull);
-  } catch (error) {
-    const code = error instanceof RemotingError ? error.code : ResponseCode.SYSTEM_ERROR;
-    answer = createResponse(request, code, { remark: errorMessage(error) });
-  }
-  if (answer === null || context.connection.closed) return;
+  answer: Answer,
+): void {
+  const { connection } = pull.context;
+  if (answer === null || connection.closed) return;
   if (
     deadlineMs !== null && filter !== null && filter.needsProperties && waitsOn(ports, pull, filter, answer, deadlineMs)
   ) {
     return;
   }
   try {
-    context.connection.respond(answer);
+    connection.respond(answer);
   } catch (error) {
     // An answer that can't be written is a bug of ours: it ends one connection, not the node.
-    context.connection.close("error", errorMessage(error));
+    connection.close("error", errorMessage(error));
   }
 }
 
