@@ -127,6 +127,14 @@ describe("sendMessageProcessors", () => {
     });
   });
 
+  it("refuses numbers that are none, as a peer's mistake and not as a bug of ours", async () => {
+    for (const [name, value] of [["d", ""], ["e", "NaN"], ["f", "1e400"], ["g", "9223372036854775807"], ["h", "x"]]) {
+      const refused = { name: "RemotingError", code: ResponseCode.SYSTEM_ERROR };
+      await assert.rejects(() => send({ ...V2, [name!]: value }), refused, name);
+    }
+    assert.equal(put.length, 0);
+  });
+
   it("takes the long names of the first version", async () => {
     const answer = await send({
       producerGroup: "pg",

@@ -1,6 +1,7 @@
 // SEND_MESSAGE (10), SEND_MESSAGE_V2 (310) and SEND_BATCH_MESSAGE (320): a client's message from its header to the put
 // and back to the answer. What a put promises is PutMessageService's matter; retries and transactions only pass here.
 
+import { RemotingError } from "../../base/errors.ts";
 import { quoted } from "../../base/printable.ts";
 import type { Config } from "../../config/schema.ts";
 import {
@@ -258,7 +259,8 @@ export function readSendHeader(request: RemotingCommand): SendHeader {
     if (text === undefined) return fallback!;
     const value = Number(text);
     if (Number.isSafeInteger(value) && text !== "") return value;
-    throw new RangeError(`Ext field "${name}" is ${quoted(text, 40)}, wanted a whole number`);
+    const remark = `Ext field "${name}" is ${quoted(text, 40)}, wanted a whole number`;
+    throw new RemotingError(ResponseCode.SYSTEM_ERROR, remark);
   };
   const maxReconsumeTimes = extFields.get(names.maxReconsumeTimes);
   return {
