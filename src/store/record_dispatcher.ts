@@ -111,8 +111,14 @@ export class RecordDispatcher {
     for (const one of arrivals) this.listener?.arriving(one.topic, one.queueId, one.maxOffset, one.tagsCode);
   }
 
-  /** Brings units to their files. Throws {@link IoError}; nothing is lost then: call it again. */
+  /** Brings units to their files. Throws {@link IoError}; the same records are to be dispatched again then. */
   writePending(): void {
-    this.#consumeQueues.writePending();
+    try {
+      this.#consumeQueues.writePending();
+    } catch (error) {
+      // They are noted again with their records: a disk that stays full must not gather them try after try.
+      this.#arrivals = [];
+      throw error;
+    }
   }
 }

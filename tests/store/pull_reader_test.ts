@@ -8,6 +8,8 @@ import { decodeMessage } from "../../src/store/message_codec.ts";
 import type { MessageFilter } from "../../src/store/message_filter.ts";
 import { javaHashCode } from "../../src/store/message_properties.ts";
 import type { MessageStore, MessageStoreOptions } from "../../src/store/message_store.ts";
+import { failingFileSystem } from "../support/failing_fs.ts";
+import { fastClock } from "../support/fast_clock.ts";
 import { message, putOk, StoreKit } from "../support/store_kit.ts";
 
 let kit: StoreKit;
@@ -190,6 +192,24 @@ describe("pullMessages", () => {
     putOk(store.appendMessage(message("x", { queueId: 2 })));
     await store.waitDispatched();
     assert.equal(heard.length, 2);
+  });
+
+  it("tells of an arrival once, however often its queue could not be written", async () => {
+    let failing = 3;
+    const write = (path: string) => path.includes("consumequeue") && failing-- > 0;
+    const store = await kit.open(kit.directory(), {}, {
+      fs: failingFileSystem(kit.runtime.fs, { write, sync: () => false }),
+      clock: fastClock(kit.runtime.clock, 100),
+    });
+    const heard: number[] = [];
+    store.setMessageArrivingListener({
+      isWaitingFor: () => true,
+      arriving: (_topic, _queueId, maxOffset) => void heard.push(maxOffset),
+    });
+    putOk(store.appendMessage(message("x")));
+    await store.waitDispatched();
+    assert.deepEqual(heard, [1]);
+    assert.ok(failing <= 0);
   });
 
   it("forgets the queues of a deleted topic; its next message is the first", async () => {
