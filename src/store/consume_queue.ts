@@ -287,14 +287,17 @@ export class ConsumeQueue {
   /**
    * Adds the unit of queue offset `queueOffset`. A record below `maxPhysicOffset`, or a queue offset below the end,
    * has its unit already: nothing happens. One beyond the end is reported and still added at the end, as Apache does;
-   * but where all units are of expired records, what lies between has expired, too, and the queue begins anew.
+   * but where all units are of expired records, what lies between has expired, too, and the queue begins anew. So it does
+   * with a queue offset of 0: whoever wrote the record had removed the queue with its topic. (Apache adds that one at the
+   * end and leaves out those that follow: a slave of it lacks the messages of a topic that is made again.)
    */
   putMessagePositionInfo(pos: number, size: number, tagsCode: number, queueOffset: number): void {
     if (pos + size <= this.maxPhysicOffset) return;
+    if (queueOffset === 0 && this.nextOffsetInQueue > 0) this.#beginAnew(pos);
     const isEmpty = this.#isEmpty || (this.#hasOnlyExpired && queueOffset > this.nextOffsetInQueue);
     if (isEmpty && queueOffset !== this.nextOffsetInQueue) this.#startAt(queueOffset);
     const next = this.nextOffsetInQueue;
-    if (queueOffset < next && queueOffset !== 0) return;
+    if (queueOffset < next) return;
     if (queueOffset !== next) {
       this.#logger.warn("A message's queue offset is not the next of its consume queue; its unit is added at the end", {
         topic: this.topic,
@@ -308,6 +311,16 @@ export class ConsumeQueue {
     encodeCqUnit(this.#pending, this.#pendingSize, pos, size, tagsCode);
     this.#pendingSize += CQ_STORE_UNIT_SIZE;
     this.maxPhysicOffset = pos + size;
+  }
+
+  #beginAnew(pos: number): void {
+    this.#logger.info("A consume queue begins anew: its topic was deleted and made again", {
+      topic: this.topic,
+      queueId: this.queueId,
+      queueOffset: this.nextOffsetInQueue,
+      physicOffset: pos,
+    });
+    this.destroy();
   }
 
   get #isEmpty(): boolean {
@@ -452,6 +465,7 @@ export class ConsumeQueue {
   /** Removes the queue's files and forgets what was pending. */
   destroy(): void {
     this.#queue.destroy();
+    this.#compared = new Uint8Array(0);
     this.#pendingSize = this.#minLogicOffset = 0;
     this.maxPhysicOffset = -1;
   }

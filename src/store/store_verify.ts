@@ -167,6 +167,10 @@ class StoreVerifier {
       const where = `the first at ${walk.dirtyBlankOffset}; the format leaves open what they hold`;
       this.notes.push(`${walk.dirtyBlanks} fillers at the end of files hold bytes that are not zero, ${where}`);
     }
+    if (this.queues.withoutQueue > 0) {
+      const where = `the first at ${this.queues.withoutQueueOffset}`;
+      this.notes.push(`${this.queues.withoutQueue} messages are in no queue, ${where}: their topics were deleted`);
+    }
     const first = finding ?? await this.#checkTail(log, walk) ?? this.queues.finish(walk.end) ??
       this.index.finish(walk.end);
     if (first === null) this.#options.onProgress?.(total, total);
@@ -327,12 +331,17 @@ class LogWalk {
 class QueueCheck {
   units = 0;
   notDispatched = 0;
+  /** Records whose queue is not there, or began anew behind them; and where the first is. */
+  withoutQueue = 0;
+  withoutQueueOffset = -1;
   /** End of the last record any queue points at; -1 for none. */
   maxPhysicOffset = -1;
   readonly #fs: FileSystem;
   readonly #directory: string;
   readonly #hasExtensions: boolean;
   readonly #queues = new Map<string, StoredQueue>();
+  /** Where the first record is that any queue of a topic points at; 0 when a queue may have had earlier ones. */
+  readonly #topicBegins = new Map<string, number>();
   /** Queue offset of each queue's next record. */
   readonly #expected = new Map<string, number>();
 
@@ -358,6 +367,9 @@ class QueueCheck {
           if (unit.pos >= minOffset && !isPreBlank(unit.pos, unit.size)) break;
           queue.advance();
         }
+        const first = queue.peek();
+        const begin = first === null || first.queueOffset > 0 ? 0 : first.pos;
+        this.#topicBegins.set(topic, Math.min(begin, this.#topicBegins.get(topic) ?? Infinity));
         this.#queues.set(`${topic}/${name}`, queue);
         this.maxPhysicOffset = Math.max(this.maxPhysicOffset, queue.maxPhysicOffset);
       }
@@ -374,10 +386,17 @@ class QueueCheck {
     const unit = queue?.peek() ?? null;
     if (unit === null || queue === undefined) {
       if (offset < this.maxPhysicOffset) {
+        // The topic was deleted, and perhaps made again later.
+        if (queue === undefined && offset < (this.#topicBegins.get(record.topic) ?? Infinity)) {
+          return this.#noteWithoutQueue(offset);
+        }
         const file = queue?.pathOf(queue.maxOffset) ?? `${this.#directory}/${key}`;
         return wrong(file, offset, `queue ${key} has no unit for the record at ${offset}`);
       }
       this.notDispatched++;
+    } else if (unit.queueOffset === 0 && unit.pos > offset) {
+      // If it points at no record of the queue, that shows when the walk gets there.
+      return this.#noteWithoutQueue(offset);
     } else if (unit.pos !== offset) {
       const at = `unit ${unit.queueOffset} of queue ${key} points at ${unit.pos}`;
       const file = queue.pathOf(unit.queueOffset);
@@ -399,6 +418,11 @@ class QueueCheck {
     this.#expected.set(key, expected + 1);
     if (record.consumeQueueOffset === expected) return null;
     return { offset, field: "queueOffset", reason: `queueOffset is ${record.consumeQueueOffset}, wanted ${expected}` };
+  }
+
+  #noteWithoutQueue(offset: number): null {
+    if (this.withoutQueue++ === 0) this.withoutQueueOffset = offset;
+    return null;
   }
 
   /** With `enableConsumeQueueExt` units hold the address of an extension unit, below all hashes, instead of a hash. */

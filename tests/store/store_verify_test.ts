@@ -179,6 +179,31 @@ describe("verifyStore", () => {
     assert.equal(short?.field, "file");
   });
 
+  it("takes messages of deleted topics, and of topics made again, for what they are", async () => {
+    const directory = kit.directory();
+    const store = await kit.open(directory, { mappedFileSizeCommitLog: FILE_SIZE });
+    const offsets: number[] = [];
+    const put = (topic: string, queueId: number, count: number) => {
+      for (let i = 0; i < count; i++) {
+        offsets.push(putOk(store.appendMessage(message(`m${100 + i}`, { topic, queueId }))).wroteOffset);
+      }
+    };
+    for (const topic of ["Gone", "Again", "Stays"]) for (const queueId of [0, 1]) put(topic, queueId, 8);
+    await store.waitDispatched();
+    await store.deleteTopics(["Gone", "Again"]);
+    put("Again", 0, 12);
+    await store.waitDispatched();
+    await store.shutdown();
+    const { finding, notes, units } = await verify(directory);
+    assert.deepEqual([finding, units], [null, 28]);
+    assert.deepEqual(notes, [`32 messages are in no queue, the first at ${offsets[0]}: their topics were deleted`]);
+    const path = join(directory, "consumequeue/Again/0", "0".repeat(20));
+    const bytes = readFileSync(path);
+    bytes[7]! ^= 4;
+    writeFileSync(path, bytes);
+    assert.equal((await verify(directory)).finding?.field, "consumeQueue");
+  });
+
   it("takes records that are not dispatched yet for what they are", async () => {
     const { directory, offsets } = await makeStore(40);
     rmSync(join(directory, "consumequeue"), { recursive: true });
