@@ -7,7 +7,7 @@ import * as path from "node:path";
 import { after, before, describe, it } from "node:test";
 import { ApacheLab, hasJava } from "./lab/apache.ts";
 import { javaExamples } from "./lab/clients.ts";
-import { LabCluster } from "./lab/lab_cluster.ts";
+import { LabCluster, untilRouted } from "./lab/lab_cluster.ts";
 import { destroyAll, LabProcess, until } from "./lab/processes.ts";
 import { scratch } from "./lab/scratch.ts";
 
@@ -68,6 +68,7 @@ for (const kind of ["apache", "deno", "bun"] as const) {
       const cluster = new LabCluster(await ApacheLab.create("5.3.3", directory), directory);
       const pair = { broker: kind, namesrv: kind === "apache" ? "apache" : "embedded", name: "lab-a" } as const;
       namesrv = (await cluster.startPair(pair)).namesrv;
+      await untilRouted(namesrv);
     }, { timeout: 120_000 });
     after(destroyAll);
 

@@ -4,7 +4,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import type { ApacheLab } from "./apache.ts";
-import { freeBrokerPort, type LabProcess } from "./processes.ts";
+import { freeBrokerPort, type LabProcess, until } from "./processes.ts";
+import { remotingCall } from "./remoting_call.ts";
 import { type RuntimeName, startTwinlog, type TwinlogNode } from "./twinlog.ts";
 
 /** Whose node it is: Apache's, or ours on that runtime. */
@@ -13,6 +14,16 @@ export type Kind = "apache" | RuntimeName;
 export type Role = "ASYNC_MASTER" | "SYNC_MASTER" | "SLAVE";
 
 const MIB = 1024 * 1024;
+const GET_ROUTEINFO_BY_TOPIC = 105;
+
+/** Waits until a NameServer knows where a topic is; with TBW102, until topics can be made. */
+export async function untilRouted(namesrv: string, topic = "TBW102"): Promise<void> {
+  const port = Number(namesrv.split(":").at(-1));
+  await until(`a route of ${topic}`, 60_000, async () => {
+    return (await remotingCall(port, GET_ROUTEINFO_BY_TOPIC, { topic })).code === 0;
+  });
+}
+
 /** What the scenarios need and both kinds know: filters, traces, transactions that are asked about soon. */
 const SETTINGS: Readonly<Record<string, string | number>> = {
   brokerClusterName: "LabCluster",
@@ -81,18 +92,16 @@ export class LabCluster {
     },
   ): Promise<{ broker: LabBroker; namesrv: string }> {
     const { broker: kind, name, settings = {} } = options;
+    let namesrv: string;
+    let own: Record<string, string | number> = {};
     if (options.namesrv === "embedded") {
       const namesrvListenPort = await freeBrokerPort();
-      const broker = await this.startBroker({
-        kind,
-        name,
-        namesrv: null,
-        settings: { namesrvListenPort, ...settings },
-      });
-      return { broker, namesrv: `127.0.0.1:${namesrvListenPort}` };
-    }
-    const { address } = await this.startNamesrv(options.namesrv);
-    return { broker: await this.startBroker({ kind, name, namesrv: address, settings }), namesrv: address };
+      namesrv = `127.0.0.1:${namesrvListenPort}`;
+      own = { namesrvListenPort };
+    } else namesrv = (await this.startNamesrv(options.namesrv)).address;
+    const named = options.namesrv === "embedded" ? null : namesrv;
+    const broker = await this.startBroker({ kind, name, namesrv: named, settings: { ...own, ...settings } });
+    return { broker, namesrv };
   }
 
   /** A broker that listens and is registered soon. `settings` win over the lab's. */
