@@ -27,6 +27,8 @@ import {
 
 /** What delivery needs of the store. */
 export interface ScheduleStore extends DelayLevelStore, DeliveryCheckStore {
+  /** End of the log. */
+  readonly maxOffset: number;
   onDispatched(listener: () => void): () => void;
   /** Resolves once the log is on the disk up to `offset`. Throws {@link IoError} when the store stops first. */
   waitFlushed(offset: number): Promise<void>;
@@ -68,7 +70,7 @@ export class ScheduleMessageService {
   #saveTimer: Timer | null = null;
   #saving: Promise<void> = Promise.resolve();
   #isDirty = false;
-  /** End of what was delivered since the start; it has to be on the disk before offsets are saved. */
+  /** End of what is delivered; it has to be on the disk before offsets are saved. */
   #logEnd = 0;
   #deliveredCount = 0;
 
@@ -83,9 +85,10 @@ export class ScheduleMessageService {
     if (this.#isRunning) return;
     this.#isRunning = true;
     this.#stopped = deferred<void>();
-    this.#logEnd = 0;
     const { store, puts, clock, logger, offsets, onDelivered } = this.#parts;
     offsets.begin();
+    // What was delivered before may be in memory only.
+    this.#logEnd = store.maxOffset;
     const levelParts: DelayLevelParts = {
       store,
       puts,

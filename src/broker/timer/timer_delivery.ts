@@ -43,7 +43,7 @@ const HOPELESS: ReadonlySet<PutMessageStatus> = new Set([
 export class TimerDelivery {
   /** Slots before this time may have been delivered in an earlier life, or by another master. */
   uncertainBefore = 0;
-  /** End of what was delivered in this life. */
+  /** End of what is delivered: it has to be on the disk before that is saved. */
   logEnd = 0;
   deliveredCount = 0;
   #isRunning = false;
@@ -58,9 +58,10 @@ export class TimerDelivery {
     return this.#isRunning;
   }
 
-  start(): void {
+  /** `logEnd` is where the log ends: what was delivered before may be in memory only. */
+  start(logEnd: number): void {
     this.#isRunning = true;
-    this.logEnd = 0;
+    this.logEnd = logEnd;
   }
 
   /** Puts that are being tried again give up. */

@@ -73,6 +73,11 @@ export class TimerEnqueue {
     this.#parts = parts;
   }
 
+  /** End of the message followed last, bytes of the commit log. */
+  get followedEnd(): number {
+    return this.#last === null ? 0 : this.#last.pos + this.#last.size;
+  }
+
   /** Up to where the queue may be followed now. A slave stops where its master is: what is beyond may be late. */
   get limit(): number {
     const max = this.#parts.store.getMaxOffsetInQueue(RMQ_SYS_TIMER_TOPIC, 0);
@@ -87,11 +92,20 @@ export class TimerEnqueue {
     const isWhole = await this.#align();
     // Messages that were delivered at once, or were too old, have no unit.
     if (isWhole && checkpoint.lastTimerQueueOffset <= max) this.#goTo(checkpoint.lastTimerQueueOffset);
+    else this.#correctCheckpoint();
+  }
+
+  /** The queue may come to the length of before with other messages. */
+  #correctCheckpoint(): void {
+    this.#parts.checkpoint.lastTimerQueueOffset = this.queueOffset;
+    this.#parts.onProgress();
   }
 
   /** Takes back what was followed of messages that the log does not hold any more. */
   async heal(): Promise<void> {
-    if (this.#isCut()) await this.#align();
+    if (!this.#isCut()) return;
+    await this.#align();
+    this.#correctCheckpoint();
   }
 
   /** Follows the queue up to {@link limit}. */

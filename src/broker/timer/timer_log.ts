@@ -250,6 +250,8 @@ function isBlank(bytes: Uint8Array, at: number): boolean {
 function decodeUnit(bytes: Uint8Array, at: number, pos: number): TimerLogUnit | null {
   const magic = readInt32(bytes, at + 12);
   if (readInt32(bytes, at) !== TIMER_LOG_UNIT_SIZE || (magic | 0xf) !== 0xf) return null;
+  // A loss of power may leave a unit's front only, which Apache takes for a whole one.
+  if ((magic & TimerMagic.DEFAULT) === 0 || readInt32(bytes, at + 36) <= 0) return null;
   const writeTimeMs = readInt64(bytes, at + 16);
   return {
     pos,

@@ -206,7 +206,7 @@ export class TimerMessageStore {
     dequeue.readTimeMs = from;
     dequeue.claimedMs = Math.max(from, lastReadTimeMs);
     this.checkpoint.begin();
-    this.#delivery.start();
+    this.#delivery.start(store.maxOffset);
     return true;
   }
 
@@ -373,7 +373,8 @@ export class TimerMessageStore {
     const { store, clock, logger, metrics, onFatal } = this.#parts;
     const { checkpoint } = this;
     const isMaster = this.#state === "delivering";
-    const { logEnd } = this.#delivery;
+    // A slave delivers nothing; what it follows has to be there still after a crash.
+    const logEnd = Math.max(isMaster ? this.#delivery.logEnd : 0, enqueue.followedEnd);
     const flushPos = log.maxPos;
     const { queueOffset } = enqueue;
     const { readTimeMs } = dequeue;

@@ -111,6 +111,20 @@ describe("TimerLog", () => {
     assert.ok(place.fs.readFile(path)!.slice(52).every((byte) => byte === 0), "old units would be taken for new ones");
   });
 
+  it("takes no unit of which a loss of power left a part", () => {
+    append(3);
+    const path = `${place.path}/timerlog/00000000000000000000`;
+    const whole = place.fs.readFile(path)!.slice(104, 156);
+    for (let kept = 4; kept <= 52; kept += 4) {
+      const file = place.fs.open(path, "write");
+      file.writeAt(new Uint8Array(52), 104);
+      file.writeAt(whole.subarray(0, kept), 104);
+      file.close();
+      // What follows the size is the hash of the topic, which is no matter.
+      assert.equal(reopened(0).length, kept < 40 ? 2 : 3, `${kept} bytes`);
+    }
+  });
+
   it("removes files whose messages are all gone", async () => {
     append(8);
     assert.equal(await log.deleteExpired(2000), 0);
