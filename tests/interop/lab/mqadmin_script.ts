@@ -35,6 +35,8 @@ const CLIENT: readonly (readonly [RegExp, string])[] = [
   RATE,
   [/\b\d{14,17}\b/g, "<time>"],
   [/MqadminLab\$\$Lambda\S+/g, "<listener>"],
+  // The client learns of its retry topic when it next asks for the route.
+  [/^%RETRY%G1 lab 0 .*$/gm, ""],
   [/(lastPullTimestamp|lastConsumeTimestamp|lastLockTimestamp)=[^,\]]*/g, "$1=<time>"],
 ];
 

@@ -106,7 +106,12 @@ export const ADMIN_CASES: readonly RequestCase[] = [
   ),
   p2.run(43, "GET_ALL_CONSUMER_OFFSET", "its offsets", async (world) => {
     const { code, body } = await world.ask({ code: 43 });
-    return { code, body: (body as { offsetTable: unknown }).offsetTable };
+    const { offsetTable } = body as { offsetTable: Record<string, unknown> };
+    // How far the transaction check has come is a matter of when one asks.
+    return {
+      code,
+      body: Object.fromEntries(Object.entries(offsetTable).filter(([at]) => !at.startsWith("RMQ_SYS_TRANS"))),
+    };
   }),
   p2.run(45, "GET_ALL_DELAY_OFFSET", "its members", (world) => keysOnly(world.ask({ code: 45 }))),
   p2.ask(402, "GET_ALL_MESSAGE_REQUEST_MODE", "", {}),

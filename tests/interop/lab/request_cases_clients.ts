@@ -304,8 +304,11 @@ export const CLIENT_CASES: readonly RequestCase[] = [
     (world) => world.ask({ code: 33, ext: { offset: offsetNoted(world, "first") } }),
   ),
   p1.ask(33, "VIEW_MESSAGE_BY_ID", "an offset beyond the log", { ext: { offset: 99_999_999_999 } }),
-  p1.ask(12, "QUERY_MESSAGE", "by key", {
-    ext: { topic: "Raw", key: "k1", maxNum: 32, beginTimestamp: 0, endTimestamp: "9223372036854775807" },
+  p1.run(12, "QUERY_MESSAGE", "by key", async (world) => {
+    const ext = { topic: "Raw", key: "k1", maxNum: 32, beginTimestamp: 0, endTimestamp: "9223372036854775807" };
+    const outcome = await world.ask({ code: 12, ext });
+    // The broker's own messages, such as half ones put again, are in the index too.
+    return { ...outcome, ext: { ...outcome.ext, indexLastUpdatePhyoffset: "<offset>" } };
   }),
   p1.ask(12, "QUERY_MESSAGE", "by a key that is not there", {
     ext: { topic: "Raw", key: "none", maxNum: 32, beginTimestamp: 0, endTimestamp: "9223372036854775807" },
