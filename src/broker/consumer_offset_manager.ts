@@ -54,6 +54,8 @@ const NO_OFFSETS: ReadonlyMap<number, number> = new Map();
 export class ConsumerOffsetManager extends ConfigManager {
   readonly #config: OffsetConfig;
   #offsets: OffsetTable = new Map();
+  /** Topics by group, made of the keys when somebody asks; null after a change of them. */
+  #topicsOfGroups: Map<string, string[]> | null = null;
   /** What they take, see {@link SIZE_MAX}. */
   #size = 0;
   #version: DataVersion | null = null;
@@ -174,7 +176,8 @@ export class ConsumerOffsetManager extends ConfigManager {
 
   /** Topics the group has offsets in. */
   whichTopicByConsumer(group: string): string[] {
-    return this.#pairs().filter((pair) => pair.group === group).map((pair) => pair.topic);
+    this.#topicsOfGroups ??= this.#groupTopics();
+    return [...this.#topicsOfGroups.get(group) ?? []];
   }
 
   /** Groups that have offsets in the topic. */
@@ -356,13 +359,16 @@ export class ConsumerOffsetManager extends ConfigManager {
   }
 
   #set(key: string, offsets: QueueOffsets | undefined, queueId: number, offset: number): void {
-    if (offsets === undefined) this.#offsets.set(key, new Map([[queueId, offset]]));
-    else if (!this.#adopted.isShared(key, offsets)) offsets.set(queueId, offset);
+    if (offsets === undefined) {
+      this.#offsets.set(key, new Map([[queueId, offset]]));
+      this.#topicsOfGroups = null;
+    } else if (!this.#adopted.isShared(key, offsets)) offsets.set(queueId, offset);
     else this.#offsets.set(key, new Map(offsets).set(queueId, offset));
   }
 
   #setTable(offsets: OffsetTable, version: DataVersion | null): void {
     this.#offsets = offsets;
+    this.#topicsOfGroups = null;
     this.#version = version;
     this.#size = 0;
     for (const [key, queues] of offsets) this.#size += sizeOf(key) + queues.size * OFFSET_SIZE;
@@ -390,6 +396,17 @@ export class ConsumerOffsetManager extends ConfigManager {
     return Array.from(this.#offsets.keys(), splitTopicAtGroup).filter((pair) => pair !== null);
   }
 
+  /** Whoever lists all groups asks for each: with thousands, going over every key each time took seconds. */
+  #groupTopics(): Map<string, string[]> {
+    const topics = new Map<string, string[]>();
+    for (const { group, topic } of this.#pairs()) {
+      const known = topics.get(group);
+      if (known === undefined) topics.set(group, [topic]);
+      else known.push(topic);
+    }
+    return topics;
+  }
+
   #removeWhere(isGone: (pair: { topic: string; group: string }) => boolean): void {
     let isChange = false;
     for (const table of [this.#offsets, this.#resets, this.#pulls]) {
@@ -402,7 +419,9 @@ export class ConsumerOffsetManager extends ConfigManager {
         isChange = true;
       }
     }
-    if (isChange) this.#nextVersion();
+    if (!isChange) return;
+    this.#topicsOfGroups = null;
+    this.#nextVersion();
   }
 
   #hasRoom(): boolean {

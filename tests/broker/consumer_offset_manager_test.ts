@@ -169,6 +169,21 @@ describe("ConsumerOffsetManager", () => {
     assert.equal(manager.queryPullOffset("g", "T", 1), -1);
   });
 
+  it("knows a group's topics of now after every change of the table", () => {
+    const topics = () => manager.whichTopicByConsumer("g").sort();
+    assert.deepEqual(topics(), []);
+    manager.commitOffset("g", "T", 0, 10);
+    assert.deepEqual(topics(), ["T"]);
+    manager.commitOffset("g", "U", 0, 10);
+    manager.whichTopicByConsumer("g").push("not the table's");
+    assert.deepEqual(topics(), ["T", "U"]);
+    manager.cleanOffsetByTopic("T");
+    assert.deepEqual(topics(), ["U"]);
+    const document = parseJavaJson('{"offsetTable":{"V@g":{0:1}}}') as JavaJsonObject;
+    manager.replace(document);
+    assert.deepEqual(topics(), ["V"]);
+  });
+
   it("forgets groups and topics whole, clones a group", () => {
     for (const [group, topic] of [["g", "T"], ["g", "U"], ["gg", "T"], ["g@broadcast", "T"]] as const) {
       manager.commitOffset(group, topic, 0, 1);
