@@ -1,6 +1,8 @@
 // Pulls: which messages of a queue go into one answer, against a plain model of Apache's getMessage; records verbatim.
 
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { utf8 } from "../../src/base/bytes.ts";
@@ -10,6 +12,7 @@ import { javaHashCode } from "../../src/store/message_properties.ts";
 import type { MessageStore, MessageStoreOptions } from "../../src/store/message_store.ts";
 import { failingFileSystem } from "../support/failing_fs.ts";
 import { fastClock } from "../support/fast_clock.ts";
+import { MemoryLogger } from "../support/ha_options.ts";
 import { message, putOk, StoreKit } from "../support/store_kit.ts";
 
 let kit: StoreKit;
@@ -20,23 +23,34 @@ after(() => kit.dispose());
 
 const TAGS = ["a", "b", "c"];
 
-/** What is in one queue, in order. */
-type Queue = { body: string; tag: string; size: number }[];
+/** What is in one queue, in order; where its record stands. */
+type Queue = { body: string; tag: string; size: number; pos: number }[];
 
-async function filled(count: number, options: Partial<MessageStoreOptions> = {}) {
-  // A pull ends at the end of a queue file, as in Apache: here there is but one.
-  const store = await kit.open(kit.directory(), { mappedFileSizeConsumeQueue: 20_000, ...options });
+/** A pull ends at the end of a queue file, as in Apache: here there is but one. */
+const ONE_FILE = { mappedFileSizeConsumeQueue: 20_000, mappedFileSizeCommitLog: 256 * 1024 };
+
+async function filled(
+  count: number,
+  options: Partial<MessageStoreOptions> = {},
+  isReopened = false,
+  logger = new MemoryLogger(),
+) {
+  const directory = kit.directory();
+  const store = await kit.open(directory, { ...ONE_FILE, ...options }, { logger });
   const queue: Queue = [];
   for (let i = 0; i < count; i++) {
     const tag = TAGS[i * 7 % 3]!;
     const body = `m${i}`.padEnd(10 + i * 37 % 400, ".");
     const put = putOk(store.appendMessage(message(body, { properties: new Map([["TAGS", tag], ["n", String(i)]]) })));
-    queue.push({ body, tag, size: put.wroteBytes });
+    queue.push({ body, tag, size: put.wroteBytes, pos: put.wroteOffset });
     // Others in between, so that neighbours in the queue are not always neighbours in the log.
     if (i % 5 === 0) putOk(store.appendMessage(message("other", { queueId: 1 })));
+    if (i % 11 === 0) putOk(store.appendMessage(message("other".padEnd(1000, "."), { queueId: 1 })));
   }
   await store.waitDispatched();
-  return { store, queue };
+  if (!isReopened) return { store, queue, directory };
+  await store.shutdown();
+  return { store: await kit.open(directory, { ...ONE_FILE, ...options }, { logger }), queue, directory };
 }
 
 function bodiesOf(records: Uint8Array): string[] {
@@ -60,13 +74,26 @@ const byNumber = (keep: (n: number) => boolean): MessageFilter => ({
   isMatchedByCommitLog: (properties) => keep(Number(properties.get("n"))),
 });
 
+/** What bounds one pull. */
+interface Limits {
+  readonly bytes: number;
+  readonly count: number;
+  readonly scan: number;
+  /** Entries of a queue's file. */
+  readonly perFile?: number;
+  /** Records of messages below can't be read. */
+  readonly goneBelow?: number;
+  /** The filter needs the record. */
+  readonly looksInto?: boolean;
+}
+
 /** Apache's rules, said plainly; every message counts as in memory. */
 function model(
   queue: Queue,
   offset: number,
   maxMsgNums: number,
   keep: ((index: number) => boolean) | null,
-  limits: { bytes: number; count: number; scan: number },
+  { perFile = Infinity, goneBelow = 0, looksInto = false, ...limits }: Limits,
 ) {
   if (queue.length === 0) return { status: "NO_MESSAGE_IN_QUEUE", next: 0, bodies: [] };
   if (offset < 0) return { status: "OFFSET_TOO_SMALL", next: 0, bodies: [] };
@@ -75,18 +102,25 @@ function model(
   const bodies: string[] = [];
   let bytes = 0;
   let next = offset;
-  const scanned = Math.floor(Math.max(limits.scan, maxMsgNums * 20) / 20);
-  for (let index = offset; index < queue.length && index - offset < scanned; index++) {
+  let status = "NO_MATCHED_MESSAGE";
+  const scanBytes = Math.max(limits.scan, maxMsgNums * 20);
+  const fileEnd = perFile === Infinity ? Infinity : offset - offset % perFile + perFile;
+  for (let index = offset; index < Math.min(queue.length, fileEnd); index++) {
+    if ((index - offset) * 20 >= scanBytes) break;
     const { size, body } = queue[index]!;
     const full = bodies.length > 0 &&
       (bodies.length + 1 > Math.min(maxMsgNums, limits.count) || bytes + size > limits.bytes);
     if (full) break;
     next = index + 1;
-    if (keep !== null && !keep(index)) continue;
-    bodies.push(body);
-    bytes += size;
+    const isGone = index < goneBelow;
+    if (keep !== null && !(looksInto && isGone) && !keep(index)) status = "NO_MATCHED_MESSAGE";
+    else if (isGone) status = "MESSAGE_WAS_REMOVING";
+    else {
+      bodies.push(body);
+      bytes += size;
+    }
   }
-  return { status: bodies.length > 0 ? "FOUND" : "NO_MATCHED_MESSAGE", next, bodies };
+  return { status: bodies.length > 0 ? "FOUND" : status, next, bodies };
 }
 
 async function pull(store: MessageStore, offset: number, maxMsgNums: number, filter: MessageFilter | null) {
@@ -94,14 +128,31 @@ async function pull(store: MessageStore, offset: number, maxMsgNums: number, fil
   return { status: result.status, next: result.nextBeginOffset, bodies: bodiesOf(result.records), result };
 }
 
-describe("pullMessages", () => {
-  it("gives what the rules say, for any offset, number, filter and limits", async () => {
-    const { store, queue } = await filled(120);
-    const options = {
-      maxTransferBytesOnMessageInMemory: 262144,
-      maxTransferCountOnMessageInMemory: 32,
-      maxFilterMessageSize: 16000,
-    };
+/** Where messages are read from, and what of them counts as in memory. */
+const STORES = {
+  "written in this life": { options: {}, limits: {}, isReopened: false },
+  "after a restart": { options: {}, limits: {}, isReopened: true },
+  "in small files": {
+    options: { mappedFileSizeConsumeQueue: 500, mappedFileSizeCommitLog: 8192 },
+    limits: { perFile: 25 },
+    isReopened: false,
+  },
+  "in small files, after a restart": {
+    options: { mappedFileSizeConsumeQueue: 500, mappedFileSizeCommitLog: 8192 },
+    limits: { perFile: 25 },
+    isReopened: true,
+  },
+  "out of memory": {
+    options: { accessMessageInMemoryMaxRatio: 0, maxTransferBytesOnMessageInDisk: 2000 },
+    limits: { bytes: 2000, count: 8 },
+    isReopened: false,
+  },
+};
+
+for (const [name, { options, limits, isReopened }] of Object.entries(STORES)) {
+  it(`pullMessages gives what the rules say, for any offset, number and filter, ${name}`, async () => {
+    const { store, queue } = await filled(120, options, isReopened);
+    const rules = { bytes: 262144, count: 32, scan: 16000, ...limits };
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: -2, max: 125 }),
@@ -117,19 +168,80 @@ describe("pullMessages", () => {
             : kind === "tags"
             ? (index: number) => tags.includes(queue[index]!.tag)
             : keepNumber;
-          const wanted = model(queue, offset, maxMsgNums, keep, {
-            bytes: options.maxTransferBytesOnMessageInMemory,
-            count: options.maxTransferCountOnMessageInMemory,
-            scan: options.maxFilterMessageSize,
-          });
+          const wanted = model(queue, offset, maxMsgNums, keep, rules);
           const { status, next, bodies, result } = await pull(store, offset, maxMsgNums, filter);
           assert.deepEqual({ status, next, bodies }, wanted);
           assert.equal(result.messageCount, wanted.bodies.length);
           assert.deepEqual([result.minOffset, result.maxOffset], [0, 120]);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 200 },
     );
+  });
+}
+
+describe("pullMessages", () => {
+  it("passes over records that are damaged, or not what their entries say, and says so", async () => {
+    const logger = new MemoryLogger();
+    const { store, queue, directory } = await filled(60, {}, false, logger);
+    const path = join(directory, "commitlog", "0".repeat(20));
+    const bytes = readFileSync(path);
+    // The magic of record 0 is gone, 1 says that it stands elsewhere, and of 2 nothing is left.
+    const starts = queue.map(({ pos }) => pos);
+    bytes[starts[0]! + 5]! ^= 1;
+    bytes[starts[1]! + 35]! ^= 1;
+    bytes.fill(0, starts[2]!, starts[2]! + 40);
+    writeFileSync(path, bytes);
+    const limits = { bytes: 262144, count: 32, scan: 16000, goneBelow: 3 };
+    const keep = (index: number) => index % 7 === 2;
+    for (let offset = 0; offset < 10; offset++) {
+      for (const maxMsgNums of [1, 3, 32]) {
+        const all = await pull(store, offset, maxMsgNums, null);
+        // Only what was read shows that it is damaged: it has taken a place in the answer.
+        const { bodies, next } = model(queue, offset, maxMsgNums, null, { ...limits, goneBelow: 0 });
+        const wanted = bodies.slice(Math.max(0, 3 - offset));
+        assert.deepEqual([all.bodies, all.next], [wanted, next]);
+        assert.equal(all.status, wanted.length > 0 ? "FOUND" : "MESSAGE_WAS_REMOVING");
+        const some = await pull(store, offset, maxMsgNums, byNumber(keep));
+        const { result: _result, ...got } = some;
+        assert.deepEqual(got, model(queue, offset, maxMsgNums, keep, { ...limits, looksInto: true }));
+      }
+    }
+    const said = logger.lines.filter((line) => line.message.includes("damaged"));
+    assert.equal(said.length, 3, "once a minute each");
+  });
+
+  it("reads no bodies of large records that a filter passes over", async () => {
+    const store = await kit.open(kit.directory(), { mappedFileSizeCommitLog: 4 * 1024 * 1024 });
+    const properties = (n: number) => new Map([["n", String(n)]]);
+    for (let n = 0; n < 6; n++) {
+      const host = n % 2 === 0 ? {} : { bornHost: { address: new Uint8Array(16), port: 1 } };
+      putOk(store.appendMessage(message(`${n}`.padEnd(200_000, "x"), { properties: properties(n), ...host })));
+      putOk(store.appendMessage(message(`${n + 10}`, { properties: properties(n + 10) })));
+    }
+    await store.waitDispatched();
+    const { bodies } = await pull(store, 0, 32, byNumber((n) => n === 4 || n === 5 || n === 12));
+    assert.deepEqual(bodies.map((body) => [body.slice(0, 2), body.length]), [["12", 2], ["4x", 200_000]]);
+    assert.deepEqual((await pull(store, 5, 32, byNumber((n) => n > 20))).status, "NO_MATCHED_MESSAGE");
+  });
+
+  it("looks at a bounded number of entries, whatever is asked for", async () => {
+    const { store } = await filled(40);
+    for (const maxMsgNums of [2 ** 31 - 1, Number.MAX_SAFE_INTEGER]) {
+      assert.equal((await pull(store, 0, maxMsgNums, byTag("zzz"))).next, 40);
+      assert.equal((await pull(store, 0, maxMsgNums, null)).bodies.length, 32);
+    }
+  });
+
+  it("says how far behind the log's end it has looked, and suggests a slave beyond the memory", async () => {
+    const { store, queue } = await filled(40, { accessMessageInMemoryMaxRatio: 0 });
+    const some = await store.pullMessages("TopicTest", 0, 2, 3, null);
+    assert.equal(some.fallBehindBytes, store.maxOffset - queue[4]!.pos);
+    assert.ok(some.suggestPullingFromSlave);
+    const end = await store.pullMessages("TopicTest", 0, 40, 3, null);
+    assert.deepEqual([end.fallBehindBytes, end.suggestPullingFromSlave], [0, false]);
+    const { store: young } = await filled(40);
+    assert.ok(!(await young.pullMessages("TopicTest", 0, 2, 3, null)).suggestPullingFromSlave);
   });
 
   it("obeys the limits of bytes, count and scanned entries; the first message goes out whatever its size", async () => {
