@@ -14,7 +14,8 @@ export interface PutMessageOptions {
 
 /** What it needs of the store. */
 export interface PutStore {
-  appendMessage(message: MessageToPut): AppendMessageResult;
+  /** Results in the messages' order; one that is refused does not concern the others. */
+  appendMessages(messages: readonly MessageToPut[]): AppendMessageResult[];
   appendBatch(message: MessageToPut, batchBody: Uint8Array): AppendMessageResult;
   /** False when `offset` was not on the disk in time. */
   waitStored(offset: number, timeoutMs: number): Promise<boolean>;
@@ -70,6 +71,20 @@ export interface PutCounters {
   readonly failures: Map<PutMessageStatus, number>;
 }
 
+interface WaitingPut {
+  readonly message: MessageToPut;
+  readonly noWait: boolean;
+  resolve(result: PutMessageResult | Promise<PutMessageResult>): void;
+  reject(error: unknown): void;
+}
+
+/** Apache's isWaitStoreMsgOK: absent means wait. */
+function waitsForStore(message: MessageToPut, noWait: boolean): boolean {
+  if (noWait) return false;
+  const wait = message.properties.get("WAIT");
+  return wait === undefined || wait === "true" || wait.toLowerCase() === "true";
+}
+
 const REMARKS: Partial<Record<PutMessageStatus, string>> = {
   FLUSH_DISK_TIMEOUT: "The message is stored, but was not on the disk within syncFlushTimeout",
   FLUSH_SLAVE_TIMEOUT: "The message is stored here, but too few slaves acknowledged it within slaveTimeout",
@@ -86,6 +101,8 @@ export class PutMessageService {
   readonly #logger: Logger;
   readonly #hooks: readonly PutMessageHook[];
   #fencedReason: string | null = null;
+  /** Put in this turn, in order. */
+  #waiting: WaitingPut[] = [];
 
   constructor(parts: {
     store: PutStore;
@@ -119,8 +136,9 @@ export class PutMessageService {
   }
 
   /**
-   * Puts a message and waits for what was promised; answers at once when nothing has to be waited for. Expected outcomes
-   * are statuses; it throws or rejects for bugs only.
+   * Puts a message and waits for what was promised. What is put in one turn of the event loop, out of one read of a
+   * connection mostly, is written to the log at its end, together and in order. Expected outcomes are statuses; it
+   * rejects for bugs only.
    */
   putMessage(message: MessageToPut, options: PutOptions = {}): PutMessageResult | Promise<PutMessageResult> {
     let checked: MessageToPut | PutRefusal = message;
@@ -131,34 +149,64 @@ export class PutMessageService {
       }
     }
     const put = checked as MessageToPut;
-    return this.#put(put, () => this.#store.appendMessage(put), options.noWait === true);
+    if (this.#waiting.length === 0) void Promise.resolve().then(() => this.#putWaiting());
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ message: put, noWait: options.noWait === true, resolve, reject });
+    });
   }
 
   /**
    * Puts a client's batch, all of it or nothing: `batchBody` holds the messages, `message` what they share. Delayed and
-   * transactional batches are refused. As {@link putMessage} else.
+   * transactional batches are refused. As {@link putMessage} else, but written at once.
    */
   putBatch(message: MessageToPut, batchBody: Uint8Array): PutMessageResult | Promise<PutMessageResult> {
-    return this.#put(message, () => this.#store.appendBatch(message, batchBody));
+    this.#putWaiting();
+    const refused = this.#refusal(message, false);
+    return refused ?? this.#appended(message, false, this.#store.appendBatch(message, batchBody));
   }
 
-  #put(
-    message: MessageToPut,
-    appendTo: () => AppendMessageResult,
-    noWait = false,
-  ): PutMessageResult | Promise<PutMessageResult> {
+  /** Writes what waits. */
+  #putWaiting(): void {
+    const waiting = this.#waiting;
+    if (waiting.length === 0) return;
+    this.#waiting = [];
+    try {
+      const taken: WaitingPut[] = [];
+      for (const put of waiting) {
+        const refused = this.#refusal(put.message, put.noWait);
+        if (refused === null) taken.push(put);
+        else put.resolve(refused);
+      }
+      const appends = this.#store.appendMessages(taken.map(({ message }) => message));
+      for (let i = 0; i < taken.length; i++) {
+        const { message, noWait, resolve } = taken[i]!;
+        resolve(this.#appended(message, noWait, appends[i]!));
+      }
+    } catch (error) {
+      // A bug: those that were answered already don't hear it.
+      for (const { reject } of waiting) reject(error);
+    }
+  }
+
+  /** Why nothing of it is written, or null. */
+  #refusal(message: MessageToPut, noWait: boolean): PutMessageResult | null {
     if (this.#fencedReason !== null) {
       return this.#failed(PutMessageStatus.SERVICE_NOT_AVAILABLE, this.#fencedReason);
     }
-    // Apache's isWaitStoreMsgOK: absent means wait.
-    const wait = message.properties.get("WAIT");
-    const waitStoreMsgOK = !noWait && (wait === undefined || wait.toLowerCase() === "true");
-    const refused = this.#replication.beforePut(waitStoreMsgOK);
-    if (refused !== null) return this.#failed(refused, REMARKS[refused] ?? "");
-    const append = appendTo();
+    const refused = this.#replication.beforePut(waitsForStore(message, noWait));
+    return refused === null ? null : this.#failed(refused, REMARKS[refused] ?? "");
+  }
+
+  /** From the append to the result. */
+  #appended(
+    message: MessageToPut,
+    noWait: boolean,
+    append: AppendMessageResult,
+  ): PutMessageResult | Promise<PutMessageResult> {
     if (append.status !== PutMessageStatus.PUT_OK) return this.#failed(append.status, append.remark);
     this.counters.messages += append.msgNum;
     this.counters.bytes += append.wroteBytes;
+    const waitStoreMsgOK = waitsForStore(message, noWait);
     const nextOffset = append.wroteOffset + append.wroteBytes;
     // Both waits begin in the turn of the append; the replicas' outcome wins, as in Apache.
     const onReplicas = this.#replication.handleHA(nextOffset, waitStoreMsgOK);

@@ -62,15 +62,26 @@ export interface CommitLogParts {
 export interface QueueOffsetAssigner {
   /** Index the queue's next message gets. */
   getQueueOffset(topic: string, queueId: number): number;
-  /** `count` messages of the queue are in the log. */
+  /** `count` messages of the queue are in the log; negative: they could not be written after all. */
   increaseQueueOffset(topic: string, queueId: number, count: number): void;
 }
 
 /** Bytes at the end of the log that the page cache still holds: read without leaving the event loop. */
 const HOT_READ_SIZE = 64 * 1024 * 1024;
 
+/** Most bytes of one write of several messages. */
+const GROUP_SIZE_MAX = 256 * 1024;
+
 /** A record's bytes up to and with its store timestamp, at most. */
 const RECORD_FRONT_SIZE = 96;
+
+/** A message, or a batch of one queue, on its way: all of it goes into one file. */
+interface PreparedPut {
+  /** Of its result. */
+  readonly index: number;
+  readonly messages: readonly PreparedMessage[];
+  readonly size: number;
+}
 
 /** Mirrors Apache's `CommitLog`; implements the log's part of `ReplicaLog`. */
 export class CommitLog implements FlushTarget, ReplicaSink {
@@ -185,42 +196,79 @@ export class CommitLog implements FlushTarget, ReplicaSink {
 
   /** Appends one message. Synchronous; the result tells where it went or why not. Mirrors `asyncPutMessage`. */
   appendMessage(message: MessageToPut, offsets: QueueOffsetAssigner): AppendMessageResult {
-    const prepared = prepareMessage(message, this.#options);
-    return isRefusal(prepared) ? prepared : this.#append([prepared], offsets);
+    return this.appendMessages([message], offsets)[0]!;
+  }
+
+  /**
+   * Appends messages as {@link appendMessage} would one after another, but with one write for all that go to one file:
+   * when that fails, each of them is refused. The results are in the messages' order.
+   */
+  appendMessages(messages: readonly MessageToPut[], offsets: QueueOffsetAssigner): AppendMessageResult[] {
+    const results: AppendMessageResult[] = [];
+    const puts: PreparedPut[] = [];
+    for (let i = 0; i < messages.length; i++) {
+      const prepared = prepareMessage(messages[i]!, this.#options);
+      if (isRefusal(prepared)) results[i] = prepared;
+      else puts.push({ index: i, messages: [prepared], size: prepared.size });
+    }
+    this.#append(puts, offsets, results);
+    return results;
   }
 
   /** Appends a client's batch as consecutive records of one file, all or none. Mirrors `asyncPutMessages`. */
   appendBatch(message: MessageToPut, batchBody: Uint8Array, offsets: QueueOffsetAssigner): AppendMessageResult {
     const prepared = prepareBatch(message, batchBody, this.#options);
-    return isRefusal(prepared) ? prepared : this.#append(prepared, offsets);
+    if (isRefusal(prepared)) return prepared;
+    let size = 0;
+    for (const one of prepared) size += one.size;
+    const results: AppendMessageResult[] = [];
+    this.#append([{ index: 0, messages: prepared, size }], offsets, results);
+    return results[0]!;
   }
 
-  #append(messages: readonly PreparedMessage[], offsets: QueueOffsetAssigner): AppendMessageResult {
-    let size = 0;
-    for (const message of messages) size += message.size;
-    // A batch is limited by the body it came in; its records may take more, in one file.
-    const sizeMax = this.mappedFileSize - END_FILE_MIN_BLANK_LENGTH;
-    if (size > sizeMax) {
-      return {
-        status: PutMessageStatus.MESSAGE_ILLEGAL,
-        remark: `Records have ${size} bytes, wanted at most ${sizeMax}`,
-      };
-    }
+  #append(puts: readonly PreparedPut[], offsets: QueueOffsetAssigner, results: AppendMessageResult[]): void {
+    const sizeMax = Math.min(
+      this.#options.maxMessageSize + RECORD_OVERHEAD_MAX,
+      this.mappedFileSize - END_FILE_MIN_BLANK_LENGTH,
+    );
     this.discardPartial();
-    let file: MappedFile;
+    for (let from = 0; from < puts.length;) {
+      const first = puts[from]!;
+      if (first.size > sizeMax) {
+        const remark = `Records have ${first.size} bytes, wanted at most ${sizeMax}`;
+        results[first.index] = { status: PutMessageStatus.MESSAGE_ILLEGAL, remark };
+        from++;
+        continue;
+      }
+      const file = this.#fileWithRoom(first.size);
+      if (!("fileSize" in file)) {
+        results[first.index] = file;
+        from++;
+        continue;
+      }
+      let size = first.size;
+      let to = from + 1;
+      const room = Math.min(GROUP_SIZE_MAX, file.fileSize - file.wrotePosition - END_FILE_MIN_BLANK_LENGTH);
+      while (to < puts.length && size + puts[to]!.size <= room) size += puts[to++]!.size;
+      this.#writePuts(file, puts, from, to, size, offsets, results);
+      from = to;
+    }
+  }
+
+  /** {@link #nextFile}, or what to say when it can't be made. */
+  #fileWithRoom(size: number): MappedFile | AppendMessageResult {
     try {
-      file = this.#fileWithRoom(size);
+      return this.#nextFile(size);
     } catch (error) {
       if (!(error instanceof IoError)) throw error;
       const remark = `Making a commit log file failed: ${error.message}`;
       this.#logger.error(remark);
       return { status: PutMessageStatus.CREATE_MAPPED_FILE_FAILED, remark };
     }
-    return this.#writeMessages(file, messages, size, offsets);
   }
 
   /** The file the next `size` bytes go to; ends the current one with a filler when they and a filler do not fit. */
-  #fileWithRoom(size: number): MappedFile {
+  #nextFile(size: number): MappedFile {
     const file = this.mappedFileQueue.getLastMappedFile();
     const rest = file.fileSize - file.wrotePosition;
     if (size + END_FILE_MIN_BLANK_LENGTH <= rest) return file;
@@ -233,47 +281,58 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     return this.mappedFileQueue.getLastMappedFile();
   }
 
-  #writeMessages(
+  /** Writes `puts[from, to)`, `size` bytes that the file has room for, with one write. */
+  #writePuts(
     file: MappedFile,
-    messages: readonly PreparedMessage[],
+    puts: readonly PreparedPut[],
+    from: number,
+    to: number,
     size: number,
     offsets: QueueOffsetAssigner,
-  ): AppendMessageResult {
-    const { message, sysFlag } = messages[0]!;
+    results: AppendMessageResult[],
+  ): void {
     const storeTimestamp = this.#clock.now();
-    const wroteOffset = file.fileFromOffset + file.wrotePosition;
-    const logicsOffset = isConsumable(sysFlag) ? offsets.getQueueOffset(message.topic, message.queueId) : 0;
+    const start = file.fileFromOffset + file.wrotePosition;
     const bytes = this.#scratchOf(size);
-    const msgIds: string[] = [];
     let at = 0;
     let lastAt = 0;
-    for (const [index, prepared] of messages.entries()) {
-      const place = { queueOffset: logicsOffset + index, physicalOffset: wroteOffset + at, storeTimestamp };
-      writeRecord(prepared, bytes, at, place);
-      msgIds.push(createMessageId(message.storeHost, place.physicalOffset));
-      lastAt = at;
-      at += prepared.size;
+    for (let i = from; i < to; i++) {
+      const { index, messages, size: wroteBytes } = puts[i]!;
+      const { message, sysFlag } = messages[0]!;
+      const consumable = isConsumable(sysFlag);
+      const logicsOffset = consumable ? offsets.getQueueOffset(message.topic, message.queueId) : 0;
+      const wroteOffset = start + at;
+      const msgIds: string[] = [];
+      for (let j = 0; j < messages.length; j++) {
+        const prepared = messages[j]!;
+        const place = { queueOffset: logicsOffset + j, physicalOffset: start + at, storeTimestamp };
+        writeRecord(prepared, bytes, at, place);
+        msgIds.push(createMessageId(message.storeHost, place.physicalOffset));
+        lastAt = at;
+        at += prepared.size;
+      }
+      const msgNum = messages.length;
+      if (consumable) offsets.increaseQueueOffset(message.topic, message.queueId, msgNum);
+      const status = PutMessageStatus.PUT_OK;
+      results[index] = { status, wroteOffset, wroteBytes, msgIds, storeTimestamp, logicsOffset, msgNum };
     }
     try {
-      this.#checkpoint.beforeRecord(wroteOffset, storeTimestamp, this.#lastStoreTimestamp);
+      this.#checkpoint.beforeRecord(start, storeTimestamp, this.#lastStoreTimestamp);
       this.#write(file, size, () => file.append(bytes));
     } catch (error) {
-      return this.#appendFailed(error);
+      const failed = this.#appendFailed(error);
+      for (let i = from; i < to; i++) {
+        const { index, messages } = puts[i]!;
+        const { message, sysFlag } = messages[0]!;
+        // Nobody has seen these offsets: they are given again.
+        if (isConsumable(sysFlag)) offsets.increaseQueueOffset(message.topic, message.queueId, -messages.length);
+        results[index] = failed;
+      }
+      return;
     }
-    if (isConsumable(sysFlag)) offsets.increaseQueueOffset(message.topic, message.queueId, messages.length);
-    this.#lastRecordOffset = wroteOffset + lastAt;
+    this.#lastRecordOffset = start + lastAt;
     this.#lastStoreTimestamp = storeTimestamp;
     this.#appended();
-    const msgNum = messages.length;
-    return {
-      status: PutMessageStatus.PUT_OK,
-      wroteOffset,
-      wroteBytes: size,
-      msgIds,
-      storeTimestamp,
-      logicsOffset,
-      msgNum,
-    };
   }
 
   /** The write position did not move, so the next append writes over whatever arrived on the disk. */

@@ -219,7 +219,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     return this.#topicQueueTable.get(topic)?.get(queueId) ?? 0;
   }
 
-  /** Moves it on by `count` messages that are in the log now. Mirrors `increaseQueueOffset`. */
+  /** Moves it on by `count` messages that are in the log now, or back. Mirrors `increaseQueueOffset`. */
   increaseQueueOffset(topic: string, queueId: number, count: number): void {
     let ofTopic = this.#topicQueueTable.get(topic);
     if (ofTopic === undefined) this.#topicQueueTable.set(topic, ofTopic = new Map());

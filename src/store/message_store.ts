@@ -424,6 +424,15 @@ export class MessageStore implements ReplicaLog {
     return this.#count(this.#refusal() ?? this.#log.appendMessage(message, this.#consumeQueues));
   }
 
+  /** {@link appendMessage} for several, with one write as far as they go to one file. The results are in their order. */
+  appendMessages(messages: readonly MessageToPut[]): AppendMessageResult[] {
+    const refusal = this.#refusal();
+    if (refusal !== null) return messages.map(() => this.#count(refusal));
+    const results = this.#log.appendMessages(messages, this.#consumeQueues);
+    for (const result of results) this.#count(result);
+    return results;
+  }
+
   /** Appends a client's batch, all of it or nothing. Mirrors `asyncPutMessages`. */
   appendBatch(message: MessageToPut, batchBody: Uint8Array): AppendMessageResult {
     return this.#count(this.#refusal() ?? this.#log.appendBatch(message, batchBody, this.#consumeQueues));

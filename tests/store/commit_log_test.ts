@@ -175,6 +175,41 @@ describe("commit log", () => {
     assert.ok(rest.every((byte) => byte === 0));
   });
 
+  it("appends messages together as it would one after another, over the ends of files too", () => {
+    const sizes = [300, 1500, 5000, 700, 1800, 91, 2000, 2000, 400, 4088, 300];
+    const messages = sizes.map((size, i) => {
+      const topic = i % 3 === 0 ? "A" : "B";
+      return messageOfSize(Math.max(size, 130), { topic, queueId: i % 2, properties: new Map() });
+    });
+    messages.splice(4, 0, message({ topic: "t".repeat(200) }));
+    const together = open("together").log.appendMessages(messages, offsets);
+    const apart = open("apart");
+    const others = new QueueOffsets();
+    assert.deepEqual(together, messages.map((one) => apart.log.appendMessage(one, others)));
+    assert.deepEqual(bytes("together"), bytes("apart"));
+    assert.deepEqual(together.map(({ status }) => status === "PUT_OK").filter((ok) => !ok).length, 2);
+    for (const topic of ["A", "B"]) {
+      for (const queue of [0, 1]) {
+        assert.equal(offsets.getQueueOffset(topic, queue), others.getQueueOffset(topic, queue));
+      }
+    }
+  });
+
+  it("refuses all messages of a write that fails, and gives their queue offsets again", () => {
+    const { log } = open();
+    const first = ok(log.appendMessage(message({ queueId: 1 }), offsets));
+    faults.write = new IoError("noSpace", "Disk is full", "ENOSPC");
+    faults.match = /commitlog\/\d/;
+    faults.writeFirst = first.wroteBytes + 20;
+    const failed = log.appendMessages([1, 2, 1].map((queueId) => message({ queueId })), offsets);
+    assert.deepEqual(failed.map(({ status }) => status), Array(3).fill("SERVICE_NOT_AVAILABLE"));
+    assert.equal(log.maxOffset, first.wroteBytes);
+    faults.write = null;
+    const again = log.appendMessages([1, 2, 1].map((queueId) => message({ queueId })), offsets).map(ok);
+    assert.deepEqual(again.map(({ logicsOffset }) => logicsOffset), [1, 0, 2]);
+    assert.equal(again[0]!.wroteOffset, first.wroteBytes);
+  });
+
   it("takes a master's record whose __CRC32# a client copied from another message", () => {
     const properties = new Map([["A", "b"], ["__CRC32#", "1234567890"]]);
     const master = open("master");

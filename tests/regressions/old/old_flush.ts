@@ -21,8 +21,8 @@ export class OldFlushedStore implements PutStore {
     this.#directory = commitLogDirectory;
   }
 
-  appendMessage(message: MessageToPut): AppendMessageResult {
-    return this.#store.appendMessage(message);
+  appendMessages(messages: readonly MessageToPut[]): AppendMessageResult[] {
+    return this.#store.appendMessages(messages);
   }
 
   appendBatch(message: MessageToPut, batchBody: Uint8Array): AppendMessageResult {
