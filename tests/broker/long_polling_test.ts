@@ -160,7 +160,7 @@ async function play(seed: number): Promise<void> {
       const n = puts.length;
       puts.push(clock.now());
       putOk(store.appendMessage(message(`m${n}`, { properties: new Map([["n", String(n)], ["TAGS", `T${n % 10}`]]) })));
-      if (random.chance(300_000)) await world.step();
+      if (random.chance(50_000)) await world.step();
     }
     await world.advance(random.chance(100_000) ? random.nextInt(40_000) : random.nextInt(300));
   }
