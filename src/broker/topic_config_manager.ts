@@ -2,6 +2,7 @@
 // sends and for mqadmin, and takes over a master's table whole. Which system topics there are is system_topics.ts' matter.
 
 import { errorMessage, RemotingError } from "../base/errors.ts";
+import { LineLimiter } from "../base/line_limiter.ts";
 import { quoted } from "../base/printable.ts";
 import type { Config } from "../config/schema.ts";
 import { isJavaJsonObject, javaJsonObject } from "../remoting/java_json.ts";
@@ -31,6 +32,8 @@ export interface TopicConfig {
 const QUEUE_NUMS_DEFAULT = 4;
 /** Queues a topic may have; far above what any cluster uses. */
 const QUEUE_NUMS_MAX = 65_536;
+/** Topics that sends make: beyond so many, administrators make them. */
+const AUTO_CREATED_MAX = 50_000;
 /** Largest Java `int`. */
 const INT_MAX = 2 ** 31 - 1;
 /** Topics in memory and not in the file: Apache makes them anew at each start. */
@@ -42,6 +45,9 @@ export class TopicConfigManager extends ConfigManager {
   #system: SystemTopics = new Map();
   /** {@link selectTopicConfig}'s answers for the document of now. */
   #cache = new Map<string, TopicConfig>();
+  /** Topics in the document; null: to be counted. */
+  #count: number | null = null;
+  readonly #lines = new LineLimiter();
   #onChange: (() => void) | null = null;
 
   constructor(options: ConfigManagerOptions & { readonly config?: Pick<Config, "autoCreateTopicEnable"> }) {
@@ -51,11 +57,13 @@ export class TopicConfigManager extends ConfigManager {
 
   override load(): "file" | "bak" | "empty" {
     this.#cache.clear();
+    this.#count = null;
     return super.load();
   }
 
   override replace(document: JavaJsonObject): void {
     this.#cache.clear();
+    this.#count = null;
     super.replace(document);
   }
 
@@ -123,7 +131,7 @@ export class TopicConfigManager extends ConfigManager {
 
   /**
    * The topic a message is sent to, made from the template `defaultTopic` when it is not there; null when it may not be
-   * made. What is made is written in the background. Mirrors the method of this name.
+   * made, or there are 50,000. What is made is written in the background. Mirrors the method of this name.
    */
   createTopicInSendMessageMethod(
     topic: string,
@@ -133,9 +141,11 @@ export class TopicConfigManager extends ConfigManager {
   ): TopicConfig | null {
     const known = this.selectTopicConfig(topic);
     if (known !== null) return known;
+    if (!this.#hasRoom()) return null;
     const template = this.selectTopicConfig(defaultTopic);
     if (template !== null && (this.#permOf(template) & PermName.INHERIT) !== 0) {
-      const queueNums = Math.max(0, Math.min(clientDefaultTopicQueueNums, template.writeQueueNums));
+      // At least one (Apache: none, then): nobody could send to it, and nobody would make it anew.
+      const queueNums = Math.max(1, Math.min(clientDefaultTopicQueueNums, template.writeQueueNums));
       return this.#create({
         ...TOPIC_DEFAULTS,
         topicName: topic,
@@ -200,19 +210,27 @@ export class TopicConfigManager extends ConfigManager {
     }
   }
 
+  /** In place: with thousands of topics, each new one must not cost a copy of the table. */
   #create(config: TopicConfig): TopicConfig {
-    const table = javaJsonObject(this.#inFile);
+    const table = this.#inFile;
     const before = table[config.topicName];
+    if (before === undefined && this.#count !== null) this.#count++;
     // What a newer broker knows of the topic stays.
     table[config.topicName] = Object.assign(isJavaJsonObject(before) ? javaJsonObject(before) : javaJsonObject(), {
       ...topicConfigJson(config),
     });
-    this.#change(table);
+    this.#cache.delete(config.topicName);
+    super.replace(this.merged({ dataVersion: this.nextDataVersion(), topicConfigTable: table }));
+    this.#save();
     return this.selectTopicConfig(config.topicName)!;
   }
 
   #change(topicConfigTable: JavaJsonObject): void {
     this.replace(this.merged({ dataVersion: this.nextDataVersion(), topicConfigTable }));
+    this.#save();
+  }
+
+  #save(): void {
     this.#onChange?.();
     this.persist().catch((error: unknown) =>
       this.options.logger.error("Can't save the topics, the next change tries again", {
@@ -220,6 +238,14 @@ export class TopicConfigManager extends ConfigManager {
         error: errorMessage(error),
       })
     );
+  }
+
+  #hasRoom(): boolean {
+    const count = this.#count ??= Object.keys(this.#inFile).length;
+    if (count < AUTO_CREATED_MAX) return true;
+    const repeated = this.#lines.admit("full", this.options.clock.monotonic());
+    if (repeated !== null) this.options.logger.warn("Sends make no more topics", { count, repeated });
+    return false;
   }
 
   /** Takes over a master's table (body of GET_ALL_TOPIC_CONFIG) in one step. */

@@ -11,7 +11,7 @@ import { ConfigManager, type ConfigManagerOptions } from "../../src/broker/confi
 import { ConsumerOffsetManager } from "../../src/broker/consumer_offset_manager.ts";
 import { DelayOffsetManager } from "../../src/broker/schedule/delay_offset_manager.ts";
 import { SubscriptionGroupManager } from "../../src/broker/subscription_group_manager.ts";
-import { TopicConfigManager } from "../../src/broker/topic_config_manager.ts";
+import { TOPIC_DEFAULTS, TopicConfigManager } from "../../src/broker/topic_config_manager.ts";
 import { checkTopicName } from "../../src/broker/topic_validator.ts";
 import { type JavaJsonObject, javaJsonObject, parseJavaJson } from "../../src/remoting/java_json.ts";
 import { ManualClock, recordingLogger, runtime } from "../remoting/support.ts";
@@ -44,6 +44,40 @@ const TOPICS = '{\n\t"dataVersion":{\n\t\t"counter":3,\n\t\t"stateVersion":0,\n\
   '\t\t\t"topicName":"TopicTest",\n\t\t\t"topicSysFlag":0,\n\t\t\t"writeQueueNums":3\n\t\t}\n\t}\n}';
 
 describe("TopicConfigManager", () => {
+  it("makes topics for sends after their template, with a queue at least, whatever their names are", async () => {
+    const topics = new TopicConfigManager(options());
+    topics.load();
+    topics.setSystemTopics([{ ...TOPIC_DEFAULTS, topicName: "TBW102", writeQueueNums: 8, perm: 7 }]);
+    const queues = (topic: string, asked: number) =>
+      topics.createTopicInSendMessageMethod(topic, "TBW102", asked, 0)?.writeQueueNums;
+    assert.deepEqual([queues("a", 4), queues("b", 2 ** 40), queues("c", 0), queues("d", -7)], [4, 8, 1, 1]);
+    assert.deepEqual([queues("__proto__", 2), queues("constructor", 3)], [2, 3]);
+    assert.equal(topics.createTopicInSendMessageMethod("e", "a", 4, 0), null, "no template");
+    const { counter } = topics.dataVersion;
+    assert.equal(queues("a", 7), 4);
+    assert.equal(topics.dataVersion.counter, counter);
+    await topics.persist();
+    const again = new TopicConfigManager(options());
+    again.load();
+    assert.deepEqual(again.topicNames().sort(), ["__proto__", "a", "b", "c", "constructor", "d"]);
+  });
+
+  it("bounds the topics that sends make, not those of administrators", async () => {
+    const topics = new TopicConfigManager(options());
+    const table = javaJsonObject();
+    for (let i = 0; i < 50_000; i++) table[`t${i}`] = javaJsonObject({ perm: 7 });
+    topics.adopt(javaJsonObject({ topicConfigTable: table }));
+    const make = (topic: string) => topics.createTopicInSendMessageMethod(topic, "t9", 4, 0);
+    assert.equal(make("one-more"), null);
+    assert.notEqual(make("t5"), null);
+    topics.updateTopicConfig({ ...TOPIC_DEFAULTS, topicName: "one-more" });
+    topics.deleteTopicConfig("t0");
+    topics.deleteTopicConfig("t1");
+    assert.notEqual(make("another"), null);
+    assert.equal(make("too many"), null);
+    await topics.persist();
+  });
+
   it("reads Apache's file and leaves it alone", async () => {
     put("topics.json", TOPICS);
     const topics = new TopicConfigManager(options());
