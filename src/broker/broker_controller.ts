@@ -251,6 +251,7 @@ class BrokerController implements BrokerNode {
       setServices: (isMaster) => services.setMaster(isMaster),
       setReplicationRole: (next) => masterDriver.setRole(next),
       isOwnAddress: (address) => this.#isOwnAddress(address, this.#identity(roles).haServerAddr),
+      fencedReason: () => puts.fencedReason,
       unfence: () => puts.liftFence(),
       onChanged: () => {
         // What GET /config and the line about the bound ports call the effective role.

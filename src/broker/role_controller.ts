@@ -34,6 +34,8 @@ export interface RoleParts {
   readonly setReplicationRole: (role: BrokerRole) => void;
   /** Whether an HA `host:port` is this node's own: who follows itself agrees with everything and gets nothing. */
   readonly isOwnAddress: (haAddress: string) => boolean;
+  /** Why puts are held off on a master; null when they are not. */
+  readonly fencedReason: () => string | null;
   /** Puts are taken again after a change, whatever held them off. */
   readonly unfence: () => void;
   /** Slaves copy their master's tables, masters do not. */
@@ -155,6 +157,9 @@ export class RoleController {
       return refused(`brokerId is ${change.brokerId}, wanted 0 for a master`);
     }
     const before = this.#role;
+    // It may have started beside another master with more in its log: no word about the role makes this one the better.
+    const fenced = before === "SLAVE" || change.force === true ? null : this.#parts.fencedReason();
+    if (fenced !== null) return refused(`${fenced}; give force to take puts all the same`);
     if (before === "SLAVE") {
       const objection = change.force === true ? null : this.#objectionToPromotion();
       if (objection !== null) return refused(objection);

@@ -60,6 +60,7 @@ class Bench {
       setServices: () => Promise.resolve(),
       setReplicationRole: (role) => void this.calls.push(`replication ${role}`),
       isOwnAddress: (address) => address === OWN,
+      fencedReason: () => null,
       unfence: () => void this.calls.push("unfence"),
       onChanged: () => {},
       ...parts,
@@ -109,6 +110,17 @@ describe("RoleController", () => {
     bench.clientBecomes("following");
     bench.clientBecomes("connecting");
     assert.deepEqual(await bench.roles.switchRole({ role: "ASYNC_MASTER" }), { type: "done" });
+  });
+
+  it("takes puts that are held off on a master by force only; as a slave it goes without", async () => {
+    const fencedReason = () => "Started read-only: another has more";
+    const bench = new Bench({ role: "ASYNC_MASTER", brokerId: 0, masterAddress: "a:1" }, { fencedReason });
+    assert.match(reasonOf(await bench.roles.switchRole({ role: "ASYNC_MASTER" })), /another has more; give force/);
+    assert.match(reasonOf(await bench.roles.switchRole({ role: "SYNC_MASTER" })), /give force/);
+    assert.deepEqual(bench.took(), []);
+    assert.deepEqual(await bench.roles.switchRole({ role: "SYNC_MASTER", force: true }), { type: "done" });
+    assert.deepEqual(bench.took(), ["replication SYNC_MASTER", "unfence"]);
+    assert.deepEqual(await bench.roles.switchRole({ role: "SLAVE" }), { type: "done" });
   });
 
   it("stays a slave, following, when the store can't become a master's", async () => {
