@@ -528,11 +528,14 @@ class BrokerController implements BrokerNode {
     };
   }
 
-  /** What records and message ids name as their broker: clients go there to read a message by its id. */
+  /**
+   * What records and message ids name as their broker: clients go there to read a message by its id. Where a name is
+   * advertised it is brokerIP1, as they hold an address.
+   */
   #storeHost(): RecordHost {
     const { advertise, brokerIP1 } = this.#config;
-    const host = advertise === null ? brokerIP1 : parseRemotingAddress(advertise)?.hostname ?? brokerIP1;
-    return hostWithPort(host, () => portOf(this.addresses.advertised));
+    const advertised = advertise === null ? null : parseRemotingAddress(advertise);
+    return hostWithPort([advertised?.hostname ?? brokerIP1, brokerIP1], () => portOf(this.addresses.advertised));
   }
 }
 

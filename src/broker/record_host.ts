@@ -10,10 +10,10 @@ export function hostOfAddress(address: string): RecordHost {
   return { address: addressBytes(address.slice(0, at).replace(/^\[|\]$/g, "")), port: Number(address.slice(at + 1)) };
 }
 
-/** A host and a port that is known later. */
-export function hostWithPort(ip: string, port: () => number): RecordHost {
+/** The first host that is an address, else the loopback one, and a port that is known later. */
+export function hostWithPort(hosts: readonly string[], port: () => number): RecordHost {
   return {
-    address: addressBytes(ip),
+    address: hosts.map(bytesOf).find((bytes) => bytes !== null) ?? LOOPBACK,
     get port() {
       return port();
     },
@@ -22,9 +22,13 @@ export function hostWithPort(ip: string, port: () => number): RecordHost {
 
 /** Bytes of an IPv4 or IPv6 address; of 127.0.0.1 when the text is neither. */
 function addressBytes(ip: string): Uint8Array {
+  return bytesOf(ip) ?? LOOPBACK;
+}
+
+function bytesOf(ip: string): Uint8Array | null {
   const octets = /^(?:::ffff:)?(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/i.exec(ip)?.slice(1).map(Number);
-  if (octets !== undefined) return octets.every((octet) => octet <= 255) ? new Uint8Array(octets) : LOOPBACK;
-  return ipv6Bytes(ip) ?? LOOPBACK;
+  if (octets !== undefined) return octets.every((octet) => octet <= 255) ? new Uint8Array(octets) : null;
+  return ipv6Bytes(ip);
 }
 
 function ipv6Bytes(ip: string): Uint8Array | null {
