@@ -269,8 +269,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: "sync-flush-not-awaited",
     what: "under SYNC_FLUSH a put is answered before its flush",
     file: PUT_SERVICE,
-    find: "const [stored, replicated] = await Promise.all([onDisk, onReplicas]);",
-    replace: "const [stored, replicated] = await Promise.all([true, onReplicas]);",
+    find: "return Promise.all([onDisk, onReplicas]).then(",
+    replace: "return Promise.all([true, onReplicas]).then(",
   },
   {
     name: "flush-under-way-counted",
