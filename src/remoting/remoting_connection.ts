@@ -70,6 +70,8 @@ const OUTBOUND_STOP_BYTES = 1024 * 1024;
 const OUTBOUND_MAX_BYTES = 64 * 1024 * 1024;
 /** Requests of the peer being worked on at once; beyond it reading stops. */
 const IN_FLIGHT_MAX = 1024;
+/** Likewise for their bodies, bytes: sends that wait for a slave keep theirs. */
+const IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024;
 /** A larger body would make the peer close the connection; the rest is for the header. */
 const ANSWER_BODY_MAX = FRAME_SIZE_MAX - 64 * 1024;
 
@@ -82,6 +84,7 @@ export class RemotingConnection {
   readonly #outbound = new OutboundQueue();
   #writing = false;
   #inFlight = 0;
+  #inFlightBytes = 0;
   /** Set while the read loop waits for room. */
   #room: Deferred<void> | null = null;
   /** Set while somebody waits for {@link settled}. */
@@ -232,6 +235,7 @@ export class RemotingConnection {
     }
     if (!(answer instanceof Promise)) return this.#answer(command, answer);
     this.#inFlight++;
+    this.#inFlightBytes += command.body.length;
     answer.then(
       (answered) => this.#answerLate(command, answered),
       (error: unknown) => this.#answerLate(command, this.#errorAnswer(command, error)),
@@ -240,6 +244,7 @@ export class RemotingConnection {
 
   #answerLate(request: RemotingCommand, answer: RemotingCommand | null): void {
     this.#inFlight--;
+    this.#inFlightBytes -= request.body.length;
     this.#answer(request, answer);
     this.#notifyRoom();
     this.#notifySettled();
@@ -289,7 +294,8 @@ export class RemotingConnection {
   }
 
   #isFull(): boolean {
-    return this.#outbound.bytes > OUTBOUND_STOP_BYTES || this.#inFlight >= IN_FLIGHT_MAX;
+    return this.#outbound.bytes > OUTBOUND_STOP_BYTES || this.#inFlight >= IN_FLIGHT_MAX ||
+      this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX;
   }
 
   #waitForRoom(): Promise<void> {

@@ -240,6 +240,26 @@ describe("RemotingServer and RemotingClient", () => {
     assert.equal(server.requestCount, 400);
   });
 
+  it("stops reading while large requests wait to be answered", async () => {
+    const gate = deferred<void>();
+    const processors: typeof echo = new Map([[ECHO, async (request) => {
+      await gate.promise;
+      return createResponse(request, 0);
+    }]]);
+    const { server, port } = await startServer({ processors });
+    const socket = await connectRaw(port);
+    const request = encodeFrame({ ...createRequest(ECHO, {}, new Uint8Array(8 * 1024 * 1024)), opaque: 1 });
+    const writing = (async () => {
+      for (let i = 0; i < 12; i++) await socket.write(request);
+    })();
+    await waitFor("64 MiB of requests", () => server.requestCount === 8);
+    await Promise.race([writing, new Promise((resolve) => runtime.clock.setTimer(100, () => resolve(null)))]);
+    assert.equal(server.requestCount, 8);
+    gate.resolve();
+    await writing;
+    await waitFor("the rest", () => server.requestCount === 12);
+  });
+
   it("holds 1,000 idle connections and refuses those beyond the limit", async () => {
     const { server, port, address } = await startServer({ limits: limits({ remotingConnectionsMax: 1001 }) });
     const sockets = await Promise.all(Array.from({ length: 1000 }, () => connectRaw(port)));
