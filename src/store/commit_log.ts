@@ -227,10 +227,8 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   }
 
   #append(puts: readonly PreparedPut[], offsets: QueueOffsetAssigner, results: AppendMessageResult[]): void {
-    const sizeMax = Math.min(
-      this.#options.maxMessageSize + RECORD_OVERHEAD_MAX,
-      this.mappedFileSize - END_FILE_MIN_BLANK_LENGTH,
-    );
+    // A batch is limited by the body it came in; its records may take more, in one file.
+    const sizeMax = this.mappedFileSize - END_FILE_MIN_BLANK_LENGTH;
     this.discardPartial();
     for (let from = 0; from < puts.length;) {
       const first = puts[from]!;

@@ -216,7 +216,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: "put-not-in-sync-written",
     what: "minInSyncReplicas is not asked before a put writes",
     file: PUT_SERVICE,
-    find: "this.#replication.beforePut(waitStoreMsgOK);",
+    find: "this.#replication.beforePut(waitsForStore(message, noWait));",
     replace: "this.#replication.beforePut(false);",
     scenario: { file: GAPS, test: "too few to write at all, and writes nothing then" },
   },
@@ -225,8 +225,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: "failed-write-ignored",
     what: "a put is answered as stored although its write failed",
     file: COMMIT_LOG,
-    find: "      return this.#appendFailed(error);",
-    replace: "      this.#appendFailed(error);",
+    find: "        results[index] = failed;\n      }\n      return;",
+    replace: "        void failed, index;\n      }",
   },
   {
     name: "failed-write-not-cleared",
@@ -254,7 +254,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: "batch-counts-as-one",
     what: "a batch moves its queue's offset by one, however many messages it holds",
     file: COMMIT_LOG,
-    find: "offsets.increaseQueueOffset(message.topic, message.queueId, messages.length);",
+    find: "offsets.increaseQueueOffset(message.topic, message.queueId, msgNum);",
     replace: "offsets.increaseQueueOffset(message.topic, message.queueId, 1);",
   },
   {
