@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
+import fc from "fast-check";
+import { RemotingError } from "../../src/base/errors.ts";
 import type { ConsumerFilterData } from "../../src/broker/filter/consumer_filter_manager.ts";
 import { parseSql92 } from "../../src/broker/filter/sql92_parser.ts";
 import { buildSubscriptionData, type SubscriptionData } from "../../src/broker/filter/subscription_data.ts";
@@ -386,6 +388,62 @@ describe("pullMessageProcessors", () => {
     const back = await pull();
     assert.equal(back!.code, ResponseCode.PULL_RETRY_IMMEDIATELY, "who has caught up goes back to the master");
     assert.equal(back!.extFields.get("suggestWhichBrokerId"), "0");
+  });
+
+  it("answers, holds or refuses whatever comes", async () => {
+    const numbers = fc.constantFrom(
+      "0",
+      "1",
+      "-1",
+      "1e3",
+      "0x1",
+      " 5 ",
+      "",
+      "NaN",
+      "4.5",
+      "9".repeat(19),
+      "9".repeat(40),
+    );
+    const value = fc.option(fc.oneof(numbers, fc.string({ maxLength: 5 })), { nil: undefined });
+    const known = [
+      "sysFlag",
+      "queueId",
+      "queueOffset",
+      "maxMsgNums",
+      "commitOffset",
+      "suspendTimeoutMillis",
+      "subVersion",
+    ];
+    const others = [
+      "consumerGroup",
+      "topic",
+      "subscription",
+      "expressionType",
+      "requestSource",
+      "proxyFrowardClientId",
+    ];
+    const codes = fc.constantFrom<number>(RequestCode.PULL_MESSAGE, RequestCode.LITE_PULL_MESSAGE);
+    const statuses = fc.constantFrom<GetMessageStatus>("FOUND", "OFFSET_OVERFLOW_ONE", "OFFSET_TOO_SMALL");
+    await fc.assert(
+      fc.asyncProperty(
+        fc.dictionary(fc.constantFrom(...known, ...others), value),
+        codes,
+        statuses,
+        async (ext, code, status) => {
+          world.status = status;
+          try {
+            const answer = await pull(ext, code);
+            if (answer === null) return assert.ok(held.pop()!.deadlineMs <= clock.monotonic() + 120_000);
+            for (const [name, text] of answer.extFields) {
+              if (name !== "forbiddenType") assert.match(text, /^-?\d+$/, name);
+            }
+          } catch (error) {
+            assert.ok(error instanceof RemotingError, String(error));
+          }
+        },
+      ),
+      { numRuns: 500 },
+    );
   });
 
   it("refuses a header that is none", async () => {
