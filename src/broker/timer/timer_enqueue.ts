@@ -274,6 +274,7 @@ export class TimerEnqueue {
     }
     if (undone > 0) {
       log.truncate(pos === null ? log.minPos : pos + TIMER_LOG_UNIT_SIZE);
+      await this.#parts.wheel.sync();
       logger.warn("The timer took messages back that the log does not hold any more", { messages: undone });
     }
     this.#goTo(store.getMinOffsetInQueue(RMQ_SYS_TIMER_TOPIC, 0));

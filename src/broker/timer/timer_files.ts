@@ -50,19 +50,30 @@ async function open(parts: TimerFilesParts): Promise<TimerFiles> {
   const log = new TimerLog({ fs, directory, fileSize: mappedFileSizeTimerLog, logger });
   try {
     const flushPos = checkpoint.lastTimerLogFlushPos;
-    const beyond = new Map<number, TimerSlot>();
-    await wheel.load(0, (timeMs, slot) => {
-      if (slot.lastPos >= flushPos) beyond.set(timeMs, slot);
-    });
+    const beyond = await slotsFrom(wheel, flushPos);
     log.load(flushPos, (unit) => revise(wheel, unit));
+    if (log.maxPos < flushPos) {
+      for (const [timeMs, slot] of await slotsFrom(wheel, log.maxPos)) beyond.set(timeMs, slot);
+    }
     for (const [timeMs, slot] of beyond) if (slot.lastPos < log.maxPos) beyond.delete(timeMs);
     if (beyond.size > 0) mend(wheel, log, beyond, logger);
+    // Before anything is added: a slot that another crash brings back has to fit the log as it is now.
+    await wheel.sync();
     return { log, wheel };
   } catch (error) {
     wheel.close();
     log.close();
     throw error;
   }
+}
+
+/** The slots whose last unit is at `pos` or behind it. */
+async function slotsFrom(wheel: TimerWheel, pos: number): Promise<Map<number, TimerSlot>> {
+  const slots = new Map<number, TimerSlot>();
+  await wheel.load(0, (timeMs, slot) => {
+    if (slot.lastPos >= pos) slots.set(timeMs, slot);
+  });
+  return slots;
 }
 
 /** Puts a unit into the wheel unless it is there. Mirrors `TimerWheel.reviseSlot`. */

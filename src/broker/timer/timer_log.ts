@@ -199,13 +199,17 @@ export class TimerLog {
     return units === 0 ? null : file.fileFromOffset + (units - 1) * TIMER_LOG_UNIT_SIZE;
   }
 
-  /** Cuts what is behind `end`, and leaves zeros there: a later start must not take old units for new ones. */
+  /**
+   * Cuts what is behind `end`, and leaves zeros there, on the disk: a later start must not take old units for new ones.
+   * Blocks.
+   */
   truncate(end: number): void {
     this.#block = new Uint8Array(0);
     this.#pendingSize = 0;
     this.#queue.truncateDirtyFiles(end);
     const file = this.#queue.lastFile;
-    if (file !== null && !file.isFull) file.zeroFrom(file.wrotePosition);
+    if (file !== null && !file.isFull && file.zeroFrom(file.wrotePosition) > 0) file.syncBlocking();
+    this.#queue.syncDirectories();
   }
 
   /** Removes everything. */

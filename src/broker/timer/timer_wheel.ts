@@ -156,7 +156,7 @@ export class TimerWheel {
     this.#isDirty = false;
     await this.#handle.sync();
     if (this.#isNameDurable) return;
-    this.#fs.syncDirectory(this.#path.slice(0, this.#path.lastIndexOf("/")));
+    this.#fs.syncDirectory(this.#directory);
     this.#isNameDurable = true;
   }
 
@@ -165,13 +165,18 @@ export class TimerWheel {
     this.close();
     this.#bits = new Uint32Array(0);
     this.#fs.remove(this.#path);
-    this.#isNameDurable = false;
+    this.#fs.syncDirectory(this.#directory);
+    this.#isNameDurable = this.#isDirty = false;
   }
 
   /** Closes the file. */
   close(): void {
     this.#handle?.close();
     this.#handle = null;
+  }
+
+  get #directory(): string {
+    return this.#path.slice(0, this.#path.lastIndexOf("/"));
   }
 
   #indexOf(timeMs: number): number {
