@@ -137,7 +137,7 @@ export class Hunter {
     const pattern = test.replaceAll(/[^\w\s]/g, (each) => `\\${each}`);
     const words = {
       node: ["--test", "--test-reporter=tap", `--test-name-pattern=${pattern}`, file],
-      bun: ["test", "-t", pattern, `./${file}`],
+      bun: ["test", "--timeout", "120000", "-t", pattern, `./${file}`],
       // Deno's filter knows the outermost names only.
       deno: ["test", "-A", "--no-check", file],
     };
