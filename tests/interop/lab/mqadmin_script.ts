@@ -114,7 +114,6 @@ export const MQADMIN_STEPS: readonly (MqadminStep | LabStep)[] = [
       "putMessageTimesTotal",
       "putMessageSizeTotal",
       "remainTransientStoreBufferNumbs",
-      "timerReadBehind",
     ],
     but: "4.9's spelling of a key, getTransferedTps, is there too",
   },
