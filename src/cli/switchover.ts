@@ -31,7 +31,9 @@ export async function runSwitchover(
   const say = (line: string) => runtime.process.writeOut(`${line}\n`);
   const until = (what: string, holds: () => Promise<string | null>) =>
     waitUntil(runtime, what, options.timeoutMs, holds);
-  const [master, slave] = await Promise.all([from.status(), to.status()]);
+  // The slave first: under load its log may end beyond what the master said a moment before.
+  const slave = await to.status();
+  const master = await from.status();
   checkPair(from, master, to, slave);
 
   let promoted: NodeStatus | null;
