@@ -64,6 +64,43 @@ export const utf8 = {
 const ENCODER = new TextEncoder();
 const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
 
+const SLAB_SIZE = 32 * 1024;
+/** More than this has an allocation of its own. */
+const SLAB_PART_MAX = 4096;
+let slab = new Uint8Array(0);
+let slabUsed = 0;
+
+/**
+ * Bytes that are nobody else's, of any content: like `new Uint8Array(size)`, but small ones share an allocation, which
+ * costs more than what is done with them. For what does not live long: one of them keeps 32 KiB.
+ */
+export function shortLivedBytes(size: number): Uint8Array<ArrayBuffer> {
+  if (size > SLAB_PART_MAX) return new Uint8Array(size);
+  if (size > slab.length - slabUsed) {
+    slab = new Uint8Array(SLAB_SIZE);
+    slabUsed = 0;
+  }
+  slabUsed += size;
+  return slab.subarray(slabUsed - size, slabUsed);
+}
+
+/** Writes a text of ASCII at `at`. False: there is another character in it, and what was written is worth nothing. */
+export function writeAscii(text: string, target: Uint8Array, at: number): boolean {
+  const { length } = text;
+  for (let i = 0; i < length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 0x7f) return false;
+    target[at + i] = unit;
+  }
+  return true;
+}
+
+/** UTF-8 of a text that is short and ASCII mostly, without a call out of the language; as {@link shortLivedBytes}. */
+export function encodeShortText(text: string): Uint8Array<ArrayBuffer> {
+  const bytes = shortLivedBytes(text.length);
+  return writeAscii(text, bytes, 0) ? bytes : utf8.encode(text);
+}
+
 /** Concatenates. */
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   let size = 0;

@@ -10,12 +10,13 @@ export function hostOfAddress(address: string): RecordHost {
   return { address: addressBytes(address.slice(0, at).replace(/^\[|\]$/g, "")), port: Number(address.slice(at + 1)) };
 }
 
-/** The first host that is an address, else the loopback one, and a port that is known later. */
+/** The first host that is an address, else the loopback one, and a port that is known later: asked for when it is needed first. */
 export function hostWithPort(hosts: readonly string[], port: () => number): RecordHost {
+  let known: number | null = null;
   return {
     address: hosts.map(bytesOf).find((bytes) => bytes !== null) ?? LOOPBACK,
     get port() {
-      return port();
+      return known ??= port();
     },
   };
 }

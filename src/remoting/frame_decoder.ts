@@ -2,7 +2,7 @@
 // it and asks; a frame that can't be one is a ProtocolError, after which the decoder is not used again.
 
 import { ProtocolError } from "../base/errors.ts";
-import { concatBytes, readInt32 } from "../base/bytes.ts";
+import { concatBytes, readInt32, shortLivedBytes } from "../base/bytes.ts";
 import { decodeJsonHeader } from "./json_header.ts";
 import { decodeRocketmqHeader } from "./rocketmq_header.ts";
 import { type RemotingCommand, SerializeType } from "./remoting_command.ts";
@@ -160,23 +160,9 @@ function decodeFrame(bytes: Uint8Array, at: number, end: number, given: boolean)
 
 /** A larger body is a view of the frame it came in; a smaller one may be small beside its header. */
 const GIVEN_BODY_SIZE_MIN = 16 * 1024;
-/** Bodies up to this size share an allocation, which costs more than the copy. */
-const SHARED_BODY_SIZE_MAX = 4096;
-const SHARED_SIZE = 32 * 1024;
-let shared = EMPTY;
-let sharedUsed = 0;
-
 /** A copy for certain: `slice` of a Buffer, which Node's sockets hand out, is a view. */
 function ownBody(bytes: Uint8Array, at: number, end: number): Uint8Array {
-  const size = end - at;
-  const view = bytes.subarray(at, end);
-  if (size > SHARED_BODY_SIZE_MAX) return new Uint8Array(view);
-  if (size > shared.length - sharedUsed) {
-    shared = new Uint8Array(SHARED_SIZE);
-    sharedUsed = 0;
-  }
-  const own = shared.subarray(sharedUsed, sharedUsed + size);
-  own.set(view);
-  sharedUsed += size;
+  const own = shortLivedBytes(end - at);
+  own.set(bytes.subarray(at, end));
   return own;
 }

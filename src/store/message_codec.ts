@@ -1,7 +1,7 @@
 // One record of the commit log as bytes: where its fields lie, reading it back, and message ids. Pure. Writing records
 // is message_encoder.ts, judging foreign bytes is record_validator.ts: these readers trust a record that was checked.
 
-import { readInt16, readInt32, readInt64, utf8, writeInt32, writeInt64 } from "../base/bytes.ts";
+import { readInt16, readInt32, readInt64, utf8 } from "../base/bytes.ts";
 import {
   type DelayLevels,
   MessageConst,
@@ -192,14 +192,28 @@ function topicOf(bytes: Uint8Array, at: number, end: number): string {
 
 /** Apache's offset message id: upper-case hex of address, 32-bit port and 64-bit physical offset. */
 export function createMessageId(host: RecordHost, physicalOffset: number): string {
-  const size = host.address.length;
-  const id = new Uint8Array(size + 12);
-  id.set(host.address);
-  writeInt32(id, size, host.port);
-  writeInt64(id, size + 4, physicalOffset);
+  const { port } = host;
+  if (host !== idHost || port !== idPort) {
+    idPrefix = hex(host.address) + hexOfInt32(port);
+    idHost = host;
+    idPort = port;
+  }
+  return idPrefix + hexOfInt32(Math.floor(physicalOffset / 0x1_0000_0000)) + hexOfInt32(physicalOffset);
+}
+
+/** A broker makes ids of one host: its part of the text is kept. */
+let idHost: RecordHost | null = null;
+let idPort = 0;
+let idPrefix = "";
+
+function hex(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of id) text += HEX[byte]!;
+  for (const byte of bytes) text += HEX[byte]!;
   return text;
+}
+
+function hexOfInt32(value: number): string {
+  return HEX[(value >>> 24) & 0xff]! + HEX[(value >>> 16) & 0xff]! + HEX[(value >>> 8) & 0xff]! + HEX[value & 0xff]!;
 }
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0").toUpperCase());

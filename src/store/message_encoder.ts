@@ -2,7 +2,16 @@
 // time come from the commit log, which knows where a record lands only once its size is known; hence the two steps.
 
 import { crc32 } from "node:zlib";
-import { concatBytes, readInt16, readInt32, utf8, writeInt16, writeInt32, writeInt64 } from "../base/bytes.ts";
+import {
+  encodeShortText,
+  readInt16,
+  readInt32,
+  shortLivedBytes,
+  utf8,
+  writeInt16,
+  writeInt32,
+  writeInt64,
+} from "../base/bytes.ts";
 import { MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, RecordField, recordSize } from "./message_codec.ts";
 import { formatProperties, MessageConst, PROPERTIES_SIZE_MAX, PROPERTY_SEPARATOR } from "./message_properties.ts";
 import { isConsumable, MessageSysFlag } from "./message_sys_flag.ts";
@@ -94,12 +103,13 @@ export function prepareBatch(
     return illegal(`Batch body has ${body.length} bytes, wanted at most ${options.maxMessageSize}`);
   }
   const shared = formatProperties(storedProperties(message, options));
+  const each = { ...message, preparedTransactionOffset: 0 };
   const prepared: PreparedMessage[] = [];
   for (let at = 0; at < body.length;) {
     const part = readBatchPart(body, at);
     if (part === null) return illegal(`Batch body breaks off inside the message at byte ${at} of ${body.length}`);
     const properties = joinProperties(part.properties, shared);
-    const one = finish({ ...message, preparedTransactionOffset: 0 }, common, part.flag, part.body, properties, options);
+    const one = finish(each, common, part.flag, part.body, properties, options);
     if (isRefusal(one)) return one;
     prepared.push(one);
     at = part.end;
@@ -172,7 +182,7 @@ interface CommonParts {
 
 /** What a message and every message of a batch share. The version follows the topic's bytes, not its characters. */
 function prepareCommon(message: MessageToPut): CommonParts | MessageRefusal {
-  const topic = utf8.encode(message.topic);
+  const topic = encodeShortText(message.topic);
   if (topic.length === 0) return illegal("Topic is empty");
   if (
     topic.length > TOPIC_SIZE_MAX || (topic.length > TOPIC_SIZE_V1_MAX && !message.topic.startsWith(RETRY_TOPIC_PREFIX))
@@ -230,10 +240,13 @@ const EMPTY = new Uint8Array(0);
 /** Own properties, a separator where one is missing, shared properties. */
 function joinProperties(own: Uint8Array, shared: Uint8Array, separateAlways = false): Uint8Array {
   const isOpen = own.length > 0 && own[own.length - 1] !== PROPERTY_SEPARATOR;
-  if (isOpen && (separateAlways || shared.length > 0)) {
-    return concatBytes([own, Uint8Array.of(PROPERTY_SEPARATOR), shared]);
-  }
-  return shared.length === 0 ? own : concatBytes([own, shared]);
+  const separators = isOpen && (separateAlways || shared.length > 0) ? 1 : 0;
+  if (shared.length + separators === 0) return own;
+  const joined = shortLivedBytes(own.length + separators + shared.length);
+  joined.set(own);
+  if (separators > 0) joined[own.length] = PROPERTY_SEPARATOR;
+  joined.set(shared, own.length + separators);
+  return joined;
 }
 
 // A message in a client's batch:

@@ -1,7 +1,7 @@
 // A message's properties as they stand in a record, `name 0x01 value 0x02` repeated, and what is derived from them.
 // Pure. Parsing is as lenient as Apache's, so that both find the same tags and keys in the same bytes.
 
-import { utf8 } from "../base/bytes.ts";
+import { shortLivedBytes, utf8, writeAscii } from "../base/bytes.ts";
 
 /** Ends a property's name. */
 export const NAME_VALUE_SEPARATOR = 0x01;
@@ -44,8 +44,29 @@ export const KEY_SEPARATOR = " ";
 /** The topic that holds delayed messages until they are due. Mirrors `TopicValidator.RMQ_SYS_SCHEDULE_TOPIC`. */
 export const SCHEDULE_TOPIC = "SCHEDULE_TOPIC_XXXX";
 
-/** Properties to bytes, with a 0x02 after the last one too. Mirrors `MessageDecoder.messageProperties2String`. */
+/**
+ * Properties to bytes that are not kept for long, with a 0x02 after the last one too. Mirrors
+ * `MessageDecoder.messageProperties2String`.
+ */
 export function formatProperties(properties: ReadonlyMap<string, string>): Uint8Array<ArrayBuffer> {
+  let size = 0;
+  for (const [name, value] of properties) size += name.length + value.length + 2;
+  const bytes = shortLivedBytes(size);
+  let at = 0;
+  for (const [name, value] of properties) {
+    const separator = at + name.length;
+    const end = separator + 1 + value.length;
+    if (!writeAscii(name, bytes, at) || !writeAscii(value, bytes, separator + 1)) {
+      return formatAnyProperties(properties);
+    }
+    bytes[separator] = NAME_VALUE_SEPARATOR;
+    bytes[end] = PROPERTY_SEPARATOR;
+    at = end + 1;
+  }
+  return bytes;
+}
+
+function formatAnyProperties(properties: ReadonlyMap<string, string>): Uint8Array<ArrayBuffer> {
   let text = "";
   for (const [name, value] of properties) text += `${name}\x01${value}\x02`;
   return utf8.encode(text);
