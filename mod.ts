@@ -20,6 +20,18 @@ export type {
   RoleRequest,
   SlaveStatus,
 } from "./src/admin/admin_port.ts";
+export type {
+  ClientsPort,
+  ClientView,
+  GroupDetail,
+  GroupView,
+  NamesrvView,
+  OffsetReset,
+  ProducerView,
+  QueueProgress,
+  TopicChange,
+  TopicView,
+} from "./src/admin/clients_port.ts";
 export type { BrokerRole, Config, ConfigKey } from "./src/config/schema.ts";
 export {
   type ConfigHost,
@@ -55,8 +67,11 @@ export type {
   Random,
   Runtime,
   Timer,
+  TlsClientOptions,
   TlsIdentity,
   TlsListenOptions,
+  TlsServer,
+  TlsServerOptions,
 } from "./src/runtime/runtime.ts";
 
 // The store alone: commit log, consume queues and index in Apache's files.
@@ -74,7 +89,15 @@ export {
   type RecordHost,
   type StoredMessage,
 } from "./src/store/types.ts";
-export { BoundaryType, type GetMessageResult, GetMessageStatus } from "./src/store/message_reader.ts";
+export {
+  BoundaryType,
+  type ConsumeQueueEntry,
+  type GetMessageResult,
+  GetMessageStatus,
+} from "./src/store/message_reader.ts";
+export type { MessageFilter } from "./src/store/message_filter.ts";
+export type { PullOptions, PullResult } from "./src/store/pull_reader.ts";
+export type { MessageArrivingListener } from "./src/store/record_dispatcher.ts";
 export {
   type CompareResult,
   compareStores,

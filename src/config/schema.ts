@@ -329,7 +329,7 @@ const LIMITS = {
     { unit: "ms", ours: NEW, live: true },
   ),
   remotingHeldBytesMax: integer(
-    67108864,
+    536870912,
     16777216,
     OFFSET_MAX,
     "Memory for unfinished requests and unread answers of all remoting connections",

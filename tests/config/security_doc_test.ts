@@ -27,7 +27,7 @@ describe("SECURITY.md", () => {
       remotingConnectionsMax: 16_384,
       remotingConnectionsPerAddressMax: 4096,
       remotingFrameTimeout: 30_000,
-      remotingHeldBytesMax: 64 * 1024 * 1024,
+      remotingHeldBytesMax: 512 * 1024 * 1024,
       serverChannelMaxIdleTimeSeconds: 120,
       adminConnectionsMax: 256,
       adminConnectionsPerAddressMax: 64,

@@ -51,7 +51,7 @@ describe("NODE_PROCESS", () => {
 
   it("takes a process that is dead and not yet collected by its parent for dead", async () => {
     // The shell becomes a program that never asks for its child.
-    const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 60"], { stdio: ["ignore", "pipe", "ignore"] });
+    const parent = spawn("sh", ["-c", "sleep 0.5 & echo $!; exec sleep 60"], { stdio: ["ignore", "pipe", "ignore"] });
     try {
       const pid = await new Promise<number>((resolve) => parent.stdout.once("data", (line) => resolve(Number(line))));
       const { process: ours, clock } = await loadRuntime();
