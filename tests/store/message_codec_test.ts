@@ -20,7 +20,13 @@ import {
   prepareMessage,
   writeRecord,
 } from "../../src/store/message_encoder.ts";
-import { DelayLevels, formatProperties, javaHashCode, parseProperties } from "../../src/store/message_properties.ts";
+import {
+  DelayLevels,
+  formatProperties,
+  javaHashCode,
+  parseProperties,
+  parsePropertiesText,
+} from "../../src/store/message_properties.ts";
 import type { MessageToPut, StoredMessage } from "../../src/store/types.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
 import { APACHE_STORES, logBytes, message } from "../support/store_fixtures.ts";
@@ -272,6 +278,16 @@ describe("message encoding", () => {
 });
 
 describe("properties", () => {
+  it("reads the same out of a text as out of its bytes, whatever they are", () => {
+    const byte = fc.oneof(fc.constantFrom(1, 2, 65, 0xc3, 0xe2, 0x82, 0xff), fc.nat(255));
+    fc.assert(fc.property(fc.array(byte, { maxLength: 60 }), (list) => {
+      const bytes = Uint8Array.from(list);
+      assert.deepEqual([...parsePropertiesText(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes))], [
+        ...parseProperties(bytes),
+      ]);
+    }));
+  });
+
   it("are read as leniently as Apache reads them", () => {
     const read = (text: string) => Object.fromEntries(parseProperties(new TextEncoder().encode(text)));
     assert.deepEqual(read("a\x01b\x02c\x01d"), { a: "b", c: "d" });
