@@ -491,6 +491,11 @@ export class MessageStore implements ReplicaLog {
     return result;
   }
 
+  /** See {@link MessageReader.lookMessage}. */
+  lookMessage(offset: number, size: number): Promise<StoredMessage | null> {
+    return this.#reader.lookMessage(offset, size);
+  }
+
   /** See {@link MessageReader.lookMessageByOffset}. */
   lookMessageByOffset(offset: number): Promise<StoredMessage | null> {
     return this.#reader.lookMessageByOffset(offset);

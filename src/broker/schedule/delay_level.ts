@@ -14,7 +14,8 @@ import { deliveredMessage } from "./delivered_message.ts";
 export interface DelayLevelStore {
   /** Units from `fromIndex`, fewer at the queue's end; none outside the queue. */
   readConsumeQueue(topic: string, queueId: number, fromIndex: number, maxCount: number): readonly ScheduledUnit[];
-  lookMessageByOffset(offset: number): Promise<StoredMessage | null>;
+  /** The message of a unit; null when the log does not hold it (any more). */
+  lookMessage(offset: number, size: number): Promise<StoredMessage | null>;
   getMinOffsetInQueue(topic: string, queueId: number): number;
   getMaxOffsetInQueue(topic: string, queueId: number): number;
 }
@@ -105,7 +106,7 @@ export class DelayLevel {
   /** The message of a unit; null when the log holds it no more. Throws {@link IoError}. */
   async messageAt(index: number): Promise<StoredMessage | null> {
     const unit = this.#parts.store.readConsumeQueue(RMQ_SYS_SCHEDULE_TOPIC, this.queueId, index, 1)[0];
-    return unit === undefined ? null : await this.#parts.store.lookMessageByOffset(unit.pos);
+    return unit === undefined ? null : await this.#parts.store.lookMessage(unit.pos, unit.size);
   }
 
   /** Delivers until nothing is due, a put is refused, or delivery stops; {@link lookAt} then says when to go on. */
@@ -119,7 +120,7 @@ export class DelayLevel {
         this.lookAt = units.length > 0 ? units[0]!.tagsCode : this.#atEnd();
         return;
       }
-      const messages = await Promise.all(due.map((unit) => store.lookMessageByOffset(unit.pos)));
+      const messages = await Promise.all(due.map((unit) => store.lookMessage(unit.pos, unit.size)));
       for (const [index, unit] of due.entries()) {
         if (!isRunning() || !(await this.#deliverOne(unit, messages[index]!))) return;
       }

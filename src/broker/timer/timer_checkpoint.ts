@@ -47,14 +47,16 @@ export class TimerCheckpoint {
 
   /**
    * Takes over what the master says (body of GET_TIMER_CHECK_POINT); our own log's position stays. Returns whether it is
-   * news.
+   * worth saving: before the first message a master names its clock, another one each time.
    */
   adopt(body: Uint8Array): boolean {
     if (body.length < TIMER_CHECKPOINT_SIZE) return false;
     const before = this.encode();
     const { lastReadTimeMs, masterTimerQueueOffset, dataVersion } = decodeTimerCheckpoint(body);
     Object.assign(this, { lastReadTimeMs, masterTimerQueueOffset, dataVersion });
-    return !bytesEqual(before, this.encode());
+    const isUnused = this.lastTimerQueueOffset === 0 && masterTimerQueueOffset === 0;
+    const from = isUnused ? 8 : 0;
+    return !bytesEqual(before.subarray(from), this.encode().subarray(from));
   }
 
   /** Delivery begins: what an earlier master's life knew of the log means nothing now. */

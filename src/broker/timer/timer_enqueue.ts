@@ -21,6 +21,8 @@ export interface TimerQueueStore {
   readonly maxOffset: number;
   /** Units from `fromIndex`, fewer at the queue's end; none outside the queue. */
   readConsumeQueue(topic: string, queueId: number, fromIndex: number, maxCount: number): readonly ScheduledUnit[];
+  /** The message of a unit; null when the log does not hold it (any more). */
+  lookMessage(offset: number, size: number): Promise<StoredMessage | null>;
   lookMessageByOffset(offset: number): Promise<StoredMessage | null>;
   getMinOffsetInQueue(topic: string, queueId: number): number;
   getMaxOffsetInQueue(topic: string, queueId: number): number;
@@ -118,7 +120,7 @@ export class TimerEnqueue {
       if (count <= 0) return;
       const units = withinBytes(store.readConsumeQueue(RMQ_SYS_TIMER_TOPIC, 0, this.queueOffset, count));
       if (units.length === 0) return;
-      const messages = await Promise.all(units.map((unit) => store.lookMessageByOffset(unit.pos)));
+      const messages = await Promise.all(units.map((unit) => store.lookMessage(unit.pos, unit.size)));
       for (let i = 0; i < units.length && !isClosed();) {
         i = this.#place(units, messages, i);
         if (i === units.length) break;

@@ -197,12 +197,13 @@ export class TimerMessageStore {
     if (this.#wanted !== "delivering") return false;
     this.#delivery.uncertainBefore = last === null ? 0 : last.storeTimestamp + CLOCK_SLACK_MS;
     const now = Math.floor(clock.now() / precisionMs) * precisionMs;
-    const { lastReadTimeMs } = this.checkpoint;
+    // Past the present nothing is delivered, whatever a damaged file or a clock that was set back says.
+    const lastReadTimeMs = this.checkpoint.lastReadTimeMs = Math.min(this.checkpoint.lastReadTimeMs, now);
     // A slave may have its master's word before its bytes; what the log holds is told by its index.
     const back = store.isIndexComplete ? TIMER_RECHECK_MS : 0;
     let from = Math.floor(Math.max(0, lastReadTimeMs - back) / precisionMs) * precisionMs;
     if (now - from > TIMER_WHEEL_SLOTS / 2 * precisionMs) from = wheel.earliest(from) ?? now;
-    wheel.recall(from, Math.min(now, lastReadTimeMs));
+    wheel.recall(from, lastReadTimeMs);
     dequeue.readTimeMs = from;
     dequeue.claimedMs = Math.max(from, lastReadTimeMs);
     this.checkpoint.begin();

@@ -23,7 +23,7 @@ export interface TimerSlot {
   readonly num: number;
 }
 
-/** Mirrors Apache's `TimerWheel`. Times are Unix ms, multiples of the precision. Methods throw {@link IoError}. */
+/** Mirrors Apache's `TimerWheel`. Times are Unix ms, rounded down to the precision. Methods throw {@link IoError}. */
 export class TimerWheel {
   readonly precisionMs: number;
   readonly #fs: FileSystem;
@@ -68,7 +68,7 @@ export class TimerWheel {
 
   /** The slot of a time; null when it is empty, or holds messages of another time. */
   slot(timeMs: number): TimerSlot | null {
-    return this.#read(timeMs) === timeMs ? decodeSlot(this.#slot, 0) : null;
+    return this.#holds(timeMs) ? decodeSlot(this.#slot, 0) : null;
   }
 
   /** Whether the place of a time is taken by a later one: the ring is too short for both. */
@@ -80,7 +80,7 @@ export class TimerWheel {
   put(timeMs: number, slot: TimerSlot): void {
     this.#create();
     const index = this.#indexOf(timeMs);
-    writeInt64(this.#slot, 0, timeMs / this.precisionMs);
+    writeInt64(this.#slot, 0, this.#numberOf(timeMs));
     writeInt64(this.#slot, 8, slot.firstPos);
     writeInt64(this.#slot, 16, slot.lastPos);
     writeInt32(this.#slot, 24, slot.num);
@@ -92,7 +92,7 @@ export class TimerWheel {
 
   /** Empties a slot. */
   clear(timeMs: number): void {
-    if (this.#read(timeMs) !== timeMs) return;
+    if (!this.#holds(timeMs)) return;
     const index = this.#indexOf(timeMs);
     this.#handle!.writeAt(this.#slot.fill(0), index * SLOT_SIZE);
     this.#isDirty = true;
@@ -107,7 +107,7 @@ export class TimerWheel {
   /** Undoes {@link pass} for what the file holds of `[from, to)`. */
   recall(from: number, to: number): void {
     for (let timeMs = from; timeMs < to; timeMs += this.precisionMs) {
-      if (this.#read(timeMs) === timeMs) this.#setBit(this.#indexOf(timeMs));
+      if (this.#holds(timeMs)) this.#setBit(this.#indexOf(timeMs));
     }
   }
 
@@ -179,8 +179,18 @@ export class TimerWheel {
     return this.#path.slice(0, this.#path.lastIndexOf("/"));
   }
 
+  /** A damaged unit may say any time. */
+  #numberOf(timeMs: number): number {
+    return Math.max(0, Math.floor(timeMs / this.precisionMs));
+  }
+
   #indexOf(timeMs: number): number {
-    return (timeMs / this.precisionMs) % TIMER_WHEEL_SLOTS;
+    return this.#numberOf(timeMs) % TIMER_WHEEL_SLOTS;
+  }
+
+  /** Whether the place of a time holds that time; its bytes are in `#slot` then. */
+  #holds(timeMs: number): boolean {
+    return this.#read(timeMs) === this.#numberOf(timeMs) * this.precisionMs && timeMs > 0;
   }
 
   /** Reads the place of a time; returns the time it holds, 0 for none. */

@@ -156,6 +156,10 @@ export class MemoryStore {
     return from < 0 ? [] : (this.queues.get(key) ?? []).slice(from, from + maxCount);
   }
 
+  lookMessage(offset: number, size: number): Promise<StoredMessage | null> {
+    return size === RECORD_SIZE ? this.lookMessageByOffset(offset) : Promise.resolve(null);
+  }
+
   lookMessageByOffset(offset: number): Promise<StoredMessage | null> {
     this.reads++;
     if (this.broken) return Promise.reject(new IoError("other", "EIO of the test"));

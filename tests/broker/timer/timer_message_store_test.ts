@@ -8,6 +8,7 @@ import { readInt64 } from "../../../src/base/bytes.ts";
 import { TimerMessageStore } from "../../../src/broker/timer/timer_message_store.ts";
 import { TimerMetrics } from "../../../src/broker/timer/timer_metrics.ts";
 import { timerHook } from "../../../src/broker/timer/timer_hook.ts";
+import { Prng } from "../../../src/runtime/simulated/prng.ts";
 import { ManualClock, recordingLogger, runtime } from "../../remoting/support.ts";
 import { temporaryDirectory } from "../../support/store_fixtures.ts";
 import { MemoryStore, producerMessage, RECORD_SIZE } from "../schedule/memory_store.ts";
@@ -377,6 +378,34 @@ describe("TimerMessageStore", () => {
     assert.match(node.lines.join("\n"), /made anew/);
     await advance(10_000);
     await deliveredIs(["m0", "m1", "m2", "m3", "m4"]);
+  });
+
+  it("opens whatever stands in its files, and delivers nothing early", async () => {
+    const random = new Prng(7);
+    for (let round = 0; round < 16; round++) {
+      const made = await makeNode();
+      await started(made);
+      for (let i = 0; i < 30; i++) made.send(`m${i}`, { TIMER_DELAY_SEC: String(2 + i) });
+      await advance(10_000);
+      await made.timer.stop();
+      const { fs, path } = made.place;
+      for (const file of ["timerlog/00000000000000000000", "timerwheel", "config/timercheck"]) {
+        const handle = fs.open(`${path}/${file}`, "write");
+        const slot = (Math.floor(clock.now() / 1000) + random.nextInt(20)) % 1_209_600 * 32;
+        const at = file === "timerwheel" ? slot + random.nextInt(32) : random.nextInt(60);
+        if (random.nextInt(2) === 0) handle.writeAt(random.bytes(1 + random.nextInt(8)), at);
+        handle.close();
+      }
+      made.begin();
+      await started(made);
+      const before = made.deliveredCount;
+      made.send("new", { TIMER_DELAY_SEC: "60" });
+      await settle();
+      assert.ok(made.deliveredCount - before <= 2, `round ${round}`);
+      for (let second = 0; second < 70; second += 5) await advance(5000);
+      assert.ok(made.delivered.includes("new"), `round ${round}`);
+      await made.timer.stop();
+    }
   });
 
   it("tries a refused put until it is taken, and lets a stop through", async () => {
