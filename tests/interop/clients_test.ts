@@ -51,6 +51,10 @@ const JAVA = [
   "roundTrip",
   "namespace",
   "vip",
+  "credentials",
+  "autoBatch",
+  "topics",
+  "subscriptions",
   "restart",
 ];
 const GO = [

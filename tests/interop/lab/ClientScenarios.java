@@ -16,9 +16,12 @@ import java.util.concurrent.*;
 import java.util.concurrent.atomic.*;
 import java.util.function.*;
 import java.util.stream.*;
+import org.apache.rocketmq.acl.common.AclClientRPCHook;
+import org.apache.rocketmq.acl.common.SessionCredentials;
 import org.apache.rocketmq.client.QueryResult;
 import org.apache.rocketmq.client.consumer.*;
 import org.apache.rocketmq.client.consumer.listener.*;
+import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
 import org.apache.rocketmq.client.exception.*;
 import org.apache.rocketmq.client.producer.*;
 import org.apache.rocketmq.client.utils.MessageUtil;
@@ -67,6 +70,10 @@ public class ClientScenarios {
         ALL.put("roundTrip", ClientScenarios::roundTrip);
         ALL.put("namespace", ClientScenarios::namespace);
         ALL.put("vip", ClientScenarios::vip);
+        ALL.put("credentials", ClientScenarios::credentials);
+        ALL.put("autoBatch", ClientScenarios::autoBatch);
+        ALL.put("topics", ClientScenarios::topics);
+        ALL.put("subscriptions", ClientScenarios::subscriptions);
         ALL.put("restart", ClientScenarios::restart);
     }
 
@@ -486,6 +493,19 @@ public class ClientScenarios {
         Message far = message(o.topic(), "T", "far");
         call(far, "setDelayTimeSec", long.class, 4L * 24 * 3600);
         o.fact("tooFar", codeOf(() -> producer.send(far)));
+        Message recalled = message(o.topic(), "T", "recalled");
+        call(recalled, "setDelayTimeMs", long.class, 3000L);
+        SendResult kept = producer.send(recalled);
+        String handle = String.valueOf(kept.getClass().getMethod("getRecallHandle").invoke(kept));
+        Method recall = DefaultMQProducer.class.getMethod("recallMessage", String.class, String.class);
+        check(recall.invoke(producer, o.topic(), handle).equals(kept.getMsgId()), "the recalled id");
+        o.fact("bad handle", codeOf(() -> {
+            try {
+                return recall.invoke(producer, o.topic(), "bm9uc2Vuc2U");
+            } catch (java.lang.reflect.InvocationTargetException e) {
+                throw (Exception) e.getCause();
+            }
+        }));
         inbox.await(5).assertBodies(Arrays.asList("now", "past", "setDelayTimeMs", "setDelayTimeSec", "setDeliverTimeMs"));
         due.forEach((way, at) -> {
             long late = arrived.get(way) - at;
@@ -1349,6 +1369,91 @@ public class ClientScenarios {
         inbox.await(5).assertBodies(names("v", 0, 5));
         MessageQueue queue = producer.fetchPublishMessageQueues(o.topic()).get(0);
         o.fact("max offset", producer.maxOffset(queue) >= 0);
+    }
+
+    /** A client that signs its requests, at a broker that asks for no signatures. */
+    static void credentials(Outcome o) throws Exception {
+        AclClientRPCHook hook = new AclClientRPCHook(new SessionCredentials("accessKey", "a secret of some length"));
+        DefaultMQProducer producer = ready(o, new DefaultMQProducer(o.group("_P"), hook));
+        first(producer, message(o.topic(), "T", "a0"));
+        Inbox inbox = new Inbox();
+        DefaultMQPushConsumer consumer = prepared(o, new DefaultMQPushConsumer(o.group(""), hook, new AllocateMessageQueueAveragely()));
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(o.topic(), "*");
+        consumer.registerMessageListener(inbox.concurrently());
+        consumer.start();
+        for (int i = 1; i < 5; i++) producer.send(message(o.topic(), "T", "a" + i));
+        inbox.await(5).assertBodies(names("a", 0, 5));
+        o.fact("properties", keys(inbox.copy().get(0)));
+    }
+
+    /** 5.x may gather single sends into batches by itself. */
+    static void autoBatch(Outcome o) throws Exception {
+        if (!has(DefaultMQProducer.class, "setAutoBatch", boolean.class)) return;
+        DefaultMQProducer producer = producer(o);
+        first(producer, message(o.topic(), "T", "g0"));
+        call(producer, "setAutoBatch", boolean.class, true);
+        Inbox inbox = new Inbox();
+        DefaultMQPushConsumer consumer = consumer(o, o.group(""));
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(o.topic(), "T");
+        consumer.registerMessageListener(inbox.concurrently());
+        consumer.start();
+        ExecutorService pool = Executors.newFixedThreadPool(8);
+        List<Future<SendResult>> sends = new ArrayList<>();
+        for (String body : names("g", 1, 41)) sends.add(pool.submit(() -> producer.send(message(o.topic(), "T", body))));
+        for (Future<SendResult> send : sends) check(send.get().getSendStatus() == SendStatus.SEND_OK, "" + send.get());
+        pool.shutdown();
+        inbox.await(41).assertBodies(names("g", 0, 41));
+    }
+
+    /** Topics made by the client's own word, with more queues than sends would make. */
+    static void topics(Outcome o) throws Exception {
+        DefaultMQProducer producer = producer(o);
+        if (has(DefaultMQProducer.class, "createTopic", String.class, String.class, int.class, Map.class)) {
+            DefaultMQProducer.class.getMethod("createTopic", String.class, String.class, int.class, Map.class).invoke(producer, "TBW102", o.topic(), 8, new HashMap<String, String>());
+        } else {
+            DefaultMQProducer.class.getMethod("createTopic", String.class, String.class, int.class).invoke(producer, "TBW102", o.topic(), 8);
+        }
+        awaitRoute(o.topic());
+        List<MessageQueue> queues = producer.fetchPublishMessageQueues(o.topic());
+        o.fact("queues", queues.stream().map(MessageQueue::getQueueId).sorted().collect(Collectors.toList()));
+        for (MessageQueue queue : queues) {
+            SendResult result = producer.send(message(o.topic(), "T", "t" + queue.getQueueId()), queue);
+            check(result.getMessageQueue().equals(queue) && result.getQueueOffset() == 0, "" + result);
+        }
+        check(readAll(o.topic(), 8).size() == 8, "eight messages");
+    }
+
+    /** Subscriptions that change while the consumer runs, and a consumer that pauses. */
+    static void subscriptions(Outcome o) throws Exception {
+        DefaultMQProducer producer = producer(o);
+        first(producer, message(o.topic(), "A", "A0"));
+        first(producer, message(o.topic("_more"), "A", "M0"));
+        Inbox inbox = new Inbox();
+        DefaultMQPushConsumer consumer = consumer(o, o.group(""));
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(o.topic(), "A || B");
+        consumer.registerMessageListener(inbox.concurrently());
+        consumer.start();
+        inbox.await(1);
+        consumer.subscribe(o.topic("_more"), "*");
+        rebalanceUntil(consumer, "the new topic", () -> inbox.bodies().contains("M0"));
+        producer.send(message(o.topic(), "C", "C1"));
+        producer.send(message(o.topic(), "B", "B1"));
+        until("the other tag", () -> inbox.bodies().contains("B1"));
+        consumer.unsubscribe(o.topic("_more"));
+        consumer.getDefaultMQPushConsumerImpl().getmQClientFactory().sendHeartbeatToAllBrokerWithLock();
+        rebalanceUntil(consumer, "the queues to go", () -> held(consumer, o.topic("_more")).isEmpty());
+        producer.send(message(o.topic("_more"), "A", "M1"));
+        consumer.suspend();
+        Thread.sleep(1500);
+        producer.send(message(o.topic(), "B", "B2"));
+        Thread.sleep(1000);
+        o.note("seen while it paused", inbox.bodies().contains("B2"));
+        consumer.resume();
+        until("the message of the pause", () -> inbox.bodies().contains("B2"));
+        inbox.assertBodies(Arrays.asList("A0", "M0", "B1", "B2"));
     }
 
     /** Topics, groups, offsets, delayed messages and running clients go on over a restart of the broker. */

@@ -24,11 +24,12 @@ export async function untilRouted(namesrv: string, topic = "TBW102"): Promise<vo
   });
 }
 
-/** What the scenarios need and both kinds know: filters, traces, transactions that are asked about soon. */
+/** What the scenarios need and both kinds know: filters, traces, recalls, transactions that are asked about soon. */
 const SETTINGS: Readonly<Record<string, string | number>> = {
   brokerClusterName: "LabCluster",
   enablePropertyFilter: "true",
   traceTopicEnable: "true",
+  recallMessageEnable: "true",
   transactionCheckInterval: 1500,
   transactionTimeOut: 1000,
   transactionOpBatchInterval: 200,
