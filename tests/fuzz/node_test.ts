@@ -96,7 +96,7 @@ function assertHeard(...patterns: RegExp[]): void {
 
 /** What a store consists of. */
 const PATHS =
-  /^\/store(\/(lock|abort(\.bak)?|checkpoint|twinlog\.(clean|owner(\.\d+)?)|commitlog(\/\d{20})?|index(\/\d{17})?|consumequeue(\/[^/]+(\/\d{1,10}(\/\d{20})?)?)?|config(\/\w+\.json(\.bak)?)?))?$/s;
+  /^\/store(\/(lock|abort(\.bak)?|checkpoint|twinlog\.(clean|owner(\.\d+)?)|commitlog(\/\d{20})?|index(\/\d{17})?|consumequeue(\/[^/]+(\/\d{1,10}(\/\d{20})?)?)?|timerwheel|timerlog(\/\d{20})?|config(\/(\w+\.json(\.bak)?|timercheck|timermetrics(\.bak)?))?))?$/s;
 
 function pathsOf(fs: FileSystem, path: string): string[] {
   if (fs.stat(path)?.isDirectory !== true) return [path];
