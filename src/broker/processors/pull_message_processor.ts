@@ -1,10 +1,9 @@
-// PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): may this group read this queue, by which subscription, and what is the
-// answer; an empty queue's pull is held. What of the queue goes into an answer is the store's decision.
+// PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): from what the store finds in the queue to the answer; an empty queue's
+// pull is held. Who may read it is pull_check.ts; what of the queue goes into an answer is the store's decision.
 
 import { errorMessage, RemotingError } from "../../base/errors.ts";
-import { quoted } from "../../base/printable.ts";
 import type { Config } from "../../config/schema.ts";
-import { createResponse, type ExtValues, type RemotingCommand, requiredExt } from "../../remoting/remoting_command.ts";
+import { createResponse, type ExtValues, type RemotingCommand } from "../../remoting/remoting_command.ts";
 import type { RequestContext, RequestProcessor } from "../../remoting/remoting_server.ts";
 import { RequestCode } from "../../remoting/request_code.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
@@ -13,44 +12,27 @@ import type { MessageFilter } from "../../store/message_filter.ts";
 import { GetMessageStatus } from "../../store/message_reader.ts";
 import type { PullResult } from "../../store/pull_reader.ts";
 import type { BroadcastOffsetManager } from "../client/broadcast_offset_manager.ts";
-import type { ConsumerManager } from "../client/consumer_manager.ts";
 import type { ConsumerOffsetManager } from "../consumer_offset_manager.ts";
-import type { ConsumerFilterData, ConsumerFilterManager } from "../filter/consumer_filter_manager.ts";
-import { expressionMessageFilter, MATCH_ALL } from "../filter/expression_message_filter.ts";
-import { buildSubscriptionData, isTagType, type SubscriptionData } from "../filter/subscription_data.ts";
 import type { PullRequestHoldService } from "../pull_request_hold_service.ts";
 import type { PullStats } from "../stats/broker_stats_manager.ts";
-import {
-  isSystemGroup,
-  type SubscriptionGroupConfig,
-  type SubscriptionGroupManager,
-} from "../subscription_group_manager.ts";
-import { PermName, type TopicConfig } from "../topic_config_manager.ts";
+import type { SubscriptionGroupConfig } from "../subscription_group_manager.ts";
+import { type Allowed, checkPull, type PullCheckPorts } from "./pull_check.ts";
+import { type PullHeader, PullSysFlag, readPullHeader } from "./pull_header.ts";
 
 /** What the processor needs. */
-export interface PullPorts {
+export interface PullPorts extends PullCheckPorts {
   readonly clock: Clock;
-  readonly config: Pick<
-    Config,
-    | "brokerPermission"
-    | "litePullMessageEnable"
-    | "enablePropertyFilter"
-    | "filterSupportRetry"
-    | "longPollingEnable"
-    | "shortPollingTimeMills"
-    | "slaveReadEnable"
-    | "offsetCheckInSlave"
-    | "enableBroadcastOffsetStore"
-    | "useServerSideResetOffset"
-    | "rejectPullConsumerEnable"
-  >;
-  readonly topics: { selectTopicConfig(topic: string): TopicConfig | null };
-  readonly groups: Pick<SubscriptionGroupManager, "findSubscriptionGroupConfig" | "getForbidden">;
-  readonly consumers: Pick<
-    ConsumerManager,
-    "getConsumerGroupInfo" | "findChannelByConnection" | "compensateSubscribeData"
-  >;
-  readonly filters: Pick<ConsumerFilterManager, "get" | "build">;
+  readonly config:
+    & PullCheckPorts["config"]
+    & Pick<
+      Config,
+      | "longPollingEnable"
+      | "shortPollingTimeMills"
+      | "slaveReadEnable"
+      | "offsetCheckInSlave"
+      | "enableBroadcastOffsetStore"
+      | "useServerSideResetOffset"
+    >;
   readonly offsets: Pick<
     ConsumerOffsetManager,
     "commitOffset" | "queryThenEraseResetOffset" | "commitPullOffset"
@@ -76,31 +58,9 @@ export interface PullPorts {
   readonly isMasterAlive: () => boolean;
 }
 
-/** Bits of a pull's `sysFlag`. Mirrors Apache's `PullSysFlag`. */
-const PullSysFlag = { COMMIT_OFFSET: 1, SUSPEND: 2, SUBSCRIPTION: 4, CLASS_FILTER: 8, LITE_PULL_MESSAGE: 16 } as const;
-/** Whom a `NO_PERMISSION` is about. Mirrors Apache's `ForbiddenType`. */
-const ForbiddenType = { BROKER: 1, GROUP: 2, TOPIC: 3, BROADCASTING_DISABLE: 4, SUBSCRIPTION: 5 } as const;
-/** Bit of a group's forbidden topics that denies pulls. Mirrors `MixAll.FORBIDDEN_BIT...` of code 353. */
-const FORBIDDEN_READ_BIT = 2;
 const NO_RECORDS = new Uint8Array(0);
 /** A held pull waits no longer, ms, whatever it asks for; clients ask for 15 to 20 s. */
 const SUSPEND_MS_MAX = 120_000;
-
-interface PullHeader {
-  readonly consumerGroup: string;
-  readonly topic: string;
-  readonly queueId: number;
-  readonly queueOffset: number;
-  readonly maxMsgNums: number;
-  readonly sysFlag: number;
-  readonly commitOffset: number;
-  readonly suspendTimeoutMillis: number;
-  readonly subscription: string | null;
-  readonly subVersion: number;
-  readonly expressionType: string | null;
-  readonly isProxyBroadcast: boolean;
-  readonly proxyClientId: string | null;
-}
 
 /** One pull on its way: what was asked, by whom, and which look at the queue this is. */
 interface Pull {
@@ -140,7 +100,8 @@ function processPull(ports: PullPorts, pull: Pull): Answer | Promise<Answer> {
     const remark = "[REJECTREQUEST]This slave serves no pulls while its master is there (slaveReadEnable is false)";
     return createResponse(request, ResponseCode.SYSTEM_BUSY, { remark });
   }
-  const allowed = checkPull(ports, pull);
+  const isLite = request.code === RequestCode.LITE_PULL_MESSAGE;
+  const allowed = checkPull(ports, header, { isLite, context: pull.context });
   if ("code" in allowed) {
     const { code, remark, forbiddenType } = allowed;
     return createResponse(request, code, { remark, ext: { forbiddenType } });
@@ -161,129 +122,6 @@ function commitOffset({ offsets }: PullPorts, { header, context, isFirstLook }: 
   if (!isFirstLook || (header.sysFlag & PullSysFlag.COMMIT_OFFSET) === 0 || header.commitOffset < 0) return;
   const { consumerGroup, topic, queueId, commitOffset } = header;
   offsets.commitOffset(consumerGroup, topic, queueId, commitOffset, context.remoteAddress);
-}
-
-interface Refusal {
-  readonly code: number;
-  readonly remark: string;
-  readonly forbiddenType?: number;
-}
-
-interface Allowed {
-  readonly group: SubscriptionGroupConfig;
-  readonly topic: TopicConfig;
-  readonly filter: MessageFilter | null;
-}
-
-/** The checks in Apache's order. */
-function checkPull(ports: PullPorts, { header, request, context }: Pull): Allowed | Refusal {
-  const { config, groups, topics } = ports;
-  if ((config.brokerPermission & PermName.READ) === 0) {
-    return forbidden(ForbiddenType.BROKER, `brokerPermission is ${config.brokerPermission}, wanted 4 (read) in it`);
-  }
-  const isLite = request.code === RequestCode.LITE_PULL_MESSAGE;
-  if (isLite && !config.litePullMessageEnable) {
-    return forbidden(ForbiddenType.BROKER, "litePullMessageEnable is false on this broker");
-  }
-  const group = groups.findSubscriptionGroupConfig(header.consumerGroup);
-  if (group === null) {
-    const remark = `subscription group [${header.consumerGroup}] does not exist`;
-    return { code: ResponseCode.SUBSCRIPTION_GROUP_NOT_EXIST, remark };
-  }
-  if (!group.consumeEnable) {
-    return forbidden(ForbiddenType.GROUP, `subscription group no permission, ${header.consumerGroup}`);
-  }
-  const topic = topics.selectTopicConfig(header.topic);
-  if (topic === null) {
-    return { code: ResponseCode.TOPIC_NOT_EXIST, remark: `topic[${header.topic}] not exist, apply first please!` };
-  }
-  if ((topic.perm & PermName.READ) === 0) {
-    return forbidden(ForbiddenType.TOPIC, `the topic[${header.topic}] pulling message is forbidden`);
-  }
-  if (header.queueId < 0 || header.queueId >= topic.readQueueNums) {
-    const remark =
-      `queueId[${header.queueId}] is illegal, topic:[${header.topic}] readQueueNums:[${topic.readQueueNums}]`;
-    return { code: ResponseCode.INVALID_PARAMETER, remark };
-  }
-  const subscribed = (header.sysFlag & PullSysFlag.SUBSCRIPTION) !== 0
-    ? carriedSubscription(ports, header)
-    : heartbeatSubscription(ports, header, group);
-  if ("code" in subscribed) return subscribed;
-  const { sub, filterData } = subscribed;
-  if (!isTagType(sub.expressionType) && !config.enablePropertyFilter) {
-    const remark = `The broker does not support consumer to filter message by ${sub.expressionType}`;
-    return { code: ResponseCode.SYSTEM_ERROR, remark };
-  }
-  if (config.rejectPullConsumerEnable && isPullConsumer(ports, header.consumerGroup, context)) {
-    const remark = "the consumer's group info not exist, or the pull consumer is rejected by server.";
-    return { code: ResponseCode.SUBSCRIPTION_NOT_EXIST, remark };
-  }
-  const filter = expressionMessageFilter(sub, filterData, config.filterSupportRetry ? ports.filters : null);
-  return { group, topic, filter: filter === MATCH_ALL ? null : filter };
-}
-
-/** Whether a consumer that does not register pulls here; Apache's own tools may. */
-function isPullConsumer({ consumers }: PullPorts, group: string, { connection }: RequestContext): boolean {
-  if (isSystemGroup(group)) return false;
-  const info = consumers.getConsumerGroupInfo(group);
-  if (info === null) return true;
-  return info.consumeType === "CONSUME_ACTIVELY" && consumers.findChannelByConnection(group, connection) === null;
-}
-
-interface Subscribed {
-  readonly sub: SubscriptionData;
-  readonly filterData: ConsumerFilterData | null;
-}
-
-/** Pull consumers bring theirs with each pull. An SQL92 expression that does not compile lets everything through. */
-function carriedSubscription(ports: PullPorts, header: PullHeader): Subscribed | Refusal {
-  const { topic, consumerGroup, subVersion } = header;
-  const sub = buildSubscriptionData(topic, header.subscription, header.expressionType, subVersion);
-  ports.consumers.compensateSubscribeData(consumerGroup, topic, sub);
-  return { sub, filterData: ports.filters.build(topic, consumerGroup, sub) };
-}
-
-function heartbeatSubscription(
-  ports: PullPorts,
-  header: PullHeader,
-  group: SubscriptionGroupConfig,
-): Subscribed | Refusal {
-  const { consumerGroup, topic } = header;
-  const info = ports.consumers.getConsumerGroupInfo(consumerGroup);
-  if (info === null) {
-    const remark = `the consumer's group info not exist, group: ${consumerGroup}`;
-    return { code: ResponseCode.SUBSCRIPTION_NOT_EXIST, remark };
-  }
-  if (!group.consumeBroadcastEnable && info.messageModel === "BROADCASTING") {
-    const remark = `the consumer group[${consumerGroup}] can not consume by broadcast way`;
-    return forbidden(ForbiddenType.BROADCASTING_DISABLE, remark);
-  }
-  if ((ports.groups.getForbidden(consumerGroup, topic) & (1 << FORBIDDEN_READ_BIT)) !== 0) {
-    const remark = `the consumer group[${consumerGroup}] is forbidden for topic[${topic}]`;
-    return forbidden(ForbiddenType.SUBSCRIPTION, remark);
-  }
-  const sub = info.subscriptions().get(topic);
-  if (sub === undefined) {
-    const remark = `the consumer's subscription not exist, group: ${consumerGroup}, topic: ${topic}`;
-    return { code: ResponseCode.SUBSCRIPTION_NOT_EXIST, remark };
-  }
-  if (sub.subVersion < header.subVersion) {
-    return { code: ResponseCode.SUBSCRIPTION_NOT_LATEST, remark: "the consumer's subscription not latest" };
-  }
-  if (isTagType(sub.expressionType)) return { sub, filterData: null };
-  const filterData = ports.filters.get(topic, consumerGroup);
-  if (filterData === null) {
-    const remark = "The broker's consumer filter data is not exist!Your expression may be wrong!";
-    return { code: ResponseCode.FILTER_DATA_NOT_EXIST, remark };
-  }
-  if (filterData.clientVersion < header.subVersion) {
-    return { code: ResponseCode.FILTER_DATA_NOT_LATEST, remark: "the consumer's consumer filter data not latest" };
-  }
-  return { sub, filterData };
-}
-
-function forbidden(forbiddenType: number, remark: string): Refusal {
-  return { code: ResponseCode.NO_PERMISSION, remark, forbiddenType };
 }
 
 /** Where the consumer is told to go instead: by a reset, or as a broadcast client that came from a proxy. */
@@ -505,35 +343,4 @@ function waitsOn(
   // More came while the records were read, or is left: nobody would tell of it.
   if (ports.store.getMaxOffsetInQueue(topic, queueId) !== fromOffset) return false;
   return holdUntil(ports, { ...pull, fromOffset }, filter, deadlineMs) === "held";
-}
-
-function readPullHeader(request: RemotingCommand): PullHeader {
-  const { extFields } = request;
-  const integer = (name: string, fallback?: number) => {
-    const text = fallback === undefined ? requiredExt(request, name) : extFields.get(name);
-    if (text === undefined) return fallback!;
-    const value = Number(text);
-    if (Number.isSafeInteger(value) && text !== "") return value;
-    // A Java `long` that a double can't hold stands for "no end".
-    if (/^-?\d{16,19}$/.test(text)) return value < 0 ? Number.MIN_SAFE_INTEGER : Number.MAX_SAFE_INTEGER;
-    throw new RemotingError(
-      ResponseCode.SYSTEM_ERROR,
-      `Ext field "${name}" is ${quoted(text, 40)}, wanted a whole number`,
-    );
-  };
-  return {
-    consumerGroup: requiredExt(request, "consumerGroup"),
-    topic: requiredExt(request, "topic"),
-    queueId: integer("queueId"),
-    queueOffset: integer("queueOffset"),
-    maxMsgNums: Math.max(1, integer("maxMsgNums")),
-    sysFlag: integer("sysFlag"),
-    commitOffset: integer("commitOffset", -1),
-    suspendTimeoutMillis: integer("suspendTimeoutMillis", 0),
-    subscription: extFields.get("subscription") ?? null,
-    subVersion: integer("subVersion", 0),
-    expressionType: extFields.get("expressionType") ?? null,
-    isProxyBroadcast: extFields.get("requestSource") === "1",
-    proxyClientId: extFields.get("proxyFrowardClientId") ?? null,
-  };
 }
