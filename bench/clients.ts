@@ -2,7 +2,8 @@
 // answers, on the same machine, in turn. Prints tables, writes JSON, and brings the documents up to date.
 //
 //   node bench/clients.ts [--rounds N] [--window MS] [--only apache,deno,bun,node,floor] [--json FILE] [--no-docs]
-//   node bench/clients.ts --smoke      seconds: one short round, no figures kept
+//   node bench/clients.ts --render     the documents anew from the JSON
+//   node bench/clients.ts --smoke      one short round, no figures kept
 //
 // Needs Linux, a C compiler, Java 17 and Maven. The JSON is rewritten after each round, so a run may be ended early.
 
@@ -27,6 +28,7 @@ const APACHE_VERSION = "5.3.3";
 const { values } = parseArgs({
   options: {
     smoke: { type: "boolean", default: false },
+    render: { type: "boolean", default: false },
     rounds: { type: "string", default: "5" },
     window: { type: "string", default: "3000" },
     only: { type: "string", default: ["apache", ...RUNTIMES, FLOOR].join(",") },
@@ -35,6 +37,10 @@ const { values } = parseArgs({
   },
 });
 const { smoke } = values;
+if (values.render) {
+  toDocuments(JSON.parse(fs.readFileSync(path.resolve(ROOT, values.json), "utf8")));
+  process.exit(0);
+}
 const rounds = smoke ? 1 : wholeNumber("rounds", values.rounds);
 const windowMs = smoke ? 300 : wholeNumber("window", values.window);
 const amounts: ClientAmounts = smoke

@@ -1,10 +1,12 @@
-// Whether the benchmarks run at all: every life of a node on every runtime with a small log, and every Deno.bench file
-// on every runtime. Seconds; no figure is judged or kept.
+// Whether the benchmarks run at all: every life of a node on every runtime with a small log, every Deno.bench file on
+// every runtime, and, with Java, the client's windows. No figure is judged or kept.
 
 import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { hasJava } from "../../tests/interop/lab/apache.ts";
 import { RUNTIMES } from "../../tests/interop/lab/twinlog.ts";
+import { FLOOR } from "./client_subjects.ts";
 import { makeLog } from "./log_maker.ts";
 import { CACHE, measure, ROOT } from "./peer.ts";
 import { type Amounts, type Figures, masterLife, slaveLife } from "./phases.ts";
@@ -44,6 +46,10 @@ export async function smoke(): Promise<number> {
   for (const file of fs.readdirSync(path.join(ROOT, "bench")).filter((name) => name.endsWith("_bench.ts"))) {
     for (const runtime of RUNTIMES) await step(`${file} on ${runtime}`, () => runBenchFile(runtime, file));
   }
+  if (await hasJava()) {
+    const only = [...RUNTIMES, FLOOR].join(",");
+    await step("Java client", () => runSmoke(process.execPath, ["bench/clients.ts", "--only", only]));
+  } else console.log("skipped Java client: it needs java, javac and mvn");
   fs.rmSync(work, { recursive: true, force: true });
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0 ? 0 : 1;
@@ -57,12 +63,12 @@ function expectFigures(figures: Figures): void {
 
 function runBenchFile(runtime: string, file: string): Promise<void> {
   const leading = runtime === "deno" ? ["run", "-A", "--no-check"] : [];
-  const bin = path.join(ROOT, "node_modules/.bin", runtime);
+  return runSmoke(path.join(ROOT, "node_modules/.bin", runtime), [...leading, path.join("bench", file)]);
+}
+
+function runSmoke(command: string, args: string[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(bin, [...leading, path.join("bench", file), "--smoke"], {
-      cwd: ROOT,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = spawn(command, [...args, "--smoke"], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
     let text = "";
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (chunk) => text += chunk);
     child.on("close", (code) => code === 0 ? resolve() : reject(new Error(`ended with ${code}: ${text}`)));
