@@ -161,7 +161,7 @@ async function deliveredIs(texts: readonly string[], of = node): Promise<void> {
 describe("TimerMessageStore", () => {
   it("does nothing, and has no files and timers, without messages", async () => {
     await started(node);
-    assert.equal(clock.timers, 0);
+    assert.equal(clock.timerCount, 0);
     assert.deepEqual(node.place.fs.list(node.place.path), []);
     await node.timer.stop();
     assert.equal(node.store.listeners, 0);
@@ -175,7 +175,7 @@ describe("TimerMessageStore", () => {
     node.send("b", { TIMER_DELIVER_MS: String(clock.now() + 3000) });
     await advance(2999);
     assert.deepEqual(node.delivered, []);
-    assert.equal(clock.timers, 1, "one for the next slot, the files are saved");
+    assert.equal(clock.timerCount, 1, "one for the next slot, the files are saved");
     await advance(1);
     await deliveredIs(["a", "b"]);
     await advance(6500);
@@ -281,7 +281,7 @@ describe("TimerMessageStore", () => {
     await advance(5000);
     await deliveredIs(["a"]);
     await node.timer.stop();
-    assert.equal(clock.timers, 0);
+    assert.equal(clock.timerCount, 0);
     node.begin();
     node.send("c", { TIMER_DELAY_SEC: "30" });
     await started(node);
@@ -472,11 +472,11 @@ describe("TimerMessageStore of a master and a slave", () => {
     node.timer.start();
     await slave.timer.follow();
     await advance(2_000);
-    const before = clock.timers;
+    const before = clock.timerCount;
     sync(node, slave);
     await advance(2_000);
     sync(node, slave);
-    assert.equal(clock.timers, before);
+    assert.equal(clock.timerCount, before);
   });
 
   it("keeps the wheel on the slave, delivers nothing there, and goes on at once when promoted", async () => {
