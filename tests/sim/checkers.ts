@@ -36,6 +36,14 @@ export const BOUNDS = {
   queuedBytes: 1024 * 1024 + 12,
 } as const;
 
+/** Ids of what remoting clients sent begin here. */
+const SENT_IDS = 10_000_000;
+
+/** A message that a remoting client sent, and the place of its record that the answer names. */
+export type SentPut = Pick<PutRecord, "id" | "node" | "life" | "topic" | "queueId" | "body" | "key"> & {
+  readonly physicalOffset: number;
+};
+
 /** What is known of a node beyond its present status. */
 interface NodeMemory {
   /** Status after the last step, null while it is down. */
@@ -116,7 +124,7 @@ export class StepChecker implements ClusterListener {
   damage(node: SimNode): void {
     node.isDamaged = true;
     node.isTrusted = false;
-    for (const put of this.#workload.ledger) put.holders.delete(node.name);
+    for (const put of this.#workload.promises) put.holders.delete(node.name);
   }
 
   onReplaced(node: SimNode): void {
@@ -204,7 +212,7 @@ export class StepChecker implements ClusterListener {
   onElected(node: SimNode, from: SimNode, candidates: readonly SimNode[]): void {
     // Where nobody was seen to follow, the longest log may be one that parted long ago: nothing is promised then.
     const others = candidates.filter((each) => each !== node && each.isTrusted);
-    for (const put of this.#workload.ledger) {
+    for (const put of this.#workload.promises) {
       if (!put.isPromised) continue;
       this.invariants.add("survivesFailover");
       if (holds(node, put)) continue;
@@ -498,7 +506,7 @@ export class StepChecker implements ClusterListener {
     memory.staleUntilMs = this.#cluster.world.nowMs + STALE_MS;
     memory.comparedWith = "";
     this.counters.lostOnRestart++;
-    for (const put of this.#workload.ledger) if (endOf(put) > end) put.holders.delete(node.name);
+    for (const put of this.#workload.promises) if (endOf(put) > end) put.holders.delete(node.name);
     this.onLost(node, end);
     if (node === this.#master) this.#voidPromisesNotHeldBy(node);
   }
@@ -509,7 +517,7 @@ export class StepChecker implements ClusterListener {
    */
   #voidPromisesNotHeldBy(master: SimNode): void {
     const end = master.status().maxOffset;
-    for (const put of this.#workload.ledger) {
+    for (const put of this.#workload.promises) {
       if (!put.isPromised || (master.isDamaged ? endOf(put) <= end : holds(master, put))) continue;
       put.isPromised = false;
       this.counters.voidedByRestart++;
@@ -527,6 +535,31 @@ export class StepChecker implements ClusterListener {
     const detail =
       `Put ${id} is refused with ${inSyncSlaveNums} slaves in sync, wanted are ${minInSyncReplicas} copies`;
     this.#cluster.report("inSyncCounted", detail);
+  }
+
+  /**
+   * A remoting client has its SEND_OK: a promise from now on, where the node that gave it is the master still, in the same
+   * life, and holds the record. Null where the answer was overtaken.
+   */
+  promise(sent: SentPut): PutRecord | null {
+    const { node, life, physicalOffset, key } = sent;
+    if (!node.isUp || node.life !== life || node.isDamaged || node !== this.#master) return null;
+    const { maxOffset } = node.status();
+    const head = node.logBytes(physicalOffset, Math.min(physicalOffset + 4, maxOffset));
+    const storeSize = head.length < 4 ? 0 : Buffer.from(head).readInt32BE();
+    const record = node.logBytes(physicalOffset, physicalOffset + Math.max(0, storeSize));
+    if (physicalOffset + storeSize > maxOffset || !Buffer.from(record).includes(key)) return null;
+    const { topic, queueId, body } = sent;
+    const stored = { msgId: "", queueId, queueOffset: -1, physicalOffset, storeSize, storeTimestamp: 0 };
+    const put: PutRecord = {
+      ...{ id: SENT_IDS + sent.id, node, life, topic, queueId, body, waits: true, askedMs: node.awakeMs, key },
+      outcome: { status: "PUT_OK", remark: null, stored },
+      isPromised: true,
+      record,
+      holders: new Set([node.name]),
+    };
+    this.#workload.sent.push(put);
+    return put;
   }
 
   /** PUT_OK: who holds it now, and are they as many as was promised? */

@@ -18,6 +18,8 @@ export interface DerivedRecord {
 
 const MAGICS = [-626843481, -626843477];
 const BLANK_MAGIC = -875286124;
+/** The first of Apache's delay levels, ms. */
+const DELAYS_MS = [1_000, 5_000, 10_000, 30_000];
 const text = new TextDecoder();
 
 /** Walks whole records in `bytes`, which start at `offset` of the log. Stops at `error`, or at the end of the bytes. */
@@ -86,9 +88,15 @@ function parseRecord(view: DataView, at: number, size: number, here: number, mag
     queueId: view.getInt32(at + 12),
     queueOffset: Number(view.getBigInt64(at + 20)),
     storeTimestamp,
-    tagsCode: javaHash(properties.get("TAGS") ?? ""),
+    tagsCode: tagsCodeOf(topic, properties, storeTimestamp),
     keyHashes: keys.filter((key) => key !== "").map((key) => Math.max(0, abs(javaHash(`${topic}#${key}`)))),
   };
+}
+
+/** A message that waits for its delay level has the time of its delivery there. */
+function tagsCodeOf(topic: string, properties: ReadonlyMap<string, string>, storeTimestamp: number): number {
+  const delayMs = topic === "SCHEDULE_TOPIC_XXXX" ? DELAYS_MS[Number(properties.get("DELAY")) - 1] : undefined;
+  return delayMs === undefined ? javaHash(properties.get("TAGS") ?? "") : storeTimestamp + delayMs;
 }
 
 /** Java's `String.hashCode`. */

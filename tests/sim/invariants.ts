@@ -44,8 +44,21 @@ export const INVARIANTS = {
   writable: "Once the faults are over a put is told what the settings and the number of slaves say: PUT_OK with enough",
 } as const;
 
+/** Name and meaning of what holds besides where remoting clients take part. */
+export const CLIENT_INVARIANTS = {
+  sentIsDelivered:
+    "Every message of the topic in the master's log, and every one answered with SEND_OK whose promise still holds, is delivered to the group at least once, a delayed or committed one as well",
+  queueInOrder:
+    "The group gets a queue's messages without gap, in the order of the log; what a producer sent one after another stands there so, and once",
+  neverEarly: "With right clocks no delayed message is delivered before its time",
+  transactionsDecide:
+    "A transaction's message is delivered only where it was committed, and stored once per commit at most",
+  committedIsDelivered: "An offset that a broker names as consumed has nothing undelivered below it",
+  pullsAreAnswered: "A held pull is answered in time, or its connection ends",
+} as const;
+
 /** The name of an invariant. */
-export type InvariantName = keyof typeof INVARIANTS;
+export type InvariantName = keyof typeof INVARIANTS | keyof typeof CLIENT_INVARIANTS;
 
 /** An invariant is broken. */
 export class Violation extends Error {

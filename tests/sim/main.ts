@@ -5,11 +5,11 @@ import { spawn } from "node:child_process";
 import * as os from "node:os";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
-import { INVARIANTS } from "./invariants.ts";
+import { CLIENT_INVARIANTS, INVARIANTS } from "./invariants.ts";
 import { FAULT_NAMES } from "./faults.ts";
 import { minimize } from "./minimize.ts";
-import { drawPlan, LATE_NODE } from "./plan.ts";
-import { runSeed, SeedFailure, type SeedOptions, type SeedResult } from "./seed_run.ts";
+import { LATE_NODE } from "./plan.ts";
+import { planOf, replayCommand, runSeed, SeedFailure, type SeedOptions, type SeedResult } from "./seed_run.ts";
 import { Totals } from "./totals.ts";
 
 const USAGE = `Plays whole clusters on simulated machines, one seed one history.
@@ -19,6 +19,7 @@ const USAGE = `Plays whole clusters on simulated machines, one seed one history.
   --seed N            play this seed and show outcome, counters and trace hash
     --drop-faults L   without these strikes, such as 3,7
     --drop-nodes L    without these nodes, such as n2,late
+  --clients           with remoting clients: another history for each seed, more to hold
   --seeds N           play so many seeds (default 100, when neither --seed nor --minutes is given)
   --minutes M         play seeds until so many minutes are over
   --from N            begin with this seed (default 1)
@@ -43,6 +44,7 @@ const OPTIONS = {
   jobs: { type: "string" },
   "drop-faults": { type: "string" },
   "drop-nodes": { type: "string" },
+  clients: { type: "boolean" },
   "no-minimize": { type: "boolean" },
   invariants: { type: "boolean" },
   help: { type: "boolean", short: "h" },
@@ -57,7 +59,13 @@ type WorkerLine =
 
 const values = readArguments();
 if (values.help) endWith(USAGE, 0);
-if (values.invariants) endWith(Object.entries(INVARIANTS).map(([name, prose]) => `${name}: ${prose}`).join("\n"), 0);
+const FAMILY = { clients: values.clients === true } as const;
+if (values.invariants) {
+  endWith(
+    Object.entries({ ...INVARIANTS, ...CLIENT_INVARIANTS }).map(([name, prose]) => `${name}: ${prose}`).join("\n"),
+    0,
+  );
+}
 if (values.worker !== undefined) await work(values.worker);
 else if (values.seed !== undefined) {
   if (values.seeds !== undefined || values.minutes !== undefined) {
@@ -92,7 +100,7 @@ function dropped(seed: number): SeedOptions {
     (text ?? "").split(",").map((each) => each.trim()).filter((each) => each !== "");
   const dropFaults = list(values["drop-faults"]).map((each) => integer("drop-faults", each));
   const dropNodes = list(values["drop-nodes"]);
-  const plan = drawPlan(seed);
+  const plan = planOf(seed, FAMILY);
   const names = [...plan.nodes.slice(1).map(({ name }) => name), LATE_NODE];
   const node = dropNodes.find((name) => !names.includes(name));
   if (node !== undefined) endWith(`--drop-nodes has "${node}", wanted of seed ${seed}: ${names.join(", ")}`, 2);
@@ -100,13 +108,13 @@ function dropped(seed: number): SeedOptions {
   if (fault !== undefined) {
     endWith(`--drop-faults has ${fault}, wanted 0 to ${plan.strikes.length - 1} for seed ${seed}`, 2);
   }
-  return { dropFaults, dropNodes };
+  return { ...FAMILY, dropFaults, dropNodes };
 }
 
 async function playOne(seed: number, options: SeedOptions): Promise<void> {
   try {
     const result = await runSeed(seed, options);
-    const totals = new Totals();
+    const totals = new Totals(FAMILY.clients);
     totals.add(result);
     console.log(totals.describe());
     console.log(`seed ${seed}: hash ${result.hash}, ${result.events} events, ${result.worldMs} ms of world time`);
@@ -134,7 +142,7 @@ async function playMany(): Promise<void> {
   const jobs = Math.min(integer("jobs", values.jobs, os.availableParallelism(), 1), count);
   const startedMs = performance.now();
   const untilMs = minutes > 0 ? startedMs + minutes * 60_000 : Infinity;
-  const totals = new Totals();
+  const totals = new Totals(FAMILY.clients);
   const failures: { seed: number; invariant: string; report: string }[] = [];
   const showProgress = () => {
     const seconds = (performance.now() - startedMs) / 1000;
@@ -160,7 +168,7 @@ async function playMany(): Promise<void> {
   for (const { seed, report } of failures.slice(0, REPORTED_MAX)) {
     console.log(`\n${report}`);
     try {
-      await runSeed(seed);
+      await runSeed(seed, FAMILY);
       console.log(`Seed ${seed} passes in this process: chance got in from outside`);
     } catch (error) {
       if (error instanceof SeedFailure) await showSmaller(error);
@@ -183,7 +191,13 @@ async function superviseWorker(share: Share, onLine: (line: WorkerLine) => void)
   for (let next = share.from; next < share.end && performance.now() < share.untilMs;) {
     const leftMs = Math.floor(Math.min(share.untilMs - performance.now(), Number.MAX_SAFE_INTEGER));
     const order = [next, share.step, share.end, leftMs].join(",");
-    const child = spawn(process.execPath, [...runtimeFlags(), import.meta.filename, "--worker", order], {
+    const child = spawn(process.execPath, [
+      ...runtimeFlags(),
+      import.meta.filename,
+      ...familyFlags(),
+      "--worker",
+      order,
+    ], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     let isHanging = false;
@@ -204,9 +218,13 @@ async function superviseWorker(share: Share, onLine: (line: WorkerLine) => void)
     const code = await ended;
     if (code === 0) return;
     const what = isHanging ? `no end after ${SILENCE_MAX_MS / 1000} s` : `the process ended with ${code}`;
-    onLine({ seed: next, invariant: "error", report: `Seed ${next}: ${what}\nreplay: deno task sim --seed ${next}` });
+    onLine({ seed: next, invariant: "error", report: `Seed ${next}: ${what}\nreplay: ${replayCommand(next, FAMILY)}` });
     next += share.step;
   }
+}
+
+function familyFlags(): string[] {
+  return FAMILY.clients ? ["--clients"] : [];
 }
 
 /** How this runtime is told to run a file. */
@@ -220,7 +238,7 @@ async function work(order: string): Promise<void> {
   for (let seed = from; seed < end && performance.now() < untilMs; seed += step) {
     let line: WorkerLine;
     try {
-      line = { seed, result: await runSeed(seed) };
+      line = { seed, result: await runSeed(seed, FAMILY) };
     } catch (error) {
       if (!(error instanceof SeedFailure)) throw error;
       line = { seed, invariant: error.invariant, report: error.message };

@@ -22,7 +22,7 @@ export async function minimize(
   const tryIt = async (options: SeedOptions): Promise<boolean> => {
     if (runs >= runsMax || isOver()) return false;
     runs++;
-    const found = await failureOf(failure.seed, options);
+    const found = await failureOf(failure.seed, { ...options, clients: failure.options.clients === true });
     if (found?.invariant !== failure.invariant) return false;
     best = found;
     return true;

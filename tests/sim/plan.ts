@@ -5,6 +5,7 @@
 import type { Config } from "../../src/config/schema.ts";
 import { DEFAULT_NETWORK_OPTIONS, type NetworkOptions, Prng } from "../../src/runtime/simulated/mod.ts";
 import { FAULT_NAMES, type FaultName, FAULTS } from "./faults.ts";
+import type { WireOptions } from "./wire_clients.ts";
 import type { WorkloadOptions } from "./workload.ts";
 
 /** One thing that goes wrong. */
@@ -25,6 +26,8 @@ export interface Plan {
   readonly nodes: readonly { readonly name: string; readonly resync: boolean }[];
   readonly workload: Partial<WorkloadOptions>;
   readonly readers: { readonly count: number; readonly gapMaxMs: number };
+  /** Remoting clients; null: there are none. */
+  readonly wire: WireOptions | null;
   readonly network: Partial<NetworkOptions>;
   /** Weight of each fault: its share of the strikes. */
   readonly weights: Readonly<Record<string, number>>;
@@ -38,6 +41,8 @@ export const LATE_NODE = "late";
 
 /** A long run puts less often: about so many messages in all, half as many at least. */
 const PUTS_AIM = 400;
+/** So many requests of remoting clients in all, about. */
+const WIRE_AIM = 150;
 
 /** Draws the plan of a seed. */
 export function drawPlan(seed: number): Plan {
@@ -63,6 +68,7 @@ export function drawPlan(seed: number): Plan {
       count: prng.between(1, 3),
       gapMaxMs: Math.max(prng.pick([20, 100, 400]), Math.floor(lastMs / PUTS_AIM)),
     },
+    wire: null,
     network: {
       splitPerMillion: prng.pick([0, DEFAULT_NETWORK_OPTIONS.splitPerMillion]),
       coalescePerMillion: prng.pick([0, DEFAULT_NETWORK_OPTIONS.coalescePerMillion]),
@@ -73,6 +79,36 @@ export function drawPlan(seed: number): Plan {
     weights,
     strikes,
     tailMs: prng.nextInt(1_500),
+  };
+}
+
+/** Draws the plan of a seed with remoting clients: a seed's plan, with less put otherwise and quick intervals of what serves. */
+export function drawWirePlan(seed: number): Plan {
+  const plan = drawPlan(seed);
+  const prng = new Prng(seed).fork("wire plan");
+  const lastMs = plan.strikes.at(-1)!.atMs;
+  const producers = prng.between(1, 3);
+  return {
+    ...plan,
+    shared: {
+      ...plan.shared,
+      transactionTimeOut: 1_000,
+      transactionCheckInterval: prng.pick([500, 2_000]),
+      transactionCheckMax: 1_000,
+      transactionOpBatchInterval: prng.pick([50, 1_000]),
+      flushConsumerOffsetInterval: prng.pick([200, 2_000]),
+      flushDelayOffsetInterval: prng.pick([200, 2_000]),
+      fileReservedTime: 72,
+    },
+    workload: { ...plan.workload, producers: 1, gapMaxMs: 4 * plan.workload.gapMaxMs! },
+    readers: { count: 1, gapMaxMs: 2 * plan.readers.gapMaxMs },
+    wire: {
+      producers,
+      gapMaxMs: Math.max(prng.pick([10, 100]), Math.floor((lastMs * producers) / WIRE_AIM)),
+      bodySizeMax: prng.pick([100, 2_000]),
+      pullBatchSize: prng.pick([1, 8, 32]),
+      clocksAreRight: !plan.strikes.some(({ fault }) => fault === "clockStep" || fault === "clockDrift"),
+    },
   };
 }
 

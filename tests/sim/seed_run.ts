@@ -7,15 +7,19 @@ import { StepChecker } from "./checkers.ts";
 import { SimCluster, type SimNode } from "./cluster.ts";
 import { type FaultName, Nemesis } from "./faults.ts";
 import { checkAnswers } from "./answers.ts";
-import { Violation } from "./invariants.ts";
+import { type InvariantCounts, Violation } from "./invariants.ts";
 import { Operator } from "./operator.ts";
-import { drawPlan, LATE_NODE, type Plan } from "./plan.ts";
+import { awaitDelivery, checkWire } from "./client_checks.ts";
+import { drawPlan, drawWirePlan, LATE_NODE, type Plan } from "./plan.ts";
 import { Readers } from "./readers.ts";
 import { checkAtRest, checkQuiet } from "./rest_checks.ts";
+import { WireClients } from "./wire_clients.ts";
 import { Workload } from "./workload.ts";
 
 const REPORTED_LINES = 60;
 const REPORTED_EVENTS = 25;
+/** After the last client a node has written down what it knew of them, ms. */
+const WIRE_REST_MS = 5_000;
 
 /** What is left out of a seed's plan, for a smaller reproduction. */
 export interface SeedOptions {
@@ -23,6 +27,8 @@ export interface SeedOptions {
   readonly dropFaults?: readonly number[];
   /** Names of nodes; never the first. */
   readonly dropNodes?: readonly string[];
+  /** Remoting clients take part: another family of runs, with plans of its own. */
+  readonly clients?: boolean;
 }
 
 /** What a run came to. */
@@ -61,13 +67,18 @@ export class SeedFailure extends Error {
 
 /** Plays one seed. Throws {@link SeedFailure} when anything does not hold. */
 export async function runSeed(seed: number, options: SeedOptions = {}): Promise<SeedResult> {
-  const plan = drawPlan(seed);
+  const plan = planOf(seed, options);
   const cluster = new SimCluster(seed, { network: plan.network });
   try {
     return await play(plan, options, cluster);
   } catch (error) {
     throw new SeedFailure(plan, options, cluster, error);
   }
+}
+
+/** The plan of a seed. */
+export function planOf(seed: number, { clients = false }: SeedOptions): Plan {
+  return clients ? drawWirePlan(seed) : drawPlan(seed);
 }
 
 async function play(plan: Plan, options: SeedOptions, cluster: SimCluster): Promise<SeedResult> {
@@ -84,6 +95,7 @@ async function play(plan: Plan, options: SeedOptions, cluster: SimCluster): Prom
   const operator = new Operator(cluster, workload, master, plan.shared.brokerRole!);
   const checker = new StepChecker(cluster, workload);
   const readers = new Readers(cluster, workload, checker);
+  const clients = plan.wire === null ? null : new WireClients({ cluster, workload, checker, options: plan.wire });
   const effects: Record<string, number> = {};
   const join = () => {
     if (!isKept(LATE_NODE) || cluster.nodes.some((node) => node.name === LATE_NODE)) return null;
@@ -94,16 +106,20 @@ async function play(plan: Plan, options: SeedOptions, cluster: SimCluster): Prom
   await cluster.drive(Promise.all(cluster.nodes.map((node) => node.start())));
   workload.start(master);
   readers.start(plan.readers.count, plan.readers.gapMaxMs);
+  clients?.start();
   await strikeAll(plan, options, { cluster, nemesis, world });
 
   workload.stop();
+  clients?.stopProducing();
   nemesis.calm();
+  clients?.calm();
   await cluster.advance(1_000);
   await operator.settle();
   readers.stop();
   await cluster.run(() => workload.openCount === 0, 10_000);
   const { invariants } = checker;
   await cluster.advance(1_000);
+  const wireCounters = clients === null ? {} : await endClients(cluster, operator, clients, invariants);
   await checkAnswers(cluster, operator, workload, invariants);
   // What was put then reaches everybody.
   await operator.settle();
@@ -115,11 +131,25 @@ async function play(plan: Plan, options: SeedOptions, cluster: SimCluster): Prom
     hash: world.trace.hash,
     events: world.trace.count,
     puts: workload.ledger.length,
-    counters: { ok: workload.okCount, ...readers.counters, ...checker.counters, ...operator.counters },
+    counters: { ok: workload.okCount, ...readers.counters, ...checker.counters, ...operator.counters, ...wireCounters },
     faults: nemesis.proofs(),
     invariants: invariants.counts,
     worldMs: world.nowMs,
   };
+}
+
+/** The clients get what is due and leave. */
+async function endClients(
+  cluster: SimCluster,
+  { master }: Operator,
+  clients: WireClients,
+  invariants: InvariantCounts,
+): Promise<Record<string, number>> {
+  await awaitDelivery(cluster, master, clients.ledger);
+  const counters = checkWire(master, clients.ledger, invariants);
+  await cluster.drive(clients.stop());
+  await cluster.advance(WIRE_REST_MS);
+  return { ...clients.counters, ...counters };
 }
 
 async function strikeAll(
@@ -169,8 +199,8 @@ function report(plan: Plan, options: SeedOptions, cluster: SimCluster, cause: un
 }
 
 /** The command that plays a run again. */
-export function replayCommand(seed: number, { dropFaults = [], dropNodes = [] }: SeedOptions): string {
+export function replayCommand(seed: number, { dropFaults = [], dropNodes = [], clients }: SeedOptions): string {
   const faults = dropFaults.length > 0 ? ` --drop-faults ${dropFaults.join(",")}` : "";
   const nodes = dropNodes.length > 0 ? ` --drop-nodes ${dropNodes.join(",")}` : "";
-  return `deno task sim --seed ${seed}${faults}${nodes}`;
+  return `deno task sim ${clients ? "--clients " : ""}--seed ${seed}${faults}${nodes}`;
 }

@@ -2,7 +2,7 @@
 // the parts counted. For the simulator's closing lines and for the tests that demand that nothing of it is zero.
 
 import { FAULT_NAMES } from "./faults.ts";
-import { INVARIANTS } from "./invariants.ts";
+import { CLIENT_INVARIANTS, INVARIANTS } from "./invariants.ts";
 import type { SeedResult } from "./seed_run.ts";
 
 const LINE_WIDTH = 120;
@@ -13,8 +13,14 @@ export class Totals {
   events = 0;
   worldMs = 0;
   readonly faults: Record<string, number> = Object.fromEntries(FAULT_NAMES.map((name) => [name, 0]));
-  readonly invariants: Record<string, number> = Object.fromEntries(Object.keys(INVARIANTS).map((name) => [name, 0]));
+  readonly invariants: Record<string, number>;
   readonly counters: Record<string, number> = {};
+
+  /** `clients`: the runs have remoting clients. */
+  constructor(clients = false) {
+    const names = Object.keys({ ...INVARIANTS, ...(clients ? CLIENT_INVARIANTS : {}) });
+    this.invariants = Object.fromEntries(names.map((name) => [name, 0]));
+  }
 
   add(result: SeedResult): void {
     this.seeds++;
@@ -34,7 +40,7 @@ export class Totals {
   describe(): string {
     return [
       ...wrapped(`faults that took effect (${FAULT_NAMES.length} kinds)`, this.faults),
-      ...wrapped(`checks of ${Object.keys(INVARIANTS).length} invariants`, this.invariants),
+      ...wrapped(`checks of ${Object.keys(this.invariants).length} invariants`, this.invariants),
       ...wrapped("counters", this.counters),
     ].join("\n");
   }

@@ -55,6 +55,8 @@ export class Workload {
   readonly ledger: PutRecord[] = [];
   /** Those that nobody has answered yet; their nodes may be dead by now. */
   readonly unanswered = new Set<PutRecord>();
+  /** What remoting clients were promised: not put here, and as binding. */
+  readonly sent: PutRecord[] = [];
   /** Where puts go; null: nowhere. */
   target: SimNode | null = null;
   /** Hears of every answer, in the event that brought it. */
@@ -80,6 +82,11 @@ export class Workload {
   /** Puts that are not answered yet and still may be. */
   get openCount(): number {
     return [...this.unanswered].filter((put) => put.node.isUp && put.node.life === put.life).length;
+  }
+
+  /** All that may have been promised. */
+  get promises(): readonly PutRecord[] {
+    return this.sent.length === 0 ? this.ledger : [...this.ledger, ...this.sent];
   }
 
   /** Puts answered with PUT_OK. */
