@@ -396,6 +396,8 @@ class BrokerController implements BrokerNode {
       return address;
     };
     const remoting = await listen("listenPort");
+    // Held pulls are answered while their connections are still there.
+    this.#undo.push(() => services.holds.stop());
     const vip = await listen("vipListenPort");
     this.#addresses = {
       remoting: formatHostPort(remoting),
