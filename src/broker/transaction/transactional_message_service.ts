@@ -312,9 +312,14 @@ export class TransactionalMessageService {
 
   #armTimer(): void {
     this.#timer ??= this.#parts.clock.setTimer(this.#parts.config.transactionCheckInterval, () => {
-      this.#checking = this.#round().catch((error: unknown) => this.#sayFailed(error)).then(() => {
+      let hasFailed = false;
+      this.#checking = this.#round().catch((error: unknown) => {
+        hasFailed = true;
+        this.#sayFailed(error);
+      }).then(() => {
         this.#timer = null;
-        this.#arm();
+        if (hasFailed && this.#isRunning) this.#armTimer();
+        else this.#arm();
       });
     });
   }
@@ -327,6 +332,8 @@ export class TransactionalMessageService {
     await this.#ops.readAll(this.#check.position, () => this.#isRunning, onLate);
     try {
       await this.#check.run();
+      // What was put back just now is open: it counts once it is dispatched, and without it nobody would look again.
+      await store.waitDispatched();
     } finally {
       this.#ops.passed(this.#check.position);
       await this.#progress.save(this.#check.position, this.#ops.offset);
