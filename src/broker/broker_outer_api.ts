@@ -108,7 +108,10 @@ interface Namesrv {
 /** Mirrors Apache's `BrokerOuterAPI` and the registering part of its `BrokerController`. */
 export class BrokerOuterAPI {
   readonly #options: BrokerOuterAPIOptions;
+  /** Registrations. Its connections are what NameServers know this broker by: one that closes takes it out. */
   readonly #client: RemotingClient;
+  /** Questions: one that takes too long closes its connection, and nothing else. */
+  readonly #questions: RemotingClient;
   #namesrvs: Namesrv[] = [];
   #running = false;
   #stopped: Deferred<false> = deferred<false>();
@@ -121,6 +124,7 @@ export class BrokerOuterAPI {
       tls: options.tls ?? null,
       onConnectionClosed: (address) => this.#onConnectionLost(address),
     });
+    this.#questions = new RemotingClient({ net: options.net, clock: options.clock, tls: options.tls ?? null });
   }
 
   /** Starts registering with every address of `namesrvAddr`; with none it does nothing. Does not wait for answers. */
@@ -178,6 +182,7 @@ export class BrokerOuterAPI {
       }
     }));
     this.#client.close();
+    this.#questions.close();
     // Not even a connect under way is waited for: an unreachable NameServer takes seconds to fail it.
     this.#stopped.resolve(false);
     this.registerBrokerAll();
@@ -230,7 +235,7 @@ export class BrokerOuterAPI {
     const body = utf8.encode(writeJavaJson(dataVersionJson(topics.dataVersion), WIRE_FORMAT));
     try {
       const request = createRequest(RequestCode.QUERY_DATA_VERSION, ext, body);
-      const answer = await this.#client.invoke(namesrv.address, request, QUERY_TIMEOUT_MS);
+      const answer = await this.#questions.invoke(namesrv.address, request, QUERY_TIMEOUT_MS);
       return answer.code === ResponseCode.SUCCESS && answer.extFields.get("changed") === "false";
     } catch {
       return false;
@@ -247,7 +252,7 @@ export class BrokerOuterAPI {
       splitAddressList(config.namesrvAddr ?? "").map(async (address) => {
         try {
           const request = createRequest(RequestCode.GET_BROKER_CLUSTER_INFO);
-          const answer = await this.#client.invoke(address, request, UNREGISTER_TIMEOUT_MS);
+          const answer = await this.#questions.invoke(address, request, UNREGISTER_TIMEOUT_MS);
           if (answer.code === ResponseCode.SUCCESS) return membersIn(answer.body, config, identity().brokerAddr);
         } catch {
           // One that is away knows nobody.
@@ -266,7 +271,7 @@ export class BrokerOuterAPI {
     for (const { address } of this.#namesrvs) {
       try {
         const request = createRequest(RequestCode.GET_ROUTEINFO_BY_TOPIC, { topic, acceptStandardJsonOnly: true });
-        const answer = await this.#client.invoke(address, request, QUERY_TIMEOUT_MS);
+        const answer = await this.#questions.invoke(address, request, QUERY_TIMEOUT_MS);
         if (answer.code === ResponseCode.SUCCESS) return readableQueues(topic, answer.body);
         if (answer.code === ResponseCode.TOPIC_NOT_EXIST) return null;
       } catch {
