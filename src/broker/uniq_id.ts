@@ -3,7 +3,8 @@
 import type { Random } from "../runtime/runtime.ts";
 import type { RecordHost } from "../store/types.ts";
 
-let counter = 0;
+/** Ids made so far, by the program they are made in. */
+const counters = new WeakMap<Random, number>();
 
 /**
  * Upper-case hex of address, process (2 bytes), loader (4), ms since the month began (4) and a counter (2): 32 or 56
@@ -17,7 +18,8 @@ export function createUniqId(host: RecordHost, { random, now }: { random: Random
   const sinceMonth = now() - Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1);
   const view = new DataView(bytes.buffer);
   view.setUint32(host.address.length + 6, sinceMonth >>> 0);
-  counter = (counter + 1) & 0xffff;
+  const counter = ((counters.get(random) ?? 0) + 1) & 0xffff;
+  counters.set(random, counter);
   view.setUint16(host.address.length + 10, counter);
   let text = "";
   for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
