@@ -1088,8 +1088,10 @@ public class ClientScenarios {
         check(fifth.getMsgId().equals(producer.viewMessage(o.topic(), fifth.getOffsetMsgId()).getMsgId()), "id of the viewed message");
         String address = fifth.getOffsetMsgId().substring(0, 16);
         o.fact("nowhere", codeOf(() -> producer.viewMessage(o.topic(), address + "000000FFFFFFFFFF")));
-        MessageQueue queue = fifth.getMessageQueue();
-        check(producer.maxOffset(queue) == 3 && producer.minOffset(queue) == 0, producer.minOffset(queue) + " to " + producer.maxOffset(queue));
+        long stored = 0;
+        for (MessageQueue queue : producer.fetchPublishMessageQueues(o.topic())) stored += producer.maxOffset(queue) - producer.minOffset(queue);
+        // A send that timed out on a busy machine is tried again.
+        check(stored >= 12, stored + " messages in the queues");
     }
 
     static void trace(Outcome o) throws Exception {
