@@ -138,7 +138,9 @@ export class TransactionCheck {
     const isSpent = checkTimesOf(half) >= config.transactionCheckMax || age > config.fileReservedTime * 3_600_000;
     const immunity = checkImmunityMs(half, config.transactionTimeOut);
     if (!isSpent) {
-      if (half.storeTimestamp >= startTime) return "stop";
+      // Further ahead than that it is no fresh one: the clock went back, or another node's was ahead. Apache waits for it.
+      const aheadMs = half.storeTimestamp - startTime;
+      if (aheadMs >= 0 && aheadMs < config.transactionTimeOut) return "stop";
       if (immunity === null && age >= 0 && age < config.transactionTimeOut) return "stop";
     }
     const wasCommitted = await this.#parts.wasCommitted(half);

@@ -50,6 +50,15 @@ describe("a node with a transactional producer", () => {
     assert.deepEqual(await node.bodies("T"), ["k1", "k3"]);
   });
 
+  it("asks about those that stand in the future, where the clock went back", async () => {
+    producer.policy.set("k1", "commit");
+    await producer.half("k1");
+    node.host.clock.step(-3_600_000);
+    await producer.wait(70_000);
+    assert.deepEqual(producer.asked(), ["k1"]);
+    assert.deepEqual(await node.bodies("T"), ["k1"]);
+  });
+
   it("loses nothing and delivers nothing twice over a clean restart", async () => {
     const first = await producer.half("k1");
     const second = await producer.half("k2");
