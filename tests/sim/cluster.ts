@@ -125,7 +125,10 @@ export class SimNode {
   /** The effective configuration of the next start. A program must be there. */
   config(): Config {
     const { process } = this.host.runtime;
-    return createConfig({ ...QUICK, namesrvEnable: false, namesrvAddr: null, brokerName: "sim", ...this.options }, process).config;
+    return createConfig(
+      { ...QUICK, namesrvEnable: false, namesrvAddr: null, brokerName: "sim", ...this.options },
+      process,
+    ).config;
   }
 
   /** The running node's figures. */
