@@ -165,7 +165,15 @@ for (const target of TARGETS) {
       await Promise.all(target.players.map(async (player) => {
         const program = await player.program(directory);
         const options = { namesrv, directory, scenarios: player.scenarios, restart, label: player.key };
-        results.set(player.key, await playScenarios(program, options));
+        const played = new Map(await playScenarios(program, options));
+        // On a busy machine Apache's broker may commit a transaction twice, or a client of it send twice. What it fails
+        // at is played against it once more: its word is what ours is measured by.
+        const failed = player.scenarios.filter((name) => name !== "restart" && played.get(name)?.ok === false);
+        if (target.broker === "apache" && failed.length > 0) {
+          const again = { ...options, scenarios: failed, label: `${player.key} again` };
+          for (const [name, result] of await playScenarios(program, again)) played.set(name, result);
+        }
+        results.set(player.key, played);
       }));
       if (target.broker === "apache") { for (const [key, played] of results) reference.set(key, played); }
     }, { timeout: 300_000 });
