@@ -108,11 +108,12 @@ export class BrokerServices {
       isOnline: (group, clientId) => this.consumers.findChannel(group, clientId) !== null,
       initialOffset: (topic, queueId) => initialOffset(store, topic, queueId),
     });
+    const ownPuts = putsInOwnName(puts, parts.storeHost);
     const onDelivered = ({ topic, queueId }: MessageToPut, wroteBytes: number) =>
       this.stats.put(topic, queueId, 1, wroteBytes, clock.now());
     this.schedule = new ScheduleMessageService({
       store,
-      puts,
+      puts: ownPuts,
       offsets: managers.delayOffsetManager,
       clock,
       logger,
@@ -123,7 +124,7 @@ export class BrokerServices {
     });
     this.transactions = new TransactionalMessageService({
       store,
-      puts,
+      puts: ownPuts,
       offsets,
       producers: this.producers,
       broker2Client: this.broker2Client,
@@ -153,7 +154,7 @@ export class BrokerServices {
       random: runtime.random,
       logger,
       store,
-      puts,
+      puts: ownPuts,
       metrics: this.timerMetrics,
       config,
       configDirectory: parts.configDirectory,
@@ -281,6 +282,14 @@ export class BrokerServices {
     const { consumerOffsetManager } = this.#parts.managers;
     await Promise.all([consumerOffsetManager.stop(), this.filters.stop()]);
   }
+}
+
+/**
+ * What a service puts names this broker, whoever stored it before. Two masters of one moment would write the same bytes
+ * else, and logs that have parted would agree again further on. (Apache keeps the first broker's name.)
+ */
+function putsInOwnName(puts: PutMessageService, storeHost: RecordHost): Pick<PutMessageService, "putMessage"> {
+  return { putMessage: (message, options) => puts.putMessage({ ...message, storeHost }, options) };
 }
 
 /** A broadcast client without a past begins at the first message while that is in memory, else at the end. */
