@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Scene } from "./scene.ts";
 import { CLIENT_INVARIANTS } from "./invariants.ts";
 import { runSeed } from "./seed_run.ts";
 import { Totals } from "./totals.ts";
@@ -39,5 +40,24 @@ describe("whole nodes with remoting clients, random faults", () => {
     if (COUNT < ENOUGH) return;
     for (const name of Object.keys(CLIENT_INVARIANTS)) assert.ok(totals.invariants[name]! > 0, name);
     for (const name of ["wireChecks", "wireCommits", "wirePromised"]) assert.ok(totals.counters[name]! > 0, name);
+  });
+});
+
+describe("found with remoting clients", () => {
+  it("delivers a delayed message in the name of the node that delivers it: no other writes the same bytes", async () => {
+    const scene = await Scene.of(1, ["second"]);
+    const second = scene.node("second");
+    const properties = new Map([["DELAY", "2"]]);
+    const put = { topic: "Late", queueId: 0, body: new Uint8Array([1]), properties, flag: 0 };
+    await scene.cluster.drive(scene.first.broker!.admin.put(put));
+    await scene.follows(second);
+    scene.first.kill();
+    await scene.cluster.drive(scene.operator.failOver());
+    const read = { topic: "Late", queueId: 0, offset: 0, maxNum: 1 };
+    await scene.cluster.advance(6_000);
+    const result = await scene.cluster.drive(second.broker!.admin.readByQueueOffset(read));
+    assert.equal(result?.messages[0]?.storeHost.address.join("."), second.host.address);
+    await scene.cluster.drive(scene.first.start());
+    await scene.ends();
   });
 });
