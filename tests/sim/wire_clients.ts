@@ -360,8 +360,12 @@ export class WireClients {
     const next = Number(answer.extFields.get("nextBeginOffset"));
     if (answer.code === ResponseCode.SUCCESS) return this.#take(node, queueId, offset, next, messagesOf(answer.body));
     if (answer.code === ResponseCode.PULL_NOT_FOUND || answer.code === ResponseCode.PULL_RETRY_IMMEDIATELY) {
-      // No filter: nothing may be passed over.
-      if (next > offset) cluster.report("queueInOrder", `${node.name}: ${next} follows ${offset} without a message`);
+      // No filter: nothing may be passed over, but for what a disk has destroyed.
+      this.#wasMisled ||= node.isDamaged;
+      if (node.isDamaged) this.ledger.skip(queueId, offset, next);
+      else if (next > offset) {
+        cluster.report("queueInOrder", `${node.name}: ${next} follows ${offset} without a message`);
+      }
       return next;
     }
     if (answer.code !== ResponseCode.PULL_OFFSET_MOVED) return null;
