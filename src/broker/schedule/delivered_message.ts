@@ -3,6 +3,7 @@
 
 import { MessageConst } from "../../store/message_properties.ts";
 import type { MessageToPut, StoredMessage } from "../../store/types.ts";
+import { copyOf } from "../message_copy.ts";
 import { parseJavaInteger } from "./delay_hook.ts";
 
 /**
@@ -27,20 +28,7 @@ export function copyTo(
   queueId: number,
   added: Readonly<Record<string, string>> = {},
 ): MessageToPut {
-  const { body, flag, sysFlag, bornTimestamp, bornHost, storeHost, reconsumeTimes } = message;
   const properties = new Map(message.properties);
   for (const [name, value] of Object.entries(added)) properties.set(name, value);
-  return {
-    topic,
-    queueId,
-    body,
-    properties,
-    flag,
-    sysFlag,
-    bornTimestamp,
-    bornHost,
-    storeHost,
-    reconsumeTimes,
-    preparedTransactionOffset: 0,
-  };
+  return { ...copyOf(message), topic, queueId, properties };
 }

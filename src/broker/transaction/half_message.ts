@@ -5,6 +5,7 @@ import { utf8 } from "../../base/bytes.ts";
 import { MessageConst } from "../../store/message_properties.ts";
 import { MessageSysFlag } from "../../store/message_sys_flag.ts";
 import type { MessageToPut, RecordHost, StoredMessage } from "../../store/types.ts";
+import { copyOf } from "../message_copy.ts";
 import {
   RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC,
   RMQ_SYS_TRANS_HALF_TOPIC,
@@ -84,24 +85,6 @@ export function committedMessage(half: StoredMessage): MessageToPut | null {
 /** A half message that is asked about no more. Mirrors `DefaultTransactionalMessageCheckListener`. */
 export function discardedMessage(half: StoredMessage): MessageToPut {
   return { ...copyOf(half), topic: RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, queueId: 0 };
-}
-
-function copyOf(message: StoredMessage): MessageToPut {
-  const { topic, queueId, body, properties, flag, sysFlag, bornTimestamp, bornHost, storeHost, reconsumeTimes } =
-    message;
-  return {
-    topic,
-    queueId,
-    body,
-    properties,
-    flag,
-    sysFlag,
-    bornTimestamp,
-    bornHost,
-    storeHost,
-    reconsumeTimes,
-    preparedTransactionOffset: 0,
-  };
 }
 
 /** Where a half message belongs once it is committed. */
