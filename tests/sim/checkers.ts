@@ -44,6 +44,13 @@ export type SentPut = Pick<PutRecord, "id" | "node" | "life" | "topic" | "queueI
   readonly physicalOffset: number;
 };
 
+/** The highs at the end of a life, and the first port that its connections did not come from. */
+interface EndedLife {
+  readonly appended: number;
+  readonly flushed: number;
+  readonly nextPort: number;
+}
+
 /** What is known of a node beyond its present status. */
 interface NodeMemory {
   /** Status after the last step, null while it is down. */
@@ -56,7 +63,7 @@ interface NodeMemory {
   wordFlushed: number;
   wordUntilMs: number;
   /** The highs at the end of each life that ended: what was acknowledged in it may still be under way. */
-  readonly lives: Map<number, { readonly appended: number; readonly flushed: number }>;
+  readonly lives: Map<number, EndedLife>;
   /** What must be there after the next start: bytes that survive a loss of power, or only the end of the program. */
   durableFloor: number;
   keptFloor: number;
@@ -174,6 +181,7 @@ export class StepChecker implements ClusterListener {
     memory.lives.set(node.life, {
       appended: memory.appendedHigh,
       flushed: Math.max(memory.flushedHigh, last?.flushedOffset ?? 0),
+      nextPort: this.#cluster.world.network.nextPort(node.name),
     });
     memory.status = null;
     const isExcused = node.isDamaged || node.diskErrors > node.diskErrorsAtStart;
@@ -421,7 +429,9 @@ export class StepChecker implements ClusterListener {
       const key = `${master.name} ${master.life} ${addr}`;
       const { appendedHigh, flushedHigh, lives } = this.#of(slave);
       let seen = this.#connections.get(key);
-      if (seen === undefined) this.#connections.set(key, seen = { life: slave.life, appended: 0, flushed: 0 });
+      if (seen === undefined) {
+        this.#connections.set(key, seen = { life: lifeOf(slave, addr, lives), appended: 0, flushed: 0 });
+      }
       const { appended, flushed } = seen.life === slave.life
         ? { appended: appendedHigh, flushed: flushedHigh }
         : lives.get(seen.life)!;
@@ -659,4 +669,11 @@ export function isConverged(slave: SimNode, master: SimNode): boolean {
   const ours = slave.status();
   const theirs = master.status();
   return ours.master?.verified === true && ours.maxOffset === theirs.maxOffset;
+}
+
+/** The life in which a node made the connection from `addr`; what it sent may come in after its end. */
+function lifeOf(node: SimNode, addr: string, lives: ReadonlyMap<number, EndedLife>): number {
+  const port = Number(addr.slice(addr.lastIndexOf(":") + 1));
+  for (const [life, { nextPort }] of lives) if (port < nextPort) return life;
+  return node.life;
 }

@@ -109,6 +109,11 @@ export class SimulatedNetwork {
     return address;
   }
 
+  /** The port that the host's next connection comes from: ports of earlier ones are lower. */
+  nextPort(name: string): number {
+    return this.#hosts.find((host) => host.name === name)!.nextPort;
+  }
+
   /** The {@link Net} of one life. */
   netOf(life: SimulatedLife): Net {
     return {
