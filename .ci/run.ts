@@ -16,7 +16,11 @@ const steps: { title: string; command: string[]; env?: NodeJS.ProcessEnv }[] = [
   },
   {
     title: "simulation, more seeds",
-    command: ["bun", "tests/sim/main.ts", "--seeds", nightly ? "100000" : "1000", "--from", "1001"],
+    command: ["bun", "tests/sim/main.ts", "--seeds", nightly ? "100000" : "800", "--from", "1001"],
+  },
+  {
+    title: "simulation with clients, more seeds",
+    command: ["bun", "tests/sim/main.ts", "--clients", "--seeds", nightly ? "20000" : "250", "--from", "201"],
   },
   { title: "benchmarks run", command: ["node", "bench/run_all.ts", "--smoke"] },
 ];

@@ -34,6 +34,7 @@ import { HAMasterDriver } from "./ha_master_driver.ts";
 import type { Namesrv } from "../namesrv/namesrv_controller.ts";
 import { HeldBytes } from "../remoting/held_bytes.ts";
 import { MasterInfoClient } from "./master_info_client.ts";
+import { mendTables } from "./mend_tables.ts";
 import { objectionToMaster } from "./other_master.ts";
 import { createProcessorTable } from "./processors/processor_table.ts";
 import { PutMessageService } from "./put_message_service.ts";
@@ -241,13 +242,22 @@ class BrokerController implements BrokerNode {
       timerMetrics: services.timerMetrics,
       config,
       ownAddress: () => this.#identity(roles).brokerAddr,
+      masterMaxOffset: async (address) => (await masterInfo.askMasterRange(address))?.maxOffset ?? null,
+      ownLog: {
+        isParted: () => ["diverged", "hole"].includes(clientDriver.status.state),
+        holds: (offset) => clientDriver.status.state === "following" && store.flushedOffset >= offset,
+        waitFlushed: (offset) => store.waitFlushed(offset),
+      },
     });
     const roles: RoleController = new RoleController({
       clock,
       logger,
       file: new RoleFile(fs, directory),
       client: clientDriver,
-      setStoreRole: (next) => store.setRole(next),
+      setStoreRole: async (next) => {
+        await store.setRole(next);
+        if (next === "master") mendTables({ store, managers, logger });
+      },
       setServices: (isMaster) => services.setMaster(isMaster),
       setReplicationRole: (next) => masterDriver.setRole(next),
       isOwnAddress: (address) => this.#isOwnAddress(address, this.#identity(roles).haServerAddr),
@@ -324,7 +334,8 @@ class BrokerController implements BrokerNode {
       onRegistered: (result) => {
         if (roles.role !== "SLAVE") {
           managers.topicConfigManager.updateOrderTopicConfig(result.orderTopics);
-          void standIns.ask();
+          // One that was promoted has no past as a master: what a slave was told before may count what is gone.
+          if (role.brokerRole !== "SLAVE") void standIns.ask();
         }
         learnFromNamesrv(result, { learned, roles, slaveSynchronize });
       },
@@ -365,7 +376,7 @@ class BrokerController implements BrokerNode {
       admin.changed();
       const follows = state === "following";
       // The master may have gone on without us: what it holds beside its log is copied at once.
-      if (follows && !isFollowing && hasFollowed) void slaveSynchronize.syncAll();
+      if (follows && !isFollowing && hasFollowed) slaveSynchronize.onFollowing();
       hasFollowed ||= follows;
       isFollowing = follows;
     });

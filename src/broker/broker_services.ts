@@ -86,7 +86,7 @@ export class BrokerServices {
 
   constructor(parts: BrokerServicesParts) {
     this.#parts = parts;
-    const { config, runtime, logger, store, puts, managers } = parts;
+    const { config, runtime, logger, store, managers } = parts;
     const { clock, fs } = runtime;
     const offsets = managers.consumerOffsetManager;
     this.filters = new ConsumerFilterManager({ fs, clock, logger, directory: parts.configDirectory, config });
@@ -108,7 +108,7 @@ export class BrokerServices {
       isOnline: (group, clientId) => this.consumers.findChannel(group, clientId) !== null,
       initialOffset: (topic, queueId) => initialOffset(store, topic, queueId),
     });
-    const ownPuts = putsInOwnName(puts, parts.storeHost);
+    const ownPuts = putsOfServices(parts);
     const onDelivered = ({ topic, queueId }: MessageToPut, wroteBytes: number) =>
       this.stats.put(topic, queueId, 1, wroteBytes, clock.now());
     this.schedule = new ScheduleMessageService({
@@ -286,10 +286,17 @@ export class BrokerServices {
 
 /**
  * What a service puts names this broker, whoever stored it before. Two masters of one moment would write the same bytes
- * else, and logs that have parted would agree again further on. (Apache keeps the first broker's name.)
+ * else, and logs that have parted would agree again further on. (Apache keeps the first broker's name.) A topic that a
+ * promoted slave never heard of is made, for its consumers to be served.
  */
-function putsInOwnName(puts: PutMessageService, storeHost: RecordHost): Pick<PutMessageService, "putMessage"> {
-  return { putMessage: (message, options) => puts.putMessage({ ...message, storeHost }, options) };
+function putsOfServices({ puts, managers, storeHost }: BrokerServicesParts): Pick<PutMessageService, "putMessage"> {
+  const { topicConfigManager: topics } = managers;
+  return {
+    putMessage: (message, options) => {
+      topics.restoreTopic(message.topic, message.queueId, message.bornTimestamp);
+      return puts.putMessage({ ...message, storeHost }, options);
+    },
+  };
 }
 
 /** A broadcast client without a past begins at the first message while that is in memory, else at the end. */

@@ -30,6 +30,8 @@ import {
   dataVersionJson,
   readDataVersion,
 } from "./config_manager.ts";
+import { RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC } from "./topic_validator.ts";
+import { CID_SYS_RMQ_TRANS } from "./transaction/half_message.ts";
 
 export { MessageRequestModeManager } from "./client/message_request_mode_manager.ts";
 
@@ -267,11 +269,13 @@ export class ConsumerOffsetManager extends ConfigManager {
 
   /**
    * Takes over a master's table (body of GET_ALL_CONSUMER_OFFSET) in one step; entries that the master has forgotten go.
-   * What was committed here stays where the master is behind and has not moved since: see adopted_offsets.ts.
+   * What was committed here stays where the master is behind and has not moved since: see adopted_offsets.ts. How far
+   * checks of transactions are is left as it is, see {@link adoptTransactionProgress}.
    */
   adopt(body: JavaJsonObject): void {
     const version = readDataVersion(body.dataVersion);
     const theirs = readOffsetTable(body.offsetTable);
+    replaceTransactionProgress(theirs, this.#offsets);
     const merged = this.#adopted.merge(this.#offsets, theirs, isNewer(this.#version, version));
     const { keptCount } = this.#adopted;
     const next = keptCount > 0 ? this.#ownVersion(version) : version ?? this.#version;
@@ -287,9 +291,46 @@ export class ConsumerOffsetManager extends ConfigManager {
     }
   }
 
-  /** The log was cut: offsets committed here may lie beyond it, the master's table is taken whole next time. */
+  /**
+   * Takes over how far a master's checks of transactions are (body of GET_ALL_CONSUMER_OFFSET). For when our log holds
+   * what that rests on: half messages put again, and what was committed.
+   */
+  adoptTransactionProgress(body: JavaJsonObject): void {
+    const merged: OffsetTable = new Map(this.#offsets);
+    replaceTransactionProgress(merged, readOffsetTable(body.offsetTable));
+    if (sameOffsets(this.#offsets, merged)) return;
+    this.#setTable(merged, this.#version);
+    this.#dirty = true;
+  }
+
+  /**
+   * The log was cut: offsets committed here may lie beyond it, the master's table is taken whole next time. Transactions
+   * whose end was cut are open again: checks would begin at the first.
+   */
   forgetOwnCommits(): void {
     this.#adopted.forget();
+    this.removeGroup(CID_SYS_RMQ_TRANS);
+  }
+
+  /**
+   * This broker takes puts now, and its log may hold less than a group has consumed: after a loss of power, or at another
+   * master. Such offsets become the queue's end, so that the group misses none of the messages that fill those places.
+   * (Apache's consumers correct themselves if they ask before that.) Returns how many there were.
+   */
+  lowerToQueueEnds(): number {
+    let lowered = 0;
+    for (const [key, queues] of this.#offsets) {
+      const pair = splitTopicAtGroup(key);
+      if (pair === null) continue;
+      for (const [queueId, offset] of queues) {
+        const end = this.#maxOffsetInQueue(pair.topic, queueId);
+        if (offset <= end) continue;
+        this.#set(key, this.#offsets.get(key), queueId, end);
+        lowered++;
+      }
+    }
+    if (lowered > 0) this.#nextVersion();
+    return lowered;
   }
 
   /**
@@ -308,6 +349,8 @@ export class ConsumerOffsetManager extends ConfigManager {
       const { topic, group } = pair;
       for (const [queueId, offset] of queues) {
         const own = this.#offsets.get(key)?.get(queueId) ?? -1;
+        // How far our own checks of transactions are, nobody else knows better.
+        if (group === CID_SYS_RMQ_TRANS) continue;
         if (offset <= own || offset > maxOffsetInQueue(topic, queueId)) continue;
         if (this.hasOffsetReset(group, topic, queueId)) continue;
         if (this.commitOffset(group, topic, queueId, offset)) taken++;
@@ -442,6 +485,16 @@ export class ConsumerOffsetManager extends ConfigManager {
 
 function sizeOf(key: string): number {
   return key.length + OFFSET_SIZE;
+}
+
+/** Gives `table` what another one says of how far checks of transactions are. */
+function replaceTransactionProgress(table: OffsetTable, other: OffsetTable): void {
+  for (const topic of [RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC]) {
+    const key = topicAtGroup(topic, CID_SYS_RMQ_TRANS);
+    const queues = other.get(key);
+    if (queues === undefined) table.delete(key);
+    else table.set(key, queues);
+  }
 }
 
 function put(table: OffsetTable, key: string, queueId: number, offset: number): void {

@@ -1,5 +1,9 @@
 // A slave's copy of its master's tables: topics, consumer offsets, delay offsets, groups, consume modes. They are asked
-// for over remoting, checked, replaced whole and persisted; the log itself comes over HA and is none of its business.
+// for over remoting, checked, replaced whole and persisted; the log itself comes over HA.
+//
+// How far the master's deliveries are (delay levels, transactions, timers) rests on what they have put into the log, and
+// a slave may lag behind that, or have stopped following. It takes such progress over once its own log holds all that
+// the master's held by then: promoted before, it delivers or asks again, and loses nothing. Apache's slaves don't wait.
 
 import { startLoop, WakeUp } from "../base/async.ts";
 import { utf8 } from "../base/bytes.ts";
@@ -29,6 +33,19 @@ export interface SlaveSynchronizeOptions {
   readonly config: { readonly slaveSyncIntervalMs: number };
   /** This broker's own `host:port`: it never copies from itself. */
   readonly ownAddress: () => string;
+  /** Where the log of the master at a remoting address ends; null when it can't be learned. */
+  readonly masterMaxOffset: (address: string) => Promise<number | null>;
+  readonly ownLog: FollowingLog;
+}
+
+/** This node's log, as far as it is its master's. */
+export interface FollowingLog {
+  /** Whether it is known to be another than its master's: what groups have consumed there is not what stands here. */
+  isParted(): boolean;
+  /** Whether it is known to be its master's up to `offset`, and on the disk that far. */
+  holds(offset: number): boolean;
+  /** Resolves once the disk holds it up to `offset`. Throws `IoError` when the store stops first. */
+  waitFlushed(offset: number): Promise<void>;
 }
 
 /** How the copying stands. */
@@ -55,6 +72,14 @@ interface Step {
   readonly table: string;
   readonly manager: ConfigManager;
   readonly adopt: (body: JavaJsonObject) => void;
+  /** Takes over how far deliveries are. */
+  readonly adoptProgress?: (body: JavaJsonObject) => void;
+}
+
+/** How far the master's deliveries are, and where its log ended by then. */
+interface Progress {
+  readonly logEnd: number;
+  readonly adopt: () => Promise<void>;
 }
 
 /** Mirrors Apache's `SlaveSynchronize`; it differs in replacing each table in one step. */
@@ -69,11 +94,13 @@ export class SlaveSynchronize {
   #persisting: Promise<void> = Promise.resolve();
   #lastSuccess: number | null = null;
   #errors: Record<string, string> = {};
+  /** Waits for our log. A newer one is not asked for meanwhile: a slave that always lags would wait for ever. */
+  #waiting: Progress | null = null;
   #onDemand: (() => void)[] = [];
 
   constructor(options: SlaveSynchronizeOptions) {
     this.#options = options;
-    this.#steps = stepsOf(options.managers, options.timerMetrics);
+    this.#steps = stepsOf(options);
   }
 
   /** The master's remoting address (`host:port`); null pauses the copying. A new one is asked at once. */
@@ -81,6 +108,7 @@ export class SlaveSynchronize {
     if (address === this.#masterAddr) return;
     this.#masterAddr = address;
     this.#generation++;
+    this.#waiting = null;
     this.#errors = {};
     if (address !== null) this.#wake?.notify();
   }
@@ -110,8 +138,15 @@ export class SlaveSynchronize {
     this.#wake?.notify();
     this.#wake = null;
     this.#generation++;
+    this.#waiting = null;
     for (const resolve of this.#onDemand.splice(0)) resolve();
     await this.#persisting.catch(() => undefined);
+  }
+
+  /** The log follows the master's anew, which may be another than before: what was said of the earlier one is void. */
+  onFollowing(): void {
+    this.#waiting = null;
+    void this.syncAll();
   }
 
   /** Copies now; resolves at the end of that round. At once when it is not running or there is no master. */
@@ -145,31 +180,78 @@ export class SlaveSynchronize {
   async #round(masterAddr: string): Promise<void> {
     const generation = this.#generation;
     const errors: Record<string, string> = {};
+    const progress: (() => Promise<void>)[] = [];
     for (const step of this.#steps) {
       try {
         const body = await this.#fetch(masterAddr, step);
         if (generation !== this.#generation) return;
         step.adopt(body);
-        this.#persisting = step.manager.persist();
-        await this.#persisting;
+        await this.#persist(step.manager);
+        if (step.adoptProgress !== undefined) {
+          progress.push(() => {
+            step.adoptProgress!(body);
+            return this.#persist(step.manager);
+          });
+        }
       } catch (error) {
         if (!step.optional) errors[step.name] = errorMessage(error);
       }
       if (generation !== this.#generation) return;
     }
-    await this.#copyTimerCheckpoint(masterAddr, generation);
+    const checkpoint = await this.#fetchTimerCheckpoint(masterAddr);
+    if (checkpoint !== null) progress.push(async () => this.#options.timer.adoptCheckpoint(checkpoint));
+    if (generation === this.#generation) await this.#takeProgress(masterAddr, progress);
     if (generation === this.#generation) this.#report(masterAddr, errors);
   }
 
+  /** Takes over how far deliveries are, now or once our log holds what that rests on. */
+  async #takeProgress(masterAddr: string, adoptions: readonly (() => Promise<void>)[]): Promise<void> {
+    if (adoptions.length === 0 || this.#waiting !== null) return;
+    const generation = this.#generation;
+    // Asked for last: everything that was counted as delivered is below.
+    const logEnd = await this.#options.masterMaxOffset(masterAddr);
+    if (logEnd === null || generation !== this.#generation) return;
+    const adopt = async () => {
+      for (const adoptOne of adoptions) {
+        try {
+          await adoptOne();
+        } catch (error) {
+          this.#options.logger.warn("Can't take over how far the master's deliveries are", {
+            error: errorMessage(error),
+          });
+        }
+      }
+    };
+    if (this.#options.ownLog.holds(logEnd)) return await adopt();
+    void this.#adoptWhenHeld(this.#waiting = { logEnd, adopt });
+  }
+
+  async #adoptWhenHeld(progress: Progress): Promise<void> {
+    const { ownLog, logger } = this.#options;
+    try {
+      await ownLog.waitFlushed(progress.logEnd);
+    } catch (error) {
+      logger.debug("Can't wait for the log", { error: errorMessage(error) });
+    }
+    if (this.#waiting !== progress) return;
+    this.#waiting = null;
+    if (ownLog.holds(progress.logEnd)) await progress.adopt();
+  }
+
+  async #persist(manager: ConfigManager): Promise<void> {
+    this.#persisting = manager.persist();
+    await this.#persisting;
+  }
+
   /** A master without a timer, or of 4.9, has none: no news. */
-  async #copyTimerCheckpoint(masterAddr: string, generation: number): Promise<void> {
+  async #fetchTimerCheckpoint(masterAddr: string): Promise<Uint8Array | null> {
     try {
       const request = createRequest(RequestCode.GET_TIMER_CHECK_POINT);
       const answer = await this.#options.client.invoke(vipAddress(masterAddr), request, REQUEST_TIMEOUT_MS);
-      if (generation !== this.#generation || answer.code !== ResponseCode.SUCCESS) return;
-      this.#options.timer.adoptCheckpoint(answer.body);
+      return answer.code === ResponseCode.SUCCESS ? answer.body : null;
     } catch (error) {
       this.#options.logger.debug("Can't copy the master's timer checkpoint", { error: errorMessage(error) });
+      return null;
     }
   }
 
@@ -208,28 +290,32 @@ export class SlaveSynchronize {
 }
 
 /** The tables in Apache's order. */
-function stepsOf(managers: ConfigManagers, timerMetrics: TimerMetrics): Step[] {
+function stepsOf({ managers, timerMetrics, ownLog }: SlaveSynchronizeOptions): Step[] {
   const step = (
     name: string,
     code: number,
     table: string,
     manager: ConfigManager & { adopt(body: JavaJsonObject): void },
-    rest: { vip?: boolean; optional?: boolean } = {},
+    rest: Partial<Pick<Step, "vip" | "optional" | "adopt" | "adoptProgress">> = {},
   ): Step => ({
-    name,
-    code,
-    table,
-    manager,
-    adopt: (body) => manager.adopt(body),
-    vip: rest.vip ?? false,
-    optional: rest.optional ?? false,
+    ...{ name, code, table, manager, vip: false, optional: false, adopt: (body) => manager.adopt(body) },
+    ...rest,
   });
   const { GET_ALL_TOPIC_CONFIG, GET_ALL_CONSUMER_OFFSET, GET_ALL_DELAY_OFFSET } = RequestCode;
   const { GET_ALL_SUBSCRIPTIONGROUP_CONFIG, GET_ALL_MESSAGE_REQUEST_MODE } = RequestCode;
+  const { consumerOffsetManager: offsets, delayOffsetManager: delays } = managers;
   return [
     step("topics", GET_ALL_TOPIC_CONFIG, "topicConfigTable", managers.topicConfigManager, { vip: true }),
-    step("consumerOffsets", GET_ALL_CONSUMER_OFFSET, "offsetTable", managers.consumerOffsetManager),
-    step("delayOffsets", GET_ALL_DELAY_OFFSET, "offsetTable", managers.delayOffsetManager),
+    step("consumerOffsets", GET_ALL_CONSUMER_OFFSET, "offsetTable", offsets, {
+      adopt: (body) => {
+        if (!ownLog.isParted()) offsets.adopt(body);
+      },
+      adoptProgress: (body) => offsets.adoptTransactionProgress(body),
+    }),
+    step("delayOffsets", GET_ALL_DELAY_OFFSET, "offsetTable", delays, {
+      adopt: () => {},
+      adoptProgress: (body) => delays.adopt(body),
+    }),
     step("groups", GET_ALL_SUBSCRIPTIONGROUP_CONFIG, "subscriptionGroupTable", managers.subscriptionGroupManager),
     step("requestModes", GET_ALL_MESSAGE_REQUEST_MODE, "messageRequestModeMap", managers.messageRequestModeManager, {
       optional: true,

@@ -8,7 +8,7 @@ import type { Config } from "../config/schema.ts";
 import { isJavaJsonObject, javaJsonObject } from "../remoting/java_json.ts";
 import type { JavaJson, JavaJsonObject } from "../remoting/java_json.ts";
 import { ResponseCode } from "../remoting/response_code.ts";
-import { ConfigManager, type ConfigManagerOptions } from "./config_manager.ts";
+import { ConfigManager, type ConfigManagerOptions, readDataVersion } from "./config_manager.ts";
 import { AUTO_CREATE_TOPIC_KEY_TOPIC, checkTopicName, isRetryTopic } from "./topic_validator.ts";
 
 /** `perm` bits of a topic. Mirrors Apache's `PermName`. */
@@ -49,6 +49,8 @@ export class TopicConfigManager extends ConfigManager {
   #count: number | null = null;
   readonly #lines = new LineLimiter();
   #onChange: (() => void) | null = null;
+  /** Unix ms: no topic was made before that, or deleted here since, without the table knowing. */
+  #completeUntil = 0;
 
   constructor(options: ConfigManagerOptions & { readonly config?: Pick<Config, "autoCreateTopicEnable"> }) {
     super("topics.json", options);
@@ -58,7 +60,9 @@ export class TopicConfigManager extends ConfigManager {
   override load(): "file" | "bak" | "empty" {
     this.#cache.clear();
     this.#count = null;
-    return super.load();
+    const source = super.load();
+    this.#completeUntil = readDataVersion(this.document.dataVersion)?.timestamp ?? 0;
+    return source;
   }
 
   override replace(document: JavaJsonObject): void {
@@ -181,6 +185,21 @@ export class TopicConfigManager extends ConfigManager {
     return known.order === order ? known : this.#create({ ...known, order });
   }
 
+  /**
+   * A topic that this broker has messages of, in queues up to `queueIdMax`, and may never have heard of: promoted before
+   * it copied its master's last changes. None that may have been deleted, which is any whose messages end before the
+   * table was complete; `timestamp` is when the newest was stored or born. Returns whether it was made.
+   */
+  restoreTopic(topic: string, queueIdMax: number, timestamp: number): boolean {
+    if (this.selectTopicConfig(topic) !== null) return false;
+    if (timestamp <= this.#completeUntil || queueIdMax >= QUEUE_NUMS_MAX) return false;
+    // Producers that know it may write to a queue that was empty so far.
+    const queueNums = Math.max(queueIdMax + 1, QUEUE_NUMS_DEFAULT);
+    this.#create({ ...TOPIC_DEFAULTS, topicName: topic, readQueueNums: queueNums, writeQueueNums: queueNums });
+    this.options.logger.warn("A topic that there are messages of was in no table; made anew", { topic, queueNums });
+    return true;
+  }
+
   /** Makes a topic or changes it; written in the background. Throws as {@link ensureTopic}. */
   updateTopicConfig(config: TopicConfig): void {
     checkTopicName(config.topicName);
@@ -191,6 +210,7 @@ export class TopicConfigManager extends ConfigManager {
   /** Forgets a topic; one of the system comes back with the next start. */
   deleteTopicConfig(topic: string): void {
     if (this.selectTopicConfig(topic) === null) return;
+    this.#completeUntil = Math.max(this.#completeUntil, this.options.clock.now());
     const table = javaJsonObject(this.#inFile);
     delete table[topic];
     this.#system = new Map([...this.#system].filter(([name]) => name !== topic));
@@ -252,6 +272,7 @@ export class TopicConfigManager extends ConfigManager {
   adopt(body: JavaJsonObject): void {
     const { dataVersion, topicConfigTable } = body;
     this.replace(this.merged({ dataVersion, topicConfigTable }));
+    this.#completeUntil = this.dataVersion.timestamp;
   }
 }
 

@@ -372,6 +372,37 @@ describe("a slave's consumer offsets", () => {
     assert.deepEqual([manager.queryOffset("g", "T", 0), manager.queryOffset("g@broadcast", "T", 0)], [100, 104]);
   });
 
+  it("leave how far checks of transactions are to its own call, and forget that when the log is cut", async () => {
+    const half = "RMQ_SYS_TRANS_HALF_TOPIC@CID_RMQ_SYS_TRANS";
+    const progress = () => manager.queryOffset("CID_RMQ_SYS_TRANS", "RMQ_SYS_TRANS_HALF_TOPIC", 0);
+    manager.adopt(body({ "T@g": { 0: 1 }, [half]: { 0: 7 } }, [1, 1]));
+    assert.deepEqual([manager.queryOffset("g", "T", 0), progress()], [1, -1]);
+    manager.adoptTransactionProgress(body({ "T@g": { 0: 2 }, [half]: { 0: 7 } }, [2, 2]));
+    assert.deepEqual([manager.queryOffset("g", "T", 0), progress()], [1, 7]);
+    assert.deepEqual(manager.dataVersion, { stateVersion: 0, counter: 1, timestamp: 1 });
+    manager.adopt(body({ "T@g": { 0: 3 }, [half]: { 0: 9 } }, [3, 3]));
+    assert.deepEqual([manager.queryOffset("g", "T", 0), progress()], [3, 7]);
+    await manager.stop();
+    manager = make();
+    assert.equal(progress(), 7);
+    assert.equal(manager.takeOverFromStandIn(body({ [half]: { 0: 9 } }, [9, 9]), () => 100), 0);
+    manager.forgetOwnCommits();
+    assert.equal(progress(), -1);
+  });
+
+  it("beyond a queue's end are lowered to it when this broker begins to take puts", () => {
+    const ends = new Map([["T", 104], ["U", 0]]);
+    manager.setQueueEnds((topic) => ends.get(topic)!);
+    manager.adopt(body({ "T@g": { 0: 105, 1: 104 }, "U@g": { 0: 3 }, "T@g@broadcast": { 0: 900 } }, [5, 100]));
+    assert.equal(manager.lowerToQueueEnds(), 2);
+    assert.deepEqual([...manager.offsetsOf("g", "T")], [[0, 104], [1, 104]]);
+    assert.deepEqual([...manager.offsetsOf("g", "U")], [[0, 0]]);
+    const { dataVersion } = manager;
+    assert.equal(dataVersion.counter, 6, "slaves tell it from an offset of long ago");
+    assert.equal(manager.lowerToQueueEnds(), 0);
+    assert.deepEqual(manager.dataVersion, dataVersion);
+  });
+
   it("are told apart by versions that only grow, whatever the clocks say", async () => {
     const future = clock.now() + 1_000_000;
     manager.adopt(body({ "T@g": { 0: 100 } }, [5, future]));

@@ -13,10 +13,11 @@ import { DelayOffsetManager } from "../../src/broker/schedule/delay_offset_manag
 import { slaveSyncProcessors } from "../../src/broker/processors/slave_sync_processor.ts";
 import { type ProcessorTable, RemotingServer, type RequestProcessor } from "../../src/remoting/remoting_server.ts";
 import type { ConfigManagers } from "../../src/broker/config_managers.ts";
-import { SlaveSynchronize } from "../../src/broker/slave_synchronize.ts";
+import { type FollowingLog, SlaveSynchronize } from "../../src/broker/slave_synchronize.ts";
 import { SubscriptionGroupManager } from "../../src/broker/subscription_group_manager.ts";
 import { TimerMetrics } from "../../src/broker/timer/timer_metrics.ts";
 import { TopicConfigManager } from "../../src/broker/topic_config_manager.ts";
+import { RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC } from "../../src/broker/topic_validator.ts";
 import { RemotingClient } from "../../src/remoting/remoting_client.ts";
 import { createResponse } from "../../src/remoting/remoting_command.ts";
 import { ManualClock, recordingLogger, runtime, waitFor } from "../remoting/support.ts";
@@ -86,7 +87,42 @@ function timerMetricsIn(name: string): TimerMetrics {
   return metrics;
 }
 
-function makeSlave(managers: ConfigManagers, clock: ManualClock, ownAddress = "127.0.0.1:1") {
+/** A log that follows its master's, `flushedOffset` far. */
+class FakeLog implements FollowingLog {
+  masterMaxOffset = 100;
+  flushedOffset = 100;
+  isFollowing = true;
+  isOther = false;
+  #waiting: { offset: number; resolve: () => void }[] = [];
+
+  isParted(): boolean {
+    return this.isOther;
+  }
+
+  holds(offset: number): boolean {
+    return this.isFollowing && this.flushedOffset >= offset;
+  }
+
+  waitFlushed(offset: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push({ offset, resolve });
+    this.flushTo(this.flushedOffset);
+    return promise;
+  }
+
+  flushTo(flushedOffset: number): void {
+    this.flushedOffset = flushedOffset;
+    for (const { offset, resolve } of this.#waiting) if (offset <= flushedOffset) resolve();
+  }
+}
+
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+
+function makeSlave(
+  managers: ConfigManagers,
+  clock: ManualClock,
+  { ownAddress = "127.0.0.1:1", own = new FakeLog() } = {},
+) {
   const { logger, lines } = recordingLogger();
   const client = new RemotingClient({ net: runtime.net, clock: runtime.clock });
   const slave = new SlaveSynchronize({
@@ -98,6 +134,8 @@ function makeSlave(managers: ConfigManagers, clock: ManualClock, ownAddress = "1
     timerMetrics: timerMetricsIn("slave-metrics"),
     config: { slaveSyncIntervalMs: 10_000 },
     ownAddress: () => ownAddress,
+    masterMaxOffset: () => Promise.resolve(own.masterMaxOffset),
+    ownLog: own,
   });
   cleanups.push(async () => {
     await slave.stop();
@@ -230,6 +268,98 @@ describe("SlaveSynchronize", () => {
     assert.equal(Object.keys(slave.status.errors).length, 4);
   });
 
+  /** A master whose deliveries are `at` far, and a slave of it. */
+  async function deliveringMaster() {
+    let at = 1;
+    const offsets = () =>
+      `"T@g":{"0":${at}},"${RMQ_SYS_TRANS_HALF_TOPIC}@CID_RMQ_SYS_TRANS":{"0":${at}},` +
+      `"${RMQ_SYS_TRANS_OP_HALF_TOPIC}@CID_RMQ_SYS_TRANS":{"0":${at}}`;
+    const bodies: Record<number, () => string> = {
+      21: () => '{"topicConfigTable":{}}',
+      43: () => `{"offsetTable":{${offsets()}}}`,
+      45: () => `{"offsetTable":{"1":${at}}}`,
+      201: () => '{"subscriptionGroupTable":{}}',
+    };
+    const { address } = await startMaster(
+      new Map([
+        ...Object.entries(bodies).map(([code, text]): [number, RequestProcessor] => [
+          Number(code),
+          (request) => createResponse(request, 0, { body: utf8.encode(text()) }),
+        ]),
+        [60, (request) => createResponse(request, 0, { body: new Uint8Array(56).fill(at) })],
+      ]),
+    );
+    const { managers } = makeManagers("slave");
+    const log = new FakeLog();
+    const { slave } = makeSlave(managers, new ManualClock(), { own: log });
+    slave.start();
+    slave.setMasterAddr(address);
+    const { consumerOffsetManager, delayOffsetManager } = managers;
+    return {
+      slave,
+      log,
+      goOn: (to: number) => void (at = to),
+      groups: () => consumerOffsetManager.queryOffset("g", "T", 0),
+      deliveries: () => [
+        consumerOffsetManager.queryOffset("CID_RMQ_SYS_TRANS", RMQ_SYS_TRANS_HALF_TOPIC, 0),
+        consumerOffsetManager.queryOffset("CID_RMQ_SYS_TRANS", RMQ_SYS_TRANS_OP_HALF_TOPIC, 0),
+        delayOffsetManager.offsets.get(1) ?? -1,
+        checkpoints.at(-1)?.[0] ?? -1,
+      ],
+    };
+  }
+
+  it("takes over how far deliveries are once its log holds what that rests on", async () => {
+    checkpoints.length = 0;
+    const { slave, log, goOn, groups, deliveries } = await deliveringMaster();
+    await slave.syncAll();
+    assert.deepEqual([groups(), ...deliveries()], [1, 1, 1, 1, 1]);
+
+    goOn(2);
+    log.masterMaxOffset = 150;
+    await slave.syncAll();
+    assert.deepEqual([groups(), ...deliveries()], [2, 1, 1, 1, 1]);
+    // What was asked for first is not put off by what is newer.
+    goOn(3);
+    log.masterMaxOffset = 200;
+    await slave.syncAll();
+    log.flushTo(149);
+    await nextTurn();
+    assert.deepEqual([groups(), ...deliveries()], [3, 1, 1, 1, 1]);
+    log.flushTo(150);
+    await waitFor("what waited", () => deliveries().every((at) => at === 2));
+    assert.equal(groups(), 3);
+    log.flushTo(200);
+    await slave.syncAll();
+    assert.deepEqual([groups(), ...deliveries()], [3, 3, 3, 3, 3]);
+  });
+
+  it("takes over nothing that waited when it follows anew, or when it does not follow", async () => {
+    checkpoints.length = 0;
+    const { slave, log, goOn, groups, deliveries } = await deliveringMaster();
+    log.isFollowing = false;
+    await slave.syncAll();
+    log.flushTo(1000);
+    await nextTurn();
+    assert.deepEqual([groups(), ...deliveries()], [1, -1, -1, -1, -1]);
+    log.isFollowing = true;
+    log.flushTo(10);
+    slave.onFollowing();
+    await slave.syncAll();
+    // The master came back with less, and both have gone on from there.
+    goOn(2);
+    log.masterMaxOffset = 40;
+    slave.onFollowing();
+    log.flushTo(100);
+    await waitFor("the newer", () => deliveries().every((at) => at === 2));
+    // A group's offsets in another log are nothing to this one.
+    goOn(3);
+    log.isOther = true;
+    log.isFollowing = false;
+    await slave.syncAll();
+    assert.deepEqual([groups(), ...deliveries()], [2, 2, 2, 2, 2]);
+  });
+
   it("does nothing without a master, or when the master is itself, and drops an answer after a stop", async () => {
     const own = makeManagers("slave");
     const held = Promise.withResolvers<void>();
@@ -241,7 +371,7 @@ describe("SlaveSynchronize", () => {
         return createResponse(request, 0, { body: utf8.encode('{"topicConfigTable":{"late":{}}}') });
       }]]),
     );
-    const { slave } = makeSlave(own.managers, new ManualClock(), "127.0.0.1:77");
+    const { slave } = makeSlave(own.managers, new ManualClock(), { ownAddress: "127.0.0.1:77" });
     slave.start();
     await slave.syncAll();
     slave.setMasterAddr("127.0.0.1:77");

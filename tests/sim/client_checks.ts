@@ -81,7 +81,7 @@ function whatIsMissing(master: SimNode, ledger: WireLedger): string | null {
   const inLog = new Set<number>();
   for (const { sent, queueId, queueOffset } of loggedMessages(master, ledger)) {
     inLog.add(sent.id);
-    if (!ledger.hasSeen(queueId, queueOffset)) {
+    if (!ledger.hasSeen(queueId, queueOffset) || (!ledger.isMisled && !ledger.delivered.has(sent.id))) {
       return `Message ${sent.id} (${sent.kind}) is at ${queueOffset} of queue ${queueId} and not delivered`;
     }
   }

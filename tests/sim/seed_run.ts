@@ -145,7 +145,6 @@ async function endClients(
   clients: WireClients,
   invariants: InvariantCounts,
 ): Promise<Record<string, number>> {
-  await cluster.drive(clients.sendLast());
   await awaitDelivery(cluster, master, clients.ledger);
   const counters = checkWire(master, clients.ledger, invariants);
   await cluster.drive(clients.stop());

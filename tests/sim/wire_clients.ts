@@ -36,8 +36,6 @@ const SUSPEND_MS = 3_000;
 const HELD_SLACK_MS = 8_000;
 const PAUSE_MS = 200;
 const BEAT_MS = 2_000;
-/** A last message may be refused for want of slaves: the topic is known by then. */
-const LAST_TRIES = 5;
 /** Of Apache's first delay levels, ms. */
 const DELAYS_MS = [1_000, 5_000] as const;
 const KINDS: readonly WireKind[] = ["plain", "plain", "plain", "batch", "batch", "delayed", "delayed", "half", "half"];
@@ -83,8 +81,6 @@ export class WireClients {
   #isConsuming = false;
   /** World time from which on nothing is wrong any more. */
   #calmMs = Infinity;
-  /** A node with a damaged disk was read from: it may have lost a message, and counts those behind it by another number. */
-  #wasMisled = false;
   /** Loops that still run. */
   #running = 0;
 
@@ -114,19 +110,6 @@ export class WireClients {
   /** The faults are over. */
   calm(): void {
     this.#calmMs = this.#parts.cluster.world.nowMs;
-  }
-
-  /**
-   * A last message. A master that took over before it had copied its master's topics knows none of them, and serves the
-   * messages that it holds from the next send on, as Apache's does.
-   */
-  async sendLast(): Promise<void> {
-    const prng = this.#prng.fork("last");
-    for (let tries = 0, isTaken = false; !isTaken && tries < LAST_TRIES; tries++) {
-      const target = this.#target();
-      isTaken = target !== null && await this.#send(this.#parts.options.producers, prng, target, "plain");
-      if (!isTaken) await this.#sleep(PAUSE_MS);
-    }
   }
 
   /** Closes every connection. Resolves when nothing runs any more. */
@@ -307,7 +290,8 @@ export class WireClients {
       const next = await this.#pull(node, address, queueId, offset);
       if (next === null) await this.#sleep(PAUSE_MS);
       else offset = next;
-      if (prng.chance(300_000)) {
+      // What another life gave may be gone, and said of this one it would make the group miss what fills its place.
+      if (next !== null && life === `${node.name} ${node.life}` && prng.chance(300_000)) {
         void this.#consumer.invokeOneway(address, commitOffsetRequest(queueId, offset), SEND_TIMEOUT_MS).catch(
           () => {},
         );
@@ -325,7 +309,7 @@ export class WireClients {
     for (let at = 0; at < offset; at++) {
       checker.invariants.add("committedIsDelivered");
       if (this.ledger.hasSeen(queueId, at)) continue;
-      if (this.#wasMisled) {
+      if (this.ledger.isMisled) {
         this.ledger.skip(queueId, at, at + 1);
         this.counters.wireMisled++;
         continue;
@@ -361,7 +345,7 @@ export class WireClients {
     if (answer.code === ResponseCode.SUCCESS) return this.#take(node, queueId, offset, next, messagesOf(answer.body));
     if (answer.code === ResponseCode.PULL_NOT_FOUND || answer.code === ResponseCode.PULL_RETRY_IMMEDIATELY) {
       // No filter: nothing may be passed over, but for what a disk has destroyed.
-      this.#wasMisled ||= node.isDamaged;
+      this.ledger.isMisled ||= node.isDamaged;
       if (node.isDamaged) this.ledger.skip(queueId, offset, next);
       else if (next > offset) {
         cluster.report("queueInOrder", `${node.name}: ${next} follows ${offset} without a message`);
@@ -379,7 +363,7 @@ export class WireClients {
 
   #take(node: SimNode, queueId: number, offset: number, next: number, messages: readonly StoredMessage[]): number {
     const { cluster, checker } = this.#parts;
-    this.#wasMisled ||= node.isDamaged;
+    this.ledger.isMisled ||= node.isDamaged;
     let expected = offset;
     for (const message of messages) {
       const sent = this.ledger.messageOf(message.body);

@@ -34,6 +34,8 @@ export class WireLedger {
   readonly sent: SentMessage[] = [];
   /** How often the group got each message, by id. */
   readonly delivered = new Map<number, number>();
+  /** A node with a damaged disk was read from: it may have lost a message, and counts those behind it by another number. */
+  isMisled = false;
   /** Ids delivered at each queue offset. More than one, where a node lost what had been read and another message came. */
   readonly #slots = new Map<string, Set<number>>();
 
