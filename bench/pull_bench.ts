@@ -9,6 +9,7 @@ import { buildSubscriptionData } from "../src/broker/filter/subscription_data.ts
 import { expressionMessageFilter } from "../src/broker/filter/expression_message_filter.ts";
 import { pullMessageProcessors } from "../src/broker/processors/pull_message_processor.ts";
 import { PullRequestHoldService } from "../src/broker/pull_request_hold_service.ts";
+import { SUBSCRIPTION_GROUP_DEFAULTS } from "../src/broker/subscription_group_manager.ts";
 import { TOPIC_DEFAULTS } from "../src/broker/topic_config_manager.ts";
 import { createRequest, type RemotingCommand } from "../src/remoting/remoting_command.ts";
 import type { RemotingConnection } from "../src/remoting/remoting_connection.ts";
@@ -66,20 +67,7 @@ const PROPERTIES: MessageFilter = {
   isMatchedByCommitLog: (properties) => properties.get("TAGS") !== "Tag1",
 };
 
-const GROUP = {
-  groupName: "bench_consumer",
-  consumeEnable: true,
-  consumeFromMinEnable: true,
-  consumeBroadcastEnable: true,
-  consumeMessageOrderly: false,
-  retryQueueNums: 1,
-  retryMaxTimes: 16,
-  brokerId: 0,
-  whichBrokerWhenConsumeSlowly: 1,
-  notifyConsumerIdsChangedEnable: true,
-  groupSysFlag: 0,
-  consumeTimeoutMinute: 15,
-};
+const GROUP = { ...SUBSCRIPTION_GROUP_DEFAULTS, groupName: "bench_consumer" };
 
 /** The processor over a real store, among ports that only answer. */
 async function processorOf(store: MessageStore): Promise<RequestProcessor> {

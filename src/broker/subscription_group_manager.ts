@@ -235,23 +235,39 @@ export class SubscriptionGroupManager extends ConfigManager {
   }
 }
 
-/** A group with Apache's defaults, as fastjson writes it. */
+/** What a group is unless said otherwise. */
+export const SUBSCRIPTION_GROUP_DEFAULTS: Omit<SubscriptionGroupConfig, "groupName"> = {
+  consumeEnable: true,
+  consumeFromMinEnable: true,
+  consumeBroadcastEnable: true,
+  consumeMessageOrderly: false,
+  retryQueueNums: 1,
+  retryMaxTimes: 16,
+  brokerId: 0,
+  whichBrokerWhenConsumeSlowly: 1,
+  notifyConsumerIdsChangedEnable: true,
+  groupSysFlag: 0,
+  consumeTimeoutMinute: 15,
+};
+
+/** A group with Apache's defaults, as fastjson writes it: its fields in order. */
 function newGroup(groupName: string): JavaJsonObject {
+  const defaults = SUBSCRIPTION_GROUP_DEFAULTS;
   return javaJsonObject({
     attributes: javaJsonObject(),
-    brokerId: 0,
-    consumeBroadcastEnable: true,
-    consumeEnable: true,
-    consumeFromMinEnable: true,
-    consumeMessageOrderly: false,
-    consumeTimeoutMinute: 15,
+    brokerId: defaults.brokerId,
+    consumeBroadcastEnable: defaults.consumeBroadcastEnable,
+    consumeEnable: defaults.consumeEnable,
+    consumeFromMinEnable: defaults.consumeFromMinEnable,
+    consumeMessageOrderly: defaults.consumeMessageOrderly,
+    consumeTimeoutMinute: defaults.consumeTimeoutMinute,
     groupName,
     groupRetryPolicy: javaJsonObject({ type: "CUSTOMIZED" }),
-    groupSysFlag: 0,
-    notifyConsumerIdsChangedEnable: true,
-    retryMaxTimes: 16,
-    retryQueueNums: 1,
-    whichBrokerWhenConsumeSlowly: 1,
+    groupSysFlag: defaults.groupSysFlag,
+    notifyConsumerIdsChangedEnable: defaults.notifyConsumerIdsChangedEnable,
+    retryMaxTimes: defaults.retryMaxTimes,
+    retryQueueNums: defaults.retryQueueNums,
+    whichBrokerWhenConsumeSlowly: defaults.whichBrokerWhenConsumeSlowly,
   });
 }
 
@@ -265,18 +281,9 @@ function readGroup(groupName: string, json: JavaJsonObject): SubscriptionGroupCo
     const given = typeof value === "string" && /^-?\d{1,15}$/.test(value) ? Number(value) : value;
     return typeof given === "number" && Number.isSafeInteger(given) && given <= INT_MAX ? given : standard;
   };
-  return {
-    groupName,
-    consumeEnable: flag(json.consumeEnable, true),
-    consumeFromMinEnable: flag(json.consumeFromMinEnable, true),
-    consumeBroadcastEnable: flag(json.consumeBroadcastEnable, true),
-    consumeMessageOrderly: flag(json.consumeMessageOrderly, false),
-    retryQueueNums: number(json.retryQueueNums, 1),
-    retryMaxTimes: number(json.retryMaxTimes, 16),
-    brokerId: number(json.brokerId, 0),
-    whichBrokerWhenConsumeSlowly: number(json.whichBrokerWhenConsumeSlowly, 1),
-    notifyConsumerIdsChangedEnable: flag(json.notifyConsumerIdsChangedEnable, true),
-    groupSysFlag: number(json.groupSysFlag, 0),
-    consumeTimeoutMinute: number(json.consumeTimeoutMinute, 15),
-  };
+  const group: Record<string, boolean | number> = {};
+  for (const [name, standard] of Object.entries(SUBSCRIPTION_GROUP_DEFAULTS)) {
+    group[name] = typeof standard === "boolean" ? flag(json[name], standard) : number(json[name], standard);
+  }
+  return { groupName, ...(group as unknown as typeof SUBSCRIPTION_GROUP_DEFAULTS) };
 }

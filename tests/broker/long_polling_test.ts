@@ -7,6 +7,7 @@ import type { ConsumerFilterData } from "../../src/broker/filter/consumer_filter
 import { parseSql92 } from "../../src/broker/filter/sql92_parser.ts";
 import { pullMessageProcessors } from "../../src/broker/processors/pull_message_processor.ts";
 import { PullRequestHoldService } from "../../src/broker/pull_request_hold_service.ts";
+import { SUBSCRIPTION_GROUP_DEFAULTS } from "../../src/broker/subscription_group_manager.ts";
 import { TOPIC_DEFAULTS } from "../../src/broker/topic_config_manager.ts";
 import { createRequest, type RemotingCommand } from "../../src/remoting/remoting_command.ts";
 import type { RemotingConnection } from "../../src/remoting/remoting_connection.ts";
@@ -191,20 +192,7 @@ async function play(seed: number): Promise<void> {
   assert.equal(world.host("a").timerCount, 0);
 }
 
-const GROUP = {
-  groupName: "G",
-  consumeEnable: true,
-  consumeFromMinEnable: true,
-  consumeBroadcastEnable: true,
-  consumeMessageOrderly: false,
-  retryQueueNums: 1,
-  retryMaxTimes: 16,
-  brokerId: 0,
-  whichBrokerWhenConsumeSlowly: 1,
-  notifyConsumerIdsChangedEnable: true,
-  groupSysFlag: 0,
-  consumeTimeoutMinute: 15,
-};
+const GROUP = { ...SUBSCRIPTION_GROUP_DEFAULTS, groupName: "G" };
 
 function filterData(expressionType: string, expression: string): ConsumerFilterData {
   return {

@@ -9,6 +9,7 @@ import { parseSql92 } from "../../src/broker/filter/sql92_parser.ts";
 import { buildSubscriptionData, type SubscriptionData } from "../../src/broker/filter/subscription_data.ts";
 import { pullMessageProcessors, type PullPorts } from "../../src/broker/processors/pull_message_processor.ts";
 import type { HeldPull } from "../../src/broker/pull_request_hold_service.ts";
+import { SUBSCRIPTION_GROUP_DEFAULTS } from "../../src/broker/subscription_group_manager.ts";
 import { TOPIC_DEFAULTS, type TopicConfig } from "../../src/broker/topic_config_manager.ts";
 import { createRequest, type ExtValues, type RemotingCommand } from "../../src/remoting/remoting_command.ts";
 import type { RemotingConnection } from "../../src/remoting/remoting_connection.ts";
@@ -17,20 +18,7 @@ import { ResponseCode } from "../../src/remoting/response_code.ts";
 import type { GetMessageStatus } from "../../src/store/message_reader.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 
-const GROUP = {
-  groupName: "G",
-  consumeEnable: true,
-  consumeFromMinEnable: true,
-  consumeBroadcastEnable: true,
-  consumeMessageOrderly: false,
-  retryQueueNums: 1,
-  retryMaxTimes: 16,
-  brokerId: 0,
-  whichBrokerWhenConsumeSlowly: 1,
-  notifyConsumerIdsChangedEnable: true,
-  groupSysFlag: 0,
-  consumeTimeoutMinute: 15,
-};
+const GROUP = { ...SUBSCRIPTION_GROUP_DEFAULTS, groupName: "G" };
 const SQL: ConsumerFilterData = {
   topic: "T",
   consumerGroup: "G",
