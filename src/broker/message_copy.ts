@@ -1,5 +1,7 @@
 // A message of the log as one to put again: what delayed, timer and transactional messages have in common.
 
+import { parseJavaInteger } from "../base/java_integer.ts";
+import { MessageConst } from "../store/message_properties.ts";
 import type { MessageToPut, StoredMessage } from "../store/types.ts";
 
 /** The message as it is, at its own place; its properties are shared, not copied. */
@@ -19,4 +21,11 @@ export function copyOf(message: StoredMessage): MessageToPut {
     reconsumeTimes,
     preparedTransactionOffset: 0,
   };
+}
+
+/** Where a message belongs that waits in a topic of the system; null when it names no such place. */
+export function realPlaceOf(waiting: Pick<StoredMessage, "properties">): { topic: string; queueId: number } | null {
+  const topic = waiting.properties.get(MessageConst.PROPERTY_REAL_TOPIC);
+  const queueId = parseJavaInteger(waiting.properties.get(MessageConst.PROPERTY_REAL_QUEUE_ID) ?? "");
+  return topic === undefined || queueId === null || queueId < 0 ? null : { topic, queueId };
 }

@@ -1,6 +1,7 @@
 // Messages with a delay level on their way into the log: they wait in a topic of the system. Pure; delivering them is
 // ScheduleMessageService's matter.
 
+import { parseJavaInteger } from "../../base/java_integer.ts";
 import type { Config } from "../../config/schema.ts";
 import { DelayLevels, MessageConst } from "../../store/message_properties.ts";
 import { isConsumable } from "../../store/message_sys_flag.ts";
@@ -37,11 +38,4 @@ function delayed(message: MessageToPut, level: number): MessageToPut {
 /** Queue of the schedule topic in which messages of that level wait. Mirrors the method of this name. */
 export function delayLevel2QueueId(level: number): number {
   return level - 1;
-}
-
-/** A Java `int` in a text, null when it is none. Mirrors `Integer.parseInt`. */
-export function parseJavaInteger(text: string): number | null {
-  if (!/^[+-]?\d{1,30}$/.test(text)) return null;
-  const value = Number(text);
-  return (value | 0) === value ? value : null;
 }

@@ -1,10 +1,8 @@
 // The message a consumer gets of one that waited in a topic of the system: where it belongs, and otherwise as it is.
 // Pure.
 
-import { MessageConst } from "../../store/message_properties.ts";
 import type { MessageToPut, StoredMessage } from "../../store/types.ts";
-import { copyOf } from "../message_copy.ts";
-import { parseJavaInteger } from "./delay_hook.ts";
+import { copyOf, realPlaceOf } from "../message_copy.ts";
 
 /**
  * The message for its real topic and queue, null when it names none. Properties that made it wait stay in it and mean
@@ -15,10 +13,8 @@ export function deliveredMessage(
   waiting: StoredMessage,
   added: Readonly<Record<string, string>> = {},
 ): MessageToPut | null {
-  const topic = waiting.properties.get(MessageConst.PROPERTY_REAL_TOPIC);
-  const queueId = parseJavaInteger(waiting.properties.get(MessageConst.PROPERTY_REAL_QUEUE_ID) ?? "");
-  if (topic === undefined || queueId === null) return null;
-  return copyTo(waiting, topic, queueId, added);
+  const place = realPlaceOf(waiting);
+  return place === null ? null : copyTo(waiting, place.topic, place.queueId, added);
 }
 
 /** A message as it is, for another place. */

@@ -7,7 +7,7 @@ import type { Clock } from "../../runtime/runtime.ts";
 import { MessageConst } from "../../store/message_properties.ts";
 import { type MessageToPut, PutMessageStatus, type StoredMessage } from "../../store/types.ts";
 import type { PutOptions } from "../put_message_service.ts";
-import { parseJavaInteger } from "../schedule/delay_hook.ts";
+import { parseJavaInteger } from "../../base/java_integer.ts";
 import type { DeliveryPuts } from "../schedule/delay_level.ts";
 import { copyTo, deliveredMessage } from "../schedule/delivered_message.ts";
 import { type DeliveryCheckStore, deliveryState } from "../schedule/delivery_check.ts";

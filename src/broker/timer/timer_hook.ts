@@ -6,7 +6,7 @@ import { MessageConst } from "../../store/message_properties.ts";
 import { isConsumable } from "../../store/message_sys_flag.ts";
 import { type MessageToPut, PutMessageStatus } from "../../store/types.ts";
 import type { PutMessageHook, PutRefusal } from "../put_message_service.ts";
-import { parseJavaInteger } from "../schedule/delay_hook.ts";
+import { parseJavaInteger } from "../../base/java_integer.ts";
 import { RMQ_SYS_TIMER_TOPIC } from "../topic_validator.ts";
 
 /** What the hook needs. */

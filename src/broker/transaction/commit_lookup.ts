@@ -5,8 +5,9 @@ import { bytesEqual } from "../../base/bytes.ts";
 import { MessageConst } from "../../store/message_properties.ts";
 import { MessageSysFlag } from "../../store/message_sys_flag.ts";
 import type { StoredMessage } from "../../store/types.ts";
+import { realPlaceOf } from "../message_copy.ts";
 import { RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_TIMER_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC } from "../topic_validator.ts";
-import { checkTimesOf, realPlaceOf, rootOf } from "./half_message.ts";
+import { checkTimesOf, rootOf } from "./half_message.ts";
 
 /** What it needs of the store. */
 export interface CommitLookupStore {

@@ -5,7 +5,7 @@ import { utf8 } from "../../base/bytes.ts";
 import { MessageConst } from "../../store/message_properties.ts";
 import { MessageSysFlag } from "../../store/message_sys_flag.ts";
 import type { MessageToPut, RecordHost, StoredMessage } from "../../store/types.ts";
-import { copyOf } from "../message_copy.ts";
+import { copyOf, realPlaceOf } from "../message_copy.ts";
 import {
   RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC,
   RMQ_SYS_TRANS_HALF_TOPIC,
@@ -85,13 +85,6 @@ export function committedMessage(half: StoredMessage): MessageToPut | null {
 /** A half message that is asked about no more. Mirrors `DefaultTransactionalMessageCheckListener`. */
 export function discardedMessage(half: StoredMessage): MessageToPut {
   return { ...copyOf(half), topic: RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, queueId: 0 };
-}
-
-/** Where a half message belongs once it is committed. */
-export function realPlaceOf(half: Pick<StoredMessage, "properties">): { topic: string; queueId: number } | null {
-  const topic = half.properties.get(MessageConst.PROPERTY_REAL_TOPIC);
-  const queueId = integerOf(half.properties.get(MessageConst.PROPERTY_REAL_QUEUE_ID));
-  return topic === undefined || queueId === null || queueId < 0 ? null : { topic, queueId };
 }
 
 /** Names a transaction: the queue offset of the first of its half messages. */

@@ -9,7 +9,7 @@ import { MessageConst } from "../../store/message_properties.ts";
 import type { MessageToPut } from "../../store/types.ts";
 import type { CheckTransactionState } from "../client/broker2client.ts";
 import { RMQ_SYS_TRANS_HALF_TOPIC } from "../topic_validator.ts";
-import { realPlaceOf } from "./half_message.ts";
+import { realPlaceOf } from "../message_copy.ts";
 import type { HalfPlace } from "./transaction_check.ts";
 
 /** What {@link askProducer} needs. */

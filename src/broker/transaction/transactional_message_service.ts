@@ -16,6 +16,7 @@ import { ResponseCode } from "../../remoting/response_code.ts";
 import type { Clock, Random, Timer } from "../../runtime/runtime.ts";
 import { MessageConst } from "../../store/message_properties.ts";
 import type { MessageToPut, RecordHost, StoredMessage } from "../../store/types.ts";
+import { realPlaceOf } from "../message_copy.ts";
 import { responseCodeOf } from "../put_status_code.ts";
 import { RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC } from "../topic_validator.ts";
 import { type CommitLookupStore, isCommitted } from "./commit_lookup.ts";
@@ -24,7 +25,6 @@ import {
   checkImmunityMs,
   committedMessage,
   halfMessage,
-  realPlaceOf,
   resumedHalf,
   rootOf,
   TRANSACTION_QUEUE_ID,

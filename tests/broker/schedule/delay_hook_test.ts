@@ -2,7 +2,8 @@
 
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { delayHook, parseJavaInteger } from "../../../src/broker/schedule/delay_hook.ts";
+import { parseJavaInteger } from "../../../src/base/java_integer.ts";
+import { delayHook } from "../../../src/broker/schedule/delay_hook.ts";
 import { MessageSysFlag } from "../../../src/store/message_sys_flag.ts";
 import type { MessageToPut } from "../../../src/store/types.ts";
 import { producerMessage } from "./memory_store.ts";
