@@ -25,6 +25,7 @@ import { brokerRuntimeInfo, type FigureParts } from "./broker_figures.ts";
 import { ClientsAdmin } from "./clients_admin.ts";
 import { BrokerOuterAPI } from "./broker_outer_api.ts";
 import { brokerHAPort } from "./broker_ha_port.ts";
+import type { ConfigManager } from "./config_manager.ts";
 import { loadConfigManagers } from "./config_managers.ts";
 import { LearnedMaster, learnFromNamesrv } from "./learned_master.ts";
 import { BrokerServices } from "./broker_services.ts";
@@ -160,6 +161,9 @@ class BrokerController implements BrokerNode {
     const directory = `${config.storePathRootDir}/config`;
     const role = this.#initialRole(new RoleFile(fs, directory));
     const managers = loadConfigManagers({ fs, clock, logger, directory, config });
+    this.#undo.push(async () => {
+      await Promise.all(Object.values(managers).map((manager: ConfigManager) => manager.settled()));
+    });
 
     // Replication, both sides.
     const ha = service.current = new HAService({

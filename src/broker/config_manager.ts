@@ -117,6 +117,14 @@ export class ConfigManager {
     return this.#queued;
   }
 
+  /** Resolves once no write is under way or waits; whoever asked for one hears of its failure. */
+  async settled(): Promise<void> {
+    for (let last: Promise<void> | null = null; last !== this.#persisting;) {
+      last = this.#persisting;
+      await last.catch(() => undefined);
+    }
+  }
+
   /** The document's text. A subclass may know a faster way to it. */
   encode(format: JavaJsonFormat): string {
     return writeJavaJson(this.document, format);

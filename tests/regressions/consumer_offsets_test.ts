@@ -179,11 +179,13 @@ async function pair() {
     brokerId: 1,
     haMasterAddress: `${master.host.address}:10912`,
   });
-  master.commit(100);
   await master.start();
   const one = { topic: "T", queueId: 0, body: new Uint8Array(100), properties: new Map<string, string>(), flag: 0 };
   // Offsets beyond a slave's queue do not stay, so there are as many messages as are consumed here.
   await world.drive(Promise.all(Array.from({ length: 1000 }, () => master.broker.admin.put(one))));
+  await master.stop();
+  master.commit(100);
+  await master.start();
   await slave.start();
   await world.run(() => slave.offset() === 100, 120_000);
   await world.run(() => slave.broker.admin.status().maxOffset === master.broker.admin.status().maxOffset, 60_000);
