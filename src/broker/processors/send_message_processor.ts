@@ -106,7 +106,8 @@ function processSend(
   const traced = { MSG_REGION: config.regionId, TRACE_ON: config.traceOn };
   const refuse = (code: number, remark: string) => createResponse(request, code, { remark, ext: traced });
   const rejected = ports.rejectReason();
-  if (rejected !== null) return refuse(ResponseCode.SYSTEM_BUSY, `[REJECTREQUEST]${rejected}`);
+  // As 4.9 does: producers of every version go to another broker then; after 5.3.3's SYSTEM_BUSY those of 4.9 don't.
+  if (rejected !== null) return refuse(ResponseCode.SERVICE_NOT_AVAILABLE, `[REJECTREQUEST]${rejected}`);
   const header = readSendHeader(request);
   if (request.body.length === 0) return refuse(ResponseCode.SYSTEM_ERROR, "The message has no body");
   if (ports.now() < config.startAcceptSendRequestTimeStamp) {
