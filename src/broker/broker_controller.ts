@@ -367,6 +367,8 @@ class BrokerController implements BrokerNode {
         consumers: services.consumers,
         producers: services.producers,
         store,
+        stats: services.stats,
+        timerMetrics: services.timerMetrics,
         logger,
         systemTopicNames: new Set(systemTopics(config).map((topic) => topic.topicName)),
         readOnlyReason: () => roles.role === "SLAVE" ? "Role is SLAVE, change it on the master" : null,

@@ -231,6 +231,7 @@ export class BrokerServices {
         producers,
         filters,
         stats,
+        timerMetrics: this.timerMetrics,
         broker2Client: this.broker2Client,
         store,
         systemTopicNames: new Set(systemTopics(config).map((topic) => topic.topicName)),

@@ -36,6 +36,8 @@ export interface ClientsAdminParts {
     MessageStore,
     "queues" | "getMinOffsetInQueue" | "getMaxOffsetInQueue" | "getOffsetByTime" | "deleteTopics"
   >;
+  readonly stats: { onTopicDeleted(topic: string): void };
+  readonly timerMetrics: { remove(topic: string): void };
   readonly logger: Logger;
   /** Topics this broker has from its start. */
   readonly systemTopicNames: ReadonlySet<string>;
@@ -81,12 +83,14 @@ export class ClientsAdmin implements ClientsPort {
   }
 
   deleteTopic(topic: string): AdminOutcome | null {
-    const { topics, offsets, store } = this.#parts;
+    const { topics, offsets, store, stats, timerMetrics } = this.#parts;
     if (topics.selectTopicConfig(topic) === null) return null;
     return this.#change(() => {
       if (this.#isSystem(topic)) return refused(`Topic "${topic}" is one of the system's own`);
       topics.deleteTopicConfig(topic);
       offsets.cleanOffsetByTopic(topic);
+      stats.onTopicDeleted(topic);
+      timerMetrics.remove(topic);
       store.deleteTopics([topic]).catch((error: unknown) =>
         this.#parts.logger.error("Can't remove the queues of a deleted topic", { topic, error: errorMessage(error) })
       );

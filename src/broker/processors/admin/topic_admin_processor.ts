@@ -58,6 +58,8 @@ export interface TopicAdminPorts {
     deleteTopics(topics: string[]): unknown;
   };
   readonly stats: { tpsTopicPutNums(topic: string): number; onTopicDeleted(topic: string): void };
+  /** How many messages of a topic wait for their time. */
+  readonly timerMetrics: { remove(topic: string): void };
   readonly isSlave: () => boolean;
   /** Resolves once the NameServers answered the registration that a change of the topics brings, or after some time. */
   readonly registered?: () => Promise<void>;
@@ -212,7 +214,7 @@ async function deleteTopic(
   request: RemotingCommand,
   context: RequestContext,
 ): Promise<RemotingCommand> {
-  const { config, logger, topics, offsets, store, stats } = ports;
+  const { config, logger, topics, offsets, store, stats, timerMetrics } = ports;
   const topic = requiredExt(request, "topic");
   refuseOnSlave(ports.isSlave());
   if (topic.trim() === "") throw refusal(ResponseCode.INVALID_PARAMETER, "The specified topic is blank.");
@@ -228,6 +230,7 @@ async function deleteTopic(
     topics.deleteTopicConfig(name);
     offsets.cleanOffsetByTopic(name);
     stats.onTopicDeleted(name);
+    timerMetrics.remove(name);
   }
   await store.deleteTopics(gone);
   logger.info("Topics were deleted", { topics: gone.join(" "), by: context.remoteAddress });

@@ -7,6 +7,7 @@ import { type AdminPorts, adminProcessors } from "../../../../src/broker/process
 import { BrokerStatsManager } from "../../../../src/broker/stats/broker_stats_manager.ts";
 import { SubscriptionGroupManager } from "../../../../src/broker/subscription_group_manager.ts";
 import { systemTopics } from "../../../../src/broker/system_topics.ts";
+import { TimerMetrics } from "../../../../src/broker/timer/timer_metrics.ts";
 import { TopicConfigManager } from "../../../../src/broker/topic_config_manager.ts";
 import { applyConfigPatch, createConfig } from "../../../../src/config/load.ts";
 import type { Config } from "../../../../src/config/schema.ts";
@@ -126,6 +127,7 @@ export function setUp(values: Partial<Config> = {}) {
   for (const manager of [topics, groups, offsets]) manager.load();
   const store = new FakeStore();
   const stats = new BrokerStatsManager({ clock, logger, config, disableConsume: () => {} });
+  const timerMetrics = new TimerMetrics(options);
   const state = { isSlave: false, permissionChanges: 0, registrations: 0 };
   const ports: AdminPorts = {
     clock,
@@ -139,6 +141,7 @@ export function setUp(values: Partial<Config> = {}) {
     broker2Client,
     store,
     stats,
+    timerMetrics,
     filters: { get: () => null },
     systemTopicNames: new Set(systemTopics(config).map((topic) => topic.topicName)),
     isSlave: () => state.isSlave,
@@ -162,7 +165,7 @@ export function setUp(values: Partial<Config> = {}) {
       return { code: error.code, remark: error.message, ext: {}, json: null, text: "" };
     }
   };
-  return { ...all, clock, config, topics, groups, offsets, store, stats, state, table, ask, options };
+  return { ...all, clock, config, topics, groups, offsets, store, stats, timerMetrics, state, table, ask, options };
 }
 
 function read(answer: RemotingCommand | null): Answer {

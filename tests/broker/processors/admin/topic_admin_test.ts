@@ -124,7 +124,8 @@ describe("UPDATE_AND_CREATE_TOPIC (17)", () => {
 
 describe("DELETE_TOPIC_IN_BROKER (215)", () => {
   it("forgets the topic, its offsets, queues, figures and pop retry topics", async () => {
-    const { ask, topics, offsets, store, stats, clock } = setUp();
+    const { ask, topics, offsets, store, stats, timerMetrics, clock } = setUp();
+    timerMetrics.add("T", 3);
     for (const topic of ["T", "%RETRY%G_T", "%RETRY%G"]) await ask(17, { ...TOPIC, topic });
     topics.createTopicInSendMessageBackMethod("%RETRY%G+T", 1, 6, 0);
     offsets.commitOffset("G", "T", 0, 5);
@@ -135,6 +136,7 @@ describe("DELETE_TOPIC_IN_BROKER (215)", () => {
     assert.equal(offsets.queryOffset("G", "T", 0), -1);
     assert.deepEqual(store.calls, ["deleteTopics T %RETRY%G+T %RETRY%G_T"]);
     assert.equal(stats.view("TOPIC_PUT_NUMS", "T"), null);
+    assert.equal(timerMetrics.count("T"), 0);
     assert.equal((await ask(215, { topic: "nobody" })).code, 0);
   });
 
