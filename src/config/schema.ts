@@ -289,10 +289,6 @@ const STORE = {
     unit: "ms",
     live: true,
   }),
-  deleteConsumeQueueFilesInterval: integer(100, 0, INT_MAX, "Pause between two removals of consume queue files", {
-    unit: "ms",
-    live: true,
-  }),
 };
 
 const LIMITS = {

@@ -97,7 +97,6 @@ const APACHE: Record<string, string | number | boolean | null> = {
   defaultQueryMaxNum: 32,
   defaultTopicQueueNums: 8,
   deleteCommitLogFilesInterval: 100,
-  deleteConsumeQueueFilesInterval: 100,
   deleteFileBatchMax: 10,
   deleteWhen: "04",
   diskMaxUsedSpaceRatio: 75,

@@ -36,7 +36,6 @@ export const QUICK: Partial<Config> = {
   maxHashSlotNum: 50,
   maxIndexNum: 600,
   deleteCommitLogFilesInterval: 0,
-  deleteConsumeQueueFilesInterval: 0,
   // At every hour, so that no time zone matters: age alone decides.
   deleteWhen: Array.from({ length: 24 }, (_, hour) => String(hour).padStart(2, "0")).join(";"),
 };
