@@ -36,6 +36,7 @@ export class ChaosLoad {
   #java: { readonly process: LabProcess; readonly out: string } | null = null;
   #javaRuns = 0;
   #sequence = 0;
+  readonly #underWay = new Set<Promise<string>>();
   readonly #producers: Promise<void>[];
 
   constructor(topic: string, directory: string, lab: ApacheLab | null, namesrv: string) {
@@ -109,8 +110,23 @@ export class ChaosLoad {
     }
   }
 
+  /** Resolves once every put that was begun before is answered, or too late. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#underWay);
+  }
+
   /** One put through a node's admin API; its status, `error` without an answer. Bodies have `sizeMin` bytes or more. */
   async put(node: ChaosNode, sizeMin = 1): Promise<string> {
+    const putting = this.#put(node, sizeMin);
+    this.#underWay.add(putting);
+    try {
+      return await putting;
+    } finally {
+      this.#underWay.delete(putting);
+    }
+  }
+
+  async #put(node: ChaosNode, sizeMin: number): Promise<string> {
     const body = crypto.randomBytes(sizeMin + Math.floor(Math.random() * BODY_SIZE_MAX));
     const key = `${this.topic}-${this.#sequence++}-end`;
     let status = "error";
