@@ -29,6 +29,7 @@ import type { ConfigManager } from "./config_manager.ts";
 import { loadConfigManagers } from "./config_managers.ts";
 import { LearnedMaster, learnFromNamesrv } from "./learned_master.ts";
 import { BrokerServices } from "./broker_services.ts";
+import { FollowedMaster } from "./followed_master.ts";
 import { startEmbeddedNamesrv } from "./embedded_namesrv.ts";
 import { HAClientDriver } from "./ha_client_driver.ts";
 import { HAMasterDriver } from "./ha_master_driver.ts";
@@ -237,6 +238,7 @@ class BrokerController implements BrokerNode {
       onFatal,
     });
     this.#undo.push(() => services.stop());
+    const following = new FollowedMaster(clientDriver, store);
     const slaveSynchronize = new SlaveSynchronize({
       client: remotingClient,
       clock,
@@ -247,12 +249,9 @@ class BrokerController implements BrokerNode {
       config,
       ownAddress: () => this.#identity(roles).brokerAddr,
       masterMaxOffset: async (address) => (await masterInfo.askMasterRange(address))?.maxOffset ?? null,
-      ownLog: {
-        isParted: () => ["diverged", "hole"].includes(clientDriver.status.state),
-        holds: (offset) => clientDriver.status.state === "following" && store.flushedOffset >= offset,
-        waitFlushed: (offset) => store.waitFlushed(offset),
-      },
+      ownLog: following,
     });
+    let wasSlave = false;
     const roles: RoleController = new RoleController({
       clock,
       logger,
@@ -260,7 +259,7 @@ class BrokerController implements BrokerNode {
       client: clientDriver,
       setStoreRole: async (next) => {
         await store.setRole(next);
-        if (next === "master") mendTables({ store, managers, logger });
+        if (next === "master" && this.#stopping === null) mendTables({ store, managers, logger });
       },
       setServices: (isMaster) => services.setMaster(isMaster),
       setReplicationRole: (next) => masterDriver.setRole(next),
@@ -268,6 +267,7 @@ class BrokerController implements BrokerNode {
       fencedReason: () => puts.fencedReason,
       unfence: () => puts.liftFence(),
       onChanged: () => {
+        wasSlave ||= roles.role === "SLAVE";
         // What GET /config and the line about the bound ports call the effective role.
         Object.assign(config, { brokerRole: roles.role, brokerId: roles.brokerId });
         const isSlave = roles.role === "SLAVE";
@@ -339,7 +339,7 @@ class BrokerController implements BrokerNode {
         if (roles.role !== "SLAVE") {
           managers.topicConfigManager.updateOrderTopicConfig(result.orderTopics);
           // One that was promoted has no past as a master: what a slave was told before may count what is gone.
-          if (role.brokerRole !== "SLAVE") void standIns.ask();
+          if (!wasSlave) void standIns.ask();
         }
         learnFromNamesrv(result, { learned, roles, slaveSynchronize });
       },
@@ -376,15 +376,9 @@ class BrokerController implements BrokerNode {
       }),
       onUnfenced: () => outerApi.start(),
     });
-    let hasFollowed = false;
-    let isFollowing = false;
-    clientDriver.onStateChange(({ state }) => {
+    clientDriver.onStateChange((status) => {
       admin.changed();
-      const follows = state === "following";
-      // The master may have gone on without us: what it holds beside its log is copied at once.
-      if (follows && !isFollowing && hasFollowed) slaveSynchronize.onFollowing();
-      hasFollowed ||= follows;
-      isFollowing = follows;
+      if (following.changed(status)) slaveSynchronize.onFollowing();
     });
 
     // Ports first, so that a taken one stops the start before anything is written.

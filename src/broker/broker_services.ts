@@ -34,6 +34,7 @@ import { PullRequestHoldService } from "./pull_request_hold_service.ts";
 import type { PutMessageService } from "./put_message_service.ts";
 import { ScheduleMessageService } from "./schedule/schedule_message_service.ts";
 import type { ConfigManagers } from "./config_managers.ts";
+import type { MessageCopy } from "./message_copy.ts";
 import { BrokerStatsManager } from "./stats/broker_stats_manager.ts";
 import { systemTopics } from "./system_topics.ts";
 import { recallHandleOf } from "./timer/recall_handle.ts";
@@ -287,14 +288,14 @@ export class BrokerServices {
 
 /**
  * What a service puts names this broker, whoever stored it before. Two masters of one moment would write the same bytes
- * else, and logs that have parted would agree again further on. (Apache keeps the first broker's name.) A topic that a
- * promoted slave never heard of is made, for its consumers to be served.
+ * else, and logs that have parted would agree again further on. (Apache keeps the first broker's name.) A topic or queue
+ * that a promoted slave never heard of is made, for its consumers to be served.
  */
 function putsOfServices({ puts, managers, storeHost }: BrokerServicesParts): Pick<PutMessageService, "putMessage"> {
   const { topicConfigManager: topics } = managers;
   return {
-    putMessage: (message, options) => {
-      topics.restoreTopic(message.topic, message.queueId, message.bornTimestamp);
+    putMessage: (message: MessageToPut & Partial<Pick<MessageCopy, "since">>, options) => {
+      topics.restoreTopic(message.topic, message.queueId, message.since ?? message.bornTimestamp);
       return puts.putMessage({ ...message, storeHost }, options);
     },
   };

@@ -5,6 +5,7 @@ import { errorMessage } from "../base/errors.ts";
 import { LineLimiter } from "../base/line_limiter.ts";
 import type { Config } from "../config/schema.ts";
 import {
+  isJavaJsonObject,
   type JavaJsonFormat,
   type JavaJsonObject,
   javaJsonObject,
@@ -48,6 +49,13 @@ const OFFSET_SIZE = 16;
 /** Topics of groups whose pulls are noted. */
 const PULLS_MAX = 200_000;
 const NO_OFFSETS: ReadonlyMap<number, number> = new Map();
+/** How far checks of transactions are, see TransactionProgress. */
+const TRANSACTION_KEYS = [RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC].map((topic) =>
+  topicAtGroup(topic, CID_SYS_RMQ_TRANS)
+);
+
+/** The same, by key; null: none. */
+export type TransactionProgressTable = ReadonlyMap<string, QueueOffsets | null>;
 
 /**
  * `topic@group` to (queue id to next offset). Mirrors Apache's `ConsumerOffsetManager`; it differs in what a slave does
@@ -66,6 +74,8 @@ export class ConsumerOffsetManager extends ConfigManager {
   /** Up to where each queue was pulled, which is more than what was consumed. Never written. */
   readonly #pulls: OffsetTable = new Map();
   #adopted: AdoptedOffsets;
+  /** The version before and after offsets were lowered to their queues' ends; null: they were not. */
+  #mended: { readonly before: DataVersion | null; readonly after: DataVersion | null } | null = null;
   #maxOffsetInQueue: (topic: string, queueId: number) => number = () => Number.MAX_SAFE_INTEGER;
   #commitsToNextVersion: number;
   readonly #lines = new LineLimiter();
@@ -275,7 +285,11 @@ export class ConsumerOffsetManager extends ConfigManager {
   adopt(body: JavaJsonObject): void {
     const version = readDataVersion(body.dataVersion);
     const theirs = readOffsetTable(body.offsetTable);
-    replaceTransactionProgress(theirs, this.#offsets);
+    for (const key of TRANSACTION_KEYS) {
+      const own = this.#offsets.get(key);
+      if (own === undefined) theirs.delete(key);
+      else theirs.set(key, own);
+    }
     const merged = this.#adopted.merge(this.#offsets, theirs, isNewer(this.#version, version));
     const { keptCount } = this.#adopted;
     const next = keptCount > 0 ? this.#ownVersion(version) : version ?? this.#version;
@@ -291,15 +305,17 @@ export class ConsumerOffsetManager extends ConfigManager {
     }
   }
 
-  /**
-   * Takes over how far a master's checks of transactions are (body of GET_ALL_CONSUMER_OFFSET). For when our log holds
-   * what that rests on: half messages put again, and what was committed.
-   */
-  adoptTransactionProgress(body: JavaJsonObject): void {
-    const merged: OffsetTable = new Map(this.#offsets);
-    replaceTransactionProgress(merged, readOffsetTable(body.offsetTable));
-    if (sameOffsets(this.#offsets, merged)) return;
-    this.#setTable(merged, this.#version);
+  /** Takes over how far a master's checks of transactions are, for when our log holds what that rests on. */
+  adoptTransactionProgress(progress: TransactionProgressTable): void {
+    let isChange = false;
+    for (const [key, queues] of progress) {
+      if (sameQueues(this.#offsets.get(key) ?? null, queues)) continue;
+      if (queues === null) this.#offsets.delete(key);
+      else this.#offsets.set(key, queues);
+      isChange = true;
+    }
+    if (!isChange) return;
+    this.#topicsOfGroups = null;
     this.#dirty = true;
   }
 
@@ -309,7 +325,8 @@ export class ConsumerOffsetManager extends ConfigManager {
    */
   forgetOwnCommits(): void {
     this.#adopted.forget();
-    this.removeGroup(CID_SYS_RMQ_TRANS);
+    // Without a new version: after a restart the master's table is to be the newer one.
+    this.adoptTransactionProgress(new Map(TRANSACTION_KEYS.map((key) => [key, null])));
   }
 
   /**
@@ -329,7 +346,11 @@ export class ConsumerOffsetManager extends ConfigManager {
         lowered++;
       }
     }
-    if (lowered > 0) this.#nextVersion();
+    if (lowered > 0) {
+      const before = this.#version;
+      this.#nextVersion();
+      this.#mended = { before, after: this.#version };
+    }
     return lowered;
   }
 
@@ -341,7 +362,11 @@ export class ConsumerOffsetManager extends ConfigManager {
    */
   takeOverFromStandIn(body: JavaJsonObject, maxOffsetInQueue: (topic: string, queueId: number) => number): number {
     const version = readDataVersion(body.dataVersion);
-    if (version === null || !(isNewer(version, this.#version) || sameVersion(version, this.#version))) return 0;
+    // Having lowered some of its own does not make this table the newer one.
+    const own = this.#mended !== null && sameVersion(this.#mended.after, this.#version)
+      ? this.#mended.before
+      : this.#version;
+    if (version === null || !(isNewer(version, own) || sameVersion(version, own))) return 0;
     let taken = 0;
     for (const [key, queues] of readOffsetTable(body.offsetTable)) {
       const pair = splitTopicAtGroup(key);
@@ -487,14 +512,18 @@ function sizeOf(key: string): number {
   return key.length + OFFSET_SIZE;
 }
 
-/** Gives `table` what another one says of how far checks of transactions are. */
-function replaceTransactionProgress(table: OffsetTable, other: OffsetTable): void {
-  for (const topic of [RMQ_SYS_TRANS_HALF_TOPIC, RMQ_SYS_TRANS_OP_HALF_TOPIC]) {
-    const key = topicAtGroup(topic, CID_SYS_RMQ_TRANS);
-    const queues = other.get(key);
-    if (queues === undefined) table.delete(key);
-    else table.set(key, queues);
-  }
+/** What a master's table (body of GET_ALL_CONSUMER_OFFSET) says of how far checks of transactions are. */
+export function transactionProgressOf(body: JavaJsonObject): TransactionProgressTable {
+  const { offsetTable } = body;
+  const known = isJavaJsonObject(offsetTable) ? offsetTable : javaJsonObject();
+  const ofProgress = TRANSACTION_KEYS.flatMap((key) => key in known ? [[key, known[key]!] as const] : []);
+  const table = readOffsetTable(javaJsonObject(Object.fromEntries(ofProgress)));
+  return new Map(TRANSACTION_KEYS.map((key) => [key, table.get(key) ?? null]));
+}
+
+function sameQueues(a: ReadonlyMap<number, number> | null, b: ReadonlyMap<number, number> | null): boolean {
+  if (a === null || b === null) return a === b;
+  return a.size === b.size && [...a].every(([queueId, offset]) => b.get(queueId) === offset);
 }
 
 function put(table: OffsetTable, key: string, queueId: number, offset: number): void {

@@ -4,8 +4,14 @@ import { parseJavaInteger } from "../base/java_integer.ts";
 import { MessageConst } from "../store/message_properties.ts";
 import type { MessageToPut, StoredMessage } from "../store/types.ts";
 
+/** A message to put that was stored before. */
+export interface MessageCopy extends MessageToPut {
+  /** When it, or what it is a copy of, was first seen, Unix ms: born or stored, whichever is earlier. */
+  readonly since: number;
+}
+
 /** The message as it is, at its own place; its properties are shared, not copied. */
-export function copyOf(message: StoredMessage): MessageToPut {
+export function copyOf(message: StoredMessage): MessageCopy {
   const { topic, queueId, body, properties, flag, sysFlag, bornTimestamp, bornHost, storeHost, reconsumeTimes } =
     message;
   return {
@@ -20,6 +26,7 @@ export function copyOf(message: StoredMessage): MessageToPut {
     storeHost,
     reconsumeTimes,
     preparedTransactionOffset: 0,
+    since: Math.min(bornTimestamp, message.storeTimestamp),
   };
 }
 

@@ -18,6 +18,7 @@ import { ResponseCode } from "../remoting/response_code.ts";
 import type { Clock } from "../runtime/runtime.ts";
 import type { ConfigManager } from "./config_manager.ts";
 import type { ConfigManagers } from "./config_managers.ts";
+import { transactionProgressOf } from "./consumer_offset_manager.ts";
 import type { TimerMetrics } from "./timer/timer_metrics.ts";
 
 /** What a {@link SlaveSynchronize} needs. */
@@ -38,14 +39,14 @@ export interface SlaveSynchronizeOptions {
   readonly ownLog: FollowingLog;
 }
 
-/** This node's log, as far as it is its master's. */
+/** This node's log, as far as it is known to be its master's. */
 export interface FollowingLog {
-  /** Whether it is known to be another than its master's: what groups have consumed there is not what stands here. */
-  isParted(): boolean;
-  /** Whether it is known to be its master's up to `offset`, and on the disk that far. */
+  /** Whether it is another: what topics there are and what groups have consumed there is not what stands here. */
+  readonly isParted: boolean;
+  /** Whether its end is a part of the master's log: it follows, or did when the master was heard last. */
+  readonly isPart: boolean;
+  /** Whether it is following, and on the disk up to `offset`. */
   holds(offset: number): boolean;
-  /** Resolves once the disk holds it up to `offset`. Throws `IoError` when the store stops first. */
-  waitFlushed(offset: number): Promise<void>;
 }
 
 /** How the copying stands. */
@@ -72,14 +73,20 @@ interface Step {
   readonly table: string;
   readonly manager: ConfigManager;
   readonly adopt: (body: JavaJsonObject) => void;
-  /** Takes over how far deliveries are. */
-  readonly adoptProgress?: (body: JavaJsonObject) => void;
+  /** What the body says of how far deliveries are, to be called when it may be taken over. */
+  readonly progressOf?: (body: JavaJsonObject) => () => void;
 }
 
 /** How far the master's deliveries are, and where its log ended by then. */
 interface Progress {
   readonly logEnd: number;
-  readonly adopt: () => Promise<void>;
+  readonly adoptions: readonly Adoption[];
+}
+
+/** A part of it, and what keeps it in a file; null: itself. */
+interface Adoption {
+  readonly adopt: () => void;
+  readonly manager: ConfigManager | null;
 }
 
 /** Mirrors Apache's `SlaveSynchronize`; it differs in replacing each table in one step. */
@@ -94,7 +101,7 @@ export class SlaveSynchronize {
   #persisting: Promise<void> = Promise.resolve();
   #lastSuccess: number | null = null;
   #errors: Record<string, string> = {};
-  /** Waits for our log. A newer one is not asked for meanwhile: a slave that always lags would wait for ever. */
+  /** Waits for our log. A newer one does not take its place: a slave that always lags would wait for ever. */
   #waiting: Progress | null = null;
   #onDemand: (() => void)[] = [];
 
@@ -143,8 +150,12 @@ export class SlaveSynchronize {
     await this.#persisting.catch(() => undefined);
   }
 
-  /** The log follows the master's anew, which may be another than before: what was said of the earlier one is void. */
+  /**
+   * The log follows the master's, which may be another than before: what was said of an earlier one is void, also in a
+   * round under way, and what it holds beside its log is copied at once.
+   */
   onFollowing(): void {
+    this.#generation++;
     this.#waiting = null;
     void this.syncAll();
   }
@@ -179,63 +190,51 @@ export class SlaveSynchronize {
   /** Every table once; one that fails does not stop the others. */
   async #round(masterAddr: string): Promise<void> {
     const generation = this.#generation;
+    await this.#adoptWaiting(generation);
     const errors: Record<string, string> = {};
-    const progress: (() => Promise<void>)[] = [];
+    const adoptions: Adoption[] = [];
     for (const step of this.#steps) {
       try {
         const body = await this.#fetch(masterAddr, step);
         if (generation !== this.#generation) return;
         step.adopt(body);
+        if (step.progressOf !== undefined) adoptions.push({ adopt: step.progressOf(body), manager: step.manager });
         await this.#persist(step.manager);
-        if (step.adoptProgress !== undefined) {
-          progress.push(() => {
-            step.adoptProgress!(body);
-            return this.#persist(step.manager);
-          });
-        }
       } catch (error) {
         if (!step.optional) errors[step.name] = errorMessage(error);
       }
       if (generation !== this.#generation) return;
     }
     const checkpoint = await this.#fetchTimerCheckpoint(masterAddr);
-    if (checkpoint !== null) progress.push(async () => this.#options.timer.adoptCheckpoint(checkpoint));
-    if (generation === this.#generation) await this.#takeProgress(masterAddr, progress);
+    if (generation !== this.#generation) return;
+    if (checkpoint !== null) {
+      adoptions.push({ adopt: () => this.#options.timer.adoptCheckpoint(checkpoint), manager: null });
+    }
+    if (this.#waiting === null) {
+      // Asked for last: everything that was counted as delivered is below.
+      const logEnd = await this.#options.masterMaxOffset(masterAddr);
+      if (generation !== this.#generation) return;
+      if (logEnd !== null) this.#waiting = { logEnd, adoptions };
+      await this.#adoptWaiting(generation);
+    }
     if (generation === this.#generation) this.#report(masterAddr, errors);
   }
 
-  /** Takes over how far deliveries are, now or once our log holds what that rests on. */
-  async #takeProgress(masterAddr: string, adoptions: readonly (() => Promise<void>)[]): Promise<void> {
-    if (adoptions.length === 0 || this.#waiting !== null) return;
-    const generation = this.#generation;
-    // Asked for last: everything that was counted as delivered is below.
-    const logEnd = await this.#options.masterMaxOffset(masterAddr);
-    if (logEnd === null || generation !== this.#generation) return;
-    const adopt = async () => {
-      for (const adoptOne of adoptions) {
-        try {
-          await adoptOne();
-        } catch (error) {
-          this.#options.logger.warn("Can't take over how far the master's deliveries are", {
-            error: errorMessage(error),
-          });
-        }
-      }
-    };
-    if (this.#options.ownLog.holds(logEnd)) return await adopt();
-    void this.#adoptWhenHeld(this.#waiting = { logEnd, adopt });
-  }
-
-  async #adoptWhenHeld(progress: Progress): Promise<void> {
-    const { ownLog, logger } = this.#options;
-    try {
-      await ownLog.waitFlushed(progress.logEnd);
-    } catch (error) {
-      logger.debug("Can't wait for the log", { error: errorMessage(error) });
-    }
-    if (this.#waiting !== progress) return;
+  /** Takes over how far deliveries are once our log holds what that rests on; looked at in each round. */
+  async #adoptWaiting(generation: number): Promise<void> {
+    const waiting = this.#waiting;
+    if (waiting === null || !this.#options.ownLog.holds(waiting.logEnd)) return;
     this.#waiting = null;
-    if (ownLog.holds(progress.logEnd)) await progress.adopt();
+    for (const { adopt, manager } of waiting.adoptions) {
+      try {
+        adopt();
+        if (manager !== null) await this.#persist(manager);
+      } catch (error) {
+        const { logger } = this.#options;
+        logger.warn("Can't take over how far the master's deliveries are", { error: errorMessage(error) });
+      }
+      if (generation !== this.#generation) return;
+    }
   }
 
   async #persist(manager: ConfigManager): Promise<void> {
@@ -296,25 +295,33 @@ function stepsOf({ managers, timerMetrics, ownLog }: SlaveSynchronizeOptions): S
     code: number,
     table: string,
     manager: ConfigManager & { adopt(body: JavaJsonObject): void },
-    rest: Partial<Pick<Step, "vip" | "optional" | "adopt" | "adoptProgress">> = {},
+    rest: Partial<Pick<Step, "vip" | "optional" | "adopt" | "progressOf">> = {},
   ): Step => ({
     ...{ name, code, table, manager, vip: false, optional: false, adopt: (body) => manager.adopt(body) },
     ...rest,
   });
   const { GET_ALL_TOPIC_CONFIG, GET_ALL_CONSUMER_OFFSET, GET_ALL_DELAY_OFFSET } = RequestCode;
   const { GET_ALL_SUBSCRIPTIONGROUP_CONFIG, GET_ALL_MESSAGE_REQUEST_MODE } = RequestCode;
-  const { consumerOffsetManager: offsets, delayOffsetManager: delays } = managers;
+  const { topicConfigManager: topics, consumerOffsetManager: offsets, delayOffsetManager: delays } = managers;
   return [
-    step("topics", GET_ALL_TOPIC_CONFIG, "topicConfigTable", managers.topicConfigManager, { vip: true }),
+    step("topics", GET_ALL_TOPIC_CONFIG, "topicConfigTable", topics, {
+      vip: true,
+      adopt: (body) => {
+        if (!ownLog.isParted) topics.adopt(body);
+      },
+    }),
     step("consumerOffsets", GET_ALL_CONSUMER_OFFSET, "offsetTable", offsets, {
       adopt: (body) => {
-        if (!ownLog.isParted()) offsets.adopt(body);
+        if (ownLog.isPart) offsets.adopt(body);
       },
-      adoptProgress: (body) => offsets.adoptTransactionProgress(body),
+      progressOf: (body) => {
+        const progress = transactionProgressOf(body);
+        return () => offsets.adoptTransactionProgress(progress);
+      },
     }),
     step("delayOffsets", GET_ALL_DELAY_OFFSET, "offsetTable", delays, {
       adopt: () => {},
-      adoptProgress: (body) => delays.adopt(body),
+      progressOf: (body) => () => delays.adopt(body),
     }),
     step("groups", GET_ALL_SUBSCRIPTIONGROUP_CONFIG, "subscriptionGroupTable", managers.subscriptionGroupManager),
     step("requestModes", GET_ALL_MESSAGE_REQUEST_MODE, "messageRequestModeMap", managers.messageRequestModeManager, {

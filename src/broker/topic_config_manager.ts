@@ -32,6 +32,8 @@ export interface TopicConfig {
 const QUEUE_NUMS_DEFAULT = 4;
 /** Queues a topic may have; far above what any cluster uses. */
 const QUEUE_NUMS_MAX = 65_536;
+/** Topics whose last change here is remembered by topic. */
+const DECIDED_MAX = 10_000;
 /** Topics that sends make: beyond so many, administrators make them. */
 const AUTO_CREATED_MAX = 50_000;
 /** Largest Java `int`. */
@@ -49,8 +51,10 @@ export class TopicConfigManager extends ConfigManager {
   #count: number | null = null;
   readonly #lines = new LineLimiter();
   #onChange: (() => void) | null = null;
-  /** Unix ms: no topic was made before that, or deleted here since, without the table knowing. */
+  /** Unix ms: no topic was made or changed before that without the table knowing. Infinity: it knows them all. */
   #completeUntil = 0;
+  /** When topics were deleted or changed here since; what is older says nothing against it. */
+  readonly #decidedAt = new Map<string, number>();
 
   constructor(options: ConfigManagerOptions & { readonly config?: Pick<Config, "autoCreateTopicEnable"> }) {
     super("topics.json", options);
@@ -61,7 +65,7 @@ export class TopicConfigManager extends ConfigManager {
     this.#cache.clear();
     this.#count = null;
     const source = super.load();
-    this.#completeUntil = readDataVersion(this.document.dataVersion)?.timestamp ?? 0;
+    this.#completeUntil = source === "empty" ? 0 : timeOf(this.document);
     return source;
   }
 
@@ -186,31 +190,58 @@ export class TopicConfigManager extends ConfigManager {
   }
 
   /**
-   * A topic that this broker has messages of, in queues up to `queueIdMax`, and may never have heard of: promoted before
-   * it copied its master's last changes. None that may have been deleted, which is any whose messages end before the
-   * table was complete; `timestamp` is when the newest was stored or born. Returns whether it was made.
+   * Makes room for messages of a topic in queues up to `queueIdMax` that nobody could read else: a slave that is promoted
+   * before it copied its master's last changes has not heard of the topic, or of so many queues. Not for messages from
+   * before the table was complete, or before the topic was deleted or changed here: `timestamp` is when the newest was
+   * born or first stored, whichever is earlier, Unix ms. Returns whether the table changed.
    */
   restoreTopic(topic: string, queueIdMax: number, timestamp: number): boolean {
-    if (this.selectTopicConfig(topic) !== null) return false;
-    if (timestamp <= this.#completeUntil || queueIdMax >= QUEUE_NUMS_MAX) return false;
+    const known = this.selectTopicConfig(topic);
+    if (known !== null && queueIdMax < Math.max(known.readQueueNums, known.writeQueueNums)) return false;
+    const until = Math.max(this.#completeUntil, this.#decidedAt.get(topic) ?? 0);
+    if (timestamp <= until || queueIdMax >= QUEUE_NUMS_MAX) return false;
     // Producers that know it may write to a queue that was empty so far.
     const queueNums = Math.max(queueIdMax + 1, QUEUE_NUMS_DEFAULT);
-    this.#create({ ...TOPIC_DEFAULTS, topicName: topic, readQueueNums: queueNums, writeQueueNums: queueNums });
-    this.options.logger.warn("A topic that there are messages of was in no table; made anew", { topic, queueNums });
+    this.#create({
+      ...TOPIC_DEFAULTS,
+      ...known,
+      topicName: topic,
+      readQueueNums: queueNums,
+      writeQueueNums: queueNums,
+    });
+    const repeated = this.#lines.admit("restored", this.options.clock.monotonic());
+    if (repeated !== null) {
+      this.options.logger.warn("There are messages of a topic or queue that was in no table; made anew", {
+        topic,
+        queueNums,
+        repeated,
+      });
+    }
     return true;
+  }
+
+  /** Somebody who knows has said what the topic is, or that it is gone. */
+  #decided(topic: string): void {
+    const now = this.options.clock.now();
+    if (this.#decidedAt.size >= DECIDED_MAX) {
+      this.#decidedAt.clear();
+      this.#completeUntil = Math.max(this.#completeUntil, now);
+    }
+    this.#decidedAt.set(topic, now);
   }
 
   /** Makes a topic or changes it; written in the background. Throws as {@link ensureTopic}. */
   updateTopicConfig(config: TopicConfig): void {
     checkTopicName(config.topicName);
     for (const queueNums of [config.readQueueNums, config.writeQueueNums]) checkQueueNums(config.topicName, queueNums);
+    this.#decided(config.topicName);
     this.#create(config);
   }
 
   /** Forgets a topic; one of the system comes back with the next start. */
   deleteTopicConfig(topic: string): void {
+    this.#decided(topic);
     if (this.selectTopicConfig(topic) === null) return;
-    this.#completeUntil = Math.max(this.#completeUntil, this.options.clock.now());
     const table = javaJsonObject(this.#inFile);
     delete table[topic];
     this.#system = new Map([...this.#system].filter(([name]) => name !== topic));
@@ -272,8 +303,15 @@ export class TopicConfigManager extends ConfigManager {
   adopt(body: JavaJsonObject): void {
     const { dataVersion, topicConfigTable } = body;
     this.replace(this.merged({ dataVersion, topicConfigTable }));
-    this.#completeUntil = this.dataVersion.timestamp;
+    this.#completeUntil = timeOf(body);
+    this.#decidedAt.clear();
   }
+}
+
+/** When a table was changed last; one that does not say counts as complete. */
+function timeOf({ dataVersion }: JavaJsonObject): number {
+  const timestamp = readDataVersion(dataVersion)?.timestamp ?? 0;
+  return timestamp > 0 ? timestamp : Infinity;
 }
 
 function checkQueueNums(topic: string, queueNums: number): void {

@@ -68,6 +68,11 @@ export function recordSize(
   return bodyLengthPosition(sysFlag) + 4 + bodySize + topicLengthSize + topicSize + 2 + propertiesSize;
 }
 
+/** When the message of the record at `at` was born, Unix ms, by its producer's clock. */
+export function bornTimestampAt(bytes: Uint8Array, at: number): number {
+  return readInt64(bytes, at + RecordField.BORN_TIMESTAMP);
+}
+
 /** When the record at `at` was stored, Unix ms. */
 export function storeTimestampAt(bytes: Uint8Array, at: number): number {
   return readInt64(bytes, at + RecordField.BORN_HOST + bornHostSize(readInt32(bytes, at + RecordField.SYS_FLAG)));

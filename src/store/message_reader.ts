@@ -7,7 +7,7 @@ import type { CommitLog } from "./commit_log.ts";
 import { type ConsumeQueue, CQ_STORE_UNIT_SIZE, decodeCqUnit, isPreBlank, searchFirst } from "./consume_queue.ts";
 import type { ConsumeQueueStore } from "./consume_queue_store.ts";
 import type { IndexService } from "./index_service.ts";
-import { decodeMessage, storeTimestampAt } from "./message_codec.ts";
+import { bornTimestampAt, decodeMessage, storeTimestampAt } from "./message_codec.ts";
 import { KEY_SEPARATOR, MessageConst } from "./message_properties.ts";
 import { type RecordValidator, RecordVerdict } from "./record_validator.ts";
 import type { StoredMessage } from "./types.ts";
@@ -244,6 +244,19 @@ export class MessageReader {
     return this.#storeTimestampOf(queue, queueOffset);
   }
 
+  /** When the message at an index of a queue was born and stored, Unix ms; null when there is none. */
+  getMessageTimes(
+    topic: string,
+    queueId: number,
+    queueOffset: number,
+  ): { readonly bornTimestamp: number; readonly storeTimestamp: number } | null {
+    const unit = this.#consumeQueues.find(topic, queueId)?.get(queueOffset) ?? null;
+    const front = unit === null ? null : this.#frontAt(unit.pos);
+    return front === null
+      ? null
+      : { bornTimestamp: bornTimestampAt(front, 0), storeTimestamp: storeTimestampAt(front, 0) };
+  }
+
   /** Messages the log no longer holds count as the oldest. */
   #storeTimestampOf(queue: ConsumeQueue, queueOffset: number): number {
     const unit = queue.get(queueOffset);
@@ -252,12 +265,18 @@ export class MessageReader {
 
   /** Store timestamp of the record that starts at `offset`, -1 when there is none. Blocks for a few bytes. */
   storeTimestampAtOffset(offset: number): number {
+    const front = this.#frontAt(offset);
+    return front === null ? -1 : storeTimestampAt(front, 0);
+  }
+
+  /** The first bytes of the record that starts at `offset`; null when none does. */
+  #frontAt(offset: number): Uint8Array | null {
     const file = this.#log.mappedFileQueue.findMappedFileByOffset(offset);
-    if (file === null || offset >= this.#log.maxOffset) return -1;
+    if (file === null || offset >= this.#log.maxOffset) return null;
     const front = new Uint8Array(RECORD_FRONT_SIZE);
     const count = file.readAt(front, offset - file.fileFromOffset);
     const verdict = this.#validator.check(front, 0, Math.min(count, RECORD_FRONT_SIZE), offset);
-    return verdict === RecordVerdict.PARTIAL && count === RECORD_FRONT_SIZE ? storeTimestampAt(front, 0) : -1;
+    return verdict === RecordVerdict.PARTIAL && count === RECORD_FRONT_SIZE ? front : null;
   }
 }
 

@@ -553,6 +553,11 @@ export class MessageStore implements ReplicaLog {
     return this.#reader.getMessageStoreTimeStamp(topic, queueId, queueOffset);
   }
 
+  /** See {@link MessageReader.getMessageTimes}. Throws {@link IoError}. */
+  getMessageTimes(topic: string, queueId: number, queueOffset: number): ReturnType<MessageReader["getMessageTimes"]> {
+    return this.#reader.getMessageTimes(topic, queueId, queueOffset);
+  }
+
   /** Index of the queue's first message that can be read; 0 for a queue that does not exist. */
   getMinOffsetInQueue(topic: string, queueId: number): number {
     return this.#consumeQueues.find(topic, queueId)?.minOffsetInQueue ?? 0;

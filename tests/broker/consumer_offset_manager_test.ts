@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
 import { utf8 } from "../../src/base/bytes.ts";
 import { IoError } from "../../src/base/errors.ts";
-import { ConsumerOffsetManager } from "../../src/broker/consumer_offset_manager.ts";
+import { ConsumerOffsetManager, transactionProgressOf } from "../../src/broker/consumer_offset_manager.ts";
 import { type JavaJsonObject, parseJavaJson, writeJavaJson } from "../../src/remoting/java_json.ts";
 import { MemoryFileSystem } from "../fuzz/memory_fs.ts";
 import { MemoryLogger } from "../support/ha_options.ts";
@@ -377,7 +377,8 @@ describe("a slave's consumer offsets", () => {
     const progress = () => manager.queryOffset("CID_RMQ_SYS_TRANS", "RMQ_SYS_TRANS_HALF_TOPIC", 0);
     manager.adopt(body({ "T@g": { 0: 1 }, [half]: { 0: 7 } }, [1, 1]));
     assert.deepEqual([manager.queryOffset("g", "T", 0), progress()], [1, -1]);
-    manager.adoptTransactionProgress(body({ "T@g": { 0: 2 }, [half]: { 0: 7 } }, [2, 2]));
+    const theirs = transactionProgressOf(body({ "T@g": { 0: 2 }, [half]: { 0: 7 } }, [2, 2]));
+    manager.adoptTransactionProgress(theirs);
     assert.deepEqual([manager.queryOffset("g", "T", 0), progress()], [1, 7]);
     assert.deepEqual(manager.dataVersion, { stateVersion: 0, counter: 1, timestamp: 1 });
     manager.adopt(body({ "T@g": { 0: 3 }, [half]: { 0: 9 } }, [3, 3]));
@@ -388,6 +389,7 @@ describe("a slave's consumer offsets", () => {
     assert.equal(manager.takeOverFromStandIn(body({ [half]: { 0: 9 } }, [9, 9]), () => 100), 0);
     manager.forgetOwnCommits();
     assert.equal(progress(), -1);
+    assert.equal(manager.dataVersion.counter, 3, "the master's table is not the older one for it");
   });
 
   it("beyond a queue's end are lowered to it when this broker begins to take puts", () => {
@@ -401,6 +403,10 @@ describe("a slave's consumer offsets", () => {
     assert.equal(dataVersion.counter, 6, "slaves tell it from an offset of long ago");
     assert.equal(manager.lowerToQueueEnds(), 0);
     assert.deepEqual(manager.dataVersion, dataVersion);
+    // Who stood in for it is heard all the same.
+    const standIn = body({ "T@g": { 1: 106 } }, [5, 100]);
+    assert.equal(manager.takeOverFromStandIn(standIn, () => 200), 1);
+    assert.equal(manager.takeOverFromStandIn(body({ "T@g": { 1: 107 } }, [5, 100]), () => 200), 0);
   });
 
   it("are told apart by versions that only grow, whatever the clocks say", async () => {

@@ -89,34 +89,16 @@ function timerMetricsIn(name: string): TimerMetrics {
 
 /** A log that follows its master's, `flushedOffset` far. */
 class FakeLog implements FollowingLog {
-  masterMaxOffset = 100;
+  masterMaxOffset: number | null = 100;
   flushedOffset = 100;
   isFollowing = true;
-  isOther = false;
-  #waiting: { offset: number; resolve: () => void }[] = [];
-
-  isParted(): boolean {
-    return this.isOther;
-  }
+  isPart = true;
+  isParted = false;
 
   holds(offset: number): boolean {
     return this.isFollowing && this.flushedOffset >= offset;
   }
-
-  waitFlushed(offset: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiting.push({ offset, resolve });
-    this.flushTo(this.flushedOffset);
-    return promise;
-  }
-
-  flushTo(flushedOffset: number): void {
-    this.flushedOffset = flushedOffset;
-    for (const { offset, resolve } of this.#waiting) if (offset <= flushedOffset) resolve();
-  }
 }
-
-const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
 function makeSlave(
   managers: ConfigManagers,
@@ -271,11 +253,12 @@ describe("SlaveSynchronize", () => {
   /** A master whose deliveries are `at` far, and a slave of it. */
   async function deliveringMaster() {
     let at = 1;
+    let gate: { reached: () => void; readonly open: Promise<void> } | null = null;
     const offsets = () =>
       `"T@g":{"0":${at}},"${RMQ_SYS_TRANS_HALF_TOPIC}@CID_RMQ_SYS_TRANS":{"0":${at}},` +
       `"${RMQ_SYS_TRANS_OP_HALF_TOPIC}@CID_RMQ_SYS_TRANS":{"0":${at}}`;
     const bodies: Record<number, () => string> = {
-      21: () => '{"topicConfigTable":{}}',
+      21: () => `{"topicConfigTable":{"T${at}":{"perm":6}}}`,
       43: () => `{"offsetTable":{${offsets()}}}`,
       45: () => `{"offsetTable":{"1":${at}}}`,
       201: () => '{"subscriptionGroupTable":{}}',
@@ -284,7 +267,12 @@ describe("SlaveSynchronize", () => {
       new Map([
         ...Object.entries(bodies).map(([code, text]): [number, RequestProcessor] => [
           Number(code),
-          (request) => createResponse(request, 0, { body: utf8.encode(text()) }),
+          async (request) => {
+            const body = utf8.encode(text());
+            gate?.reached();
+            await gate?.open;
+            return createResponse(request, 0, { body });
+          },
         ]),
         [60, (request) => createResponse(request, 0, { body: new Uint8Array(56).fill(at) })],
       ]),
@@ -294,10 +282,21 @@ describe("SlaveSynchronize", () => {
     const { slave } = makeSlave(managers, new ManualClock(), { own: log });
     slave.start();
     slave.setMasterAddr(address);
-    const { consumerOffsetManager, delayOffsetManager } = managers;
+    const { consumerOffsetManager, delayOffsetManager, topicConfigManager } = managers;
     return {
       slave,
       log,
+      topics: () => topicConfigManager.topicNames(),
+      /** Holds answers back that are made from now on, until the function it returns is called. */
+      hold: () => {
+        const reached = Promise.withResolvers<void>();
+        const open = Promise.withResolvers<void>();
+        gate = { reached: reached.resolve, open: open.promise };
+        return Object.assign(() => {
+          gate = null;
+          open.resolve();
+        }, { reached: reached.promise });
+      },
       goOn: (to: number) => void (at = to),
       groups: () => consumerOffsetManager.queryOffset("g", "T", 0),
       deliveries: () => [
@@ -322,16 +321,21 @@ describe("SlaveSynchronize", () => {
     // What was asked for first is not put off by what is newer.
     goOn(3);
     log.masterMaxOffset = 200;
+    log.flushedOffset = 149;
     await slave.syncAll();
-    log.flushTo(149);
-    await nextTurn();
     assert.deepEqual([groups(), ...deliveries()], [3, 1, 1, 1, 1]);
-    log.flushTo(150);
-    await waitFor("what waited", () => deliveries().every((at) => at === 2));
-    assert.equal(groups(), 3);
-    log.flushTo(200);
+    log.flushedOffset = 150;
+    await slave.syncAll();
+    assert.deepEqual([groups(), ...deliveries()], [3, 2, 2, 2, 2]);
+    log.flushedOffset = 200;
     await slave.syncAll();
     assert.deepEqual([groups(), ...deliveries()], [3, 3, 3, 3, 3]);
+
+    // Nobody knows what it rests on.
+    goOn(4);
+    log.masterMaxOffset = null;
+    await slave.syncAll();
+    assert.deepEqual([groups(), ...deliveries()], [4, 3, 3, 3, 3]);
   });
 
   it("takes over nothing that waited when it follows anew, or when it does not follow", async () => {
@@ -339,25 +343,47 @@ describe("SlaveSynchronize", () => {
     const { slave, log, goOn, groups, deliveries } = await deliveringMaster();
     log.isFollowing = false;
     await slave.syncAll();
-    log.flushTo(1000);
-    await nextTurn();
+    await slave.syncAll();
     assert.deepEqual([groups(), ...deliveries()], [1, -1, -1, -1, -1]);
     log.isFollowing = true;
-    log.flushTo(10);
-    slave.onFollowing();
-    await slave.syncAll();
     // The master came back with less, and both have gone on from there.
     goOn(2);
-    log.masterMaxOffset = 40;
+    log.masterMaxOffset = 140;
     slave.onFollowing();
-    log.flushTo(100);
-    await waitFor("the newer", () => deliveries().every((at) => at === 2));
-    // A group's offsets in another log are nothing to this one.
-    goOn(3);
-    log.isOther = true;
-    log.isFollowing = false;
     await slave.syncAll();
-    assert.deepEqual([groups(), ...deliveries()], [2, 2, 2, 2, 2]);
+    assert.deepEqual([groups(), ...deliveries()], [2, -1, -1, -1, -1]);
+    log.flushedOffset = 140;
+    await slave.syncAll();
+    assert.deepEqual(deliveries(), [2, 2, 2, 2]);
+  });
+
+  it("takes no group's offsets from a master whose log may be another, and no topics from one whose log is", async () => {
+    const { slave, log, goOn, groups, topics } = await deliveringMaster();
+    await slave.syncAll();
+    assert.deepEqual([groups(), topics()], [1, ["T1"]]);
+    goOn(2);
+    log.isPart = log.isFollowing = false;
+    await slave.syncAll();
+    assert.deepEqual([groups(), topics()], [1, ["T2"]]);
+    goOn(3);
+    log.isParted = true;
+    await slave.syncAll();
+    assert.deepEqual([groups(), topics()], [1, ["T2"]]);
+  });
+
+  it("voids a round under way when it follows anew", async () => {
+    const { slave, goOn, groups, hold } = await deliveringMaster();
+    await slave.syncAll();
+    goOn(2);
+    const release = hold();
+    const early = slave.syncAll();
+    await release.reached;
+    slave.onFollowing();
+    goOn(3);
+    release();
+    await early;
+    await slave.syncAll();
+    assert.equal(groups(), 3);
   });
 
   it("does nothing without a master, or when the master is itself, and drops an answer after a stop", async () => {
