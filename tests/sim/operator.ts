@@ -59,7 +59,8 @@ export class Operator implements ClusterListener {
     const masterAddress = this.masterOf(node).haAddress;
     if (brokerRole !== "SLAVE") {
       const outcome = await node.ask(({ admin }) => admin.switchRole({ role: "SLAVE", masterAddress }));
-      if (outcome?.type === "refused") {
+      // A node on its way down is demoted when it comes back.
+      if (outcome?.type === "refused" && !outcome.reason.startsWith("The node stops")) {
         this.#cluster.report("noBug", `Demoting ${node.name} was refused: ${outcome.reason}`);
       }
     } else if (master?.masterAddr !== masterAddress) {

@@ -9,8 +9,11 @@ import { type DerivedRecord, deriveRecords, indexFileFault, parseIndexFile } fro
 import { InvariantCounts, Violation } from "./invariants.ts";
 import type { Workload } from "./workload.ts";
 
-/** Timers that a node without load may have set, beyond one per connection. */
-const QUIET_TIMERS_MAX = 6;
+/**
+ * Timers that a node without load may have set, beyond one per connection: six of the store and of replication, and seven
+ * of what waits there or is to be written (delay levels, transactions, timers: two each; group offsets).
+ */
+const QUIET_TIMERS_MAX = 13;
 /** Events pending per node without load. */
 const PENDING_EVENTS_MAX = 30;
 /** Pause after the end of all programs, ms: longer than whatever the harness itself has put off. */
