@@ -35,11 +35,11 @@ export class CrashStarts {
     if (crashed === undefined) this.#crashed.set(kind, crashed = await this.#crash(kind));
     const { broker, bytes, ends } = crashed;
     copyStore(pristineOf(broker), broker.store);
-    const { acceptingMs, thenMs } = await timedStart(broker, () => untilPulled(broker.port, TOPIC, ends));
+    const { acceptS, thenS } = await timedStart(broker, () => untilPulled(broker.port, TOPIC, ends));
     const figures = {
-      crashAcceptS: acceptingMs / 1000,
-      crashPullS: thenMs / 1000,
-      crashSPerGB: thenMs / 1000 / (bytes / GB),
+      crashAcceptS: acceptS,
+      crashPullS: thenS,
+      crashSPerGB: thenS / (bytes / GB),
       crashGB: bytes / GB,
       crashMB: memoryOf(broker.process.pid).anonymous / 1e6,
     };

@@ -7,7 +7,8 @@ import * as path from "node:path";
 import { ApacheLab } from "../../tests/interop/lab/apache.ts";
 import { type Kind, type LabBroker, LabCluster } from "../../tests/interop/lab/lab_cluster.ts";
 import { runtimeInfo } from "../../tests/interop/lab/remoting_call.ts";
-import { freeBrokerPort, until } from "../../tests/interop/lab/processes.ts";
+import { destroyAll, freeBrokerPort, until } from "../../tests/interop/lab/processes.ts";
+import { deferred } from "../../src/base/async.ts";
 import { BrokerClient } from "./broker_client.ts";
 import { DEFAULT_SETTINGS } from "./client_subjects.ts";
 import { pause } from "./machine.ts";
@@ -187,24 +188,30 @@ export async function untilPulled(port: number, topic: string, ends: readonly nu
 }
 
 /**
- * Starts a broker that was ended; ms from there until its port accepts, and until `then` is done. A start that fails
- * rejects, whatever is still waited for.
+ * Starts a broker that was ended; seconds from there until its port accepts, and until `then` is done. A start that fails
+ * rejects; one that takes longer than `limitS` is killed and counts as that.
  */
 export async function timedStart(
   broker: LabBroker,
-  then: () => Promise<void>,
-): Promise<{ acceptingMs: number; thenMs: number }> {
+  then: () => Promise<void> = async () => {},
+  limitS = START_LIMIT_MS / 1000,
+): Promise<{ acceptS: number; thenS: number; isLate: boolean }> {
   const startedAt = performance.now();
+  const sinceS = () => (performance.now() - startedAt) / 1000;
   const started = broker.start();
   const times = (async () => {
     await untilAccepts(broker.port);
-    const acceptingMs = performance.now() - startedAt;
+    const acceptS = sinceS();
     await then();
-    return { acceptingMs, thenMs: performance.now() - startedAt };
+    return { acceptS, thenS: sinceS(), isLate: false };
   })();
-  times.catch(() => {});
-  await started;
-  return await times;
+  const late = deferred<null>();
+  const timer = setTimeout(() => late.resolve(null), limitS * 1000);
+  const result = await Promise.race([started.then(() => times), late.promise]);
+  clearTimeout(timer);
+  if (result !== null) return result;
+  await Promise.all([destroyAll(), started.catch(() => {})]);
+  return { acceptS: limitS, thenS: limitS, isLate: true };
 }
 
 /** Where a broker's store lies while another copy of it is in use. */
