@@ -56,6 +56,7 @@ if (values.render) {
 }
 
 const FULL: ScaleAmounts = {
+  mappedFileSizeCommitLog: 1024 ** 3,
   crashBytes: 2 * GB,
   logBytes: [0, GB, 4 * GB],
   slaves: [1, 4, 16],
@@ -70,6 +71,7 @@ const FULL: ScaleAmounts = {
   sampleMs: 10_000,
 };
 const QUICK: ScaleAmounts = {
+  mappedFileSizeCommitLog: 1024 ** 3,
   crashBytes: 0.1 * GB,
   logBytes: [0, 0.02 * GB, 0.08 * GB],
   slaves: [1, 4],
@@ -84,10 +86,11 @@ const QUICK: ScaleAmounts = {
   sampleMs: 1000,
 };
 const SMOKE: ScaleAmounts = {
+  mappedFileSizeCommitLog: 32 * 1024 * 1024,
   crashBytes: 0.005 * GB,
   logBytes: [0, 0.005 * GB],
   slaves: [1, 2],
-  queues: [10, 50],
+  queues: [10, 20],
   connections: [10],
   puts: 500,
   lonePuts: 50,

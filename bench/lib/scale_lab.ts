@@ -16,6 +16,7 @@ import { Peer, type PeerResult } from "./peer.ts";
 
 /** How much of everything. */
 export interface ScaleAmounts {
+  readonly mappedFileSizeCommitLog: number;
   /** Of the log that a killed node leaves, bytes. */
   readonly crashBytes: number;
   /** Sizes of the log at which a node is measured, bytes, ascending. */
@@ -74,7 +75,13 @@ export class ScaleLab {
       role: "ASYNC_MASTER",
       namesrv: options.namesrv ?? null,
       // A fill keeps requests waiting longer than a client would.
-      settings: { ...DEFAULT_SETTINGS, waitTimeMillsInSendQueue: 60_000, ...own, ...options.settings },
+      settings: {
+        ...DEFAULT_SETTINGS,
+        mappedFileSizeCommitLog: this.amounts.mappedFileSizeCommitLog,
+        waitTimeMillsInSendQueue: 60_000,
+        ...own,
+        ...options.settings,
+      },
       startLimitMs: START_LIMIT_MS,
     });
   }
@@ -163,9 +170,9 @@ export async function createTopic(port: number, topic: string, queues: number): 
   client.close();
 }
 
-/** Resolves once the port accepts a connection. */
-export async function untilAccepts(port: number): Promise<void> {
-  for (;;) {
+/** Resolves once the port accepts a connection, or nobody wants to know any more. */
+async function untilAccepts(port: number, isWanted: () => boolean): Promise<void> {
+  while (isWanted()) {
     const accepted = await new Promise<boolean>((resolve) => {
       const socket = net.connect(port, "127.0.0.1", () => resolve(true)).once("error", () => resolve(false));
       socket.once("connect", () => socket.destroy());
@@ -198,20 +205,22 @@ export async function timedStart(
 ): Promise<{ acceptS: number; thenS: number; isLate: boolean }> {
   const startedAt = performance.now();
   const sinceS = () => (performance.now() - startedAt) / 1000;
+  let isLate = false;
   const started = broker.start();
   const times = (async () => {
-    await untilAccepts(broker.port);
+    await untilAccepts(broker.port, () => !isLate);
     const acceptS = sinceS();
-    await then();
-    return { acceptS, thenS: sinceS(), isLate: false };
+    if (!isLate) await then();
+    return { acceptS, thenS: sinceS(), isLate };
   })();
   const late = deferred<null>();
   const timer = setTimeout(() => late.resolve(null), limitS * 1000);
   const result = await Promise.race([started.then(() => times), late.promise]);
   clearTimeout(timer);
   if (result !== null) return result;
+  isLate = true;
   await Promise.all([destroyAll(), started.catch(() => {})]);
-  return { acceptS: limitS, thenS: limitS, isLate: true };
+  return { acceptS: limitS, thenS: limitS, isLate };
 }
 
 /** Where a broker's store lies while another copy of it is in use. */
