@@ -6,7 +6,7 @@ import { RequestCode } from "../../src/remoting/request_code.ts";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { BrokerClient, Puller } from "./broker_client.ts";
-import { cpuSeconds, memoryOf, openFilesOf, pause, schedSeconds, waitQuiet } from "./machine.ts";
+import { cpuSeconds, memoryOf, openFilesOf, pause, schedSeconds } from "./machine.ts";
 import { Peer } from "./peer.ts";
 import type { Figures } from "./phases.ts";
 import { RegistrationWatch } from "./registration_watch.ts";
@@ -32,10 +32,10 @@ export async function byLogSize(lab: ScaleLab, kind: Kind): Promise<Figures> {
     await warmedUp(lab, broker);
     for (const bytes of logBytes) {
       await fillTo(port, TOPIC, QUEUES, bytes);
-      await waitQuiet(pid);
+      await lab.settled(pid);
       const from = await maxOffsets(port, TOPIC, QUEUES);
       const sent = await send(port, { topic: TOPIC, queues: QUEUES, count: puts });
-      await waitQuiet(pid);
+      await lab.settled(pid);
       const puller = await Puller.start(port, TOPIC, from, { connections: 4 });
       await pause(pullMs / 5);
       const before = puller.messages;
@@ -43,7 +43,7 @@ export async function byLogSize(lab: ScaleLab, kind: Kind): Promise<Figures> {
       await pause(pullMs);
       const pulled = (puller.messages - before) / (performance.now() - startedAt) * 1000;
       await puller.stop();
-      await waitQuiet(pid);
+      await lab.settled(pid);
       Object.assign(figures, {
         [`puts@${bytes}`]: sent.sendsPerSecond!,
         [`pulls@${bytes}`]: pulled,
@@ -79,7 +79,7 @@ export async function bySlaves(lab: ScaleLab, kind: Kind): Promise<Figures> {
       await attached(broker, count);
       const cpuBefore = cpuSeconds(pid);
       const sent = await send(port, { topic: TOPIC, queues: QUEUES, count: puts });
-      await waitQuiet(pid);
+      await lab.settled(pid);
       figures[`puts@${count}`] = sent.sendsPerSecond!;
       figures[`putCpuUs@${count}`] = (cpuSeconds(pid) - cpuBefore) / puts * 1e6;
       figures[`rssMB@${count}`] = memoryOf(pid).anonymous / MB;
@@ -136,7 +136,7 @@ async function manyQueues(
   const count = Math.max(lab.amounts.puts, queues);
   await send(port, { topic: TOPIC, queues: QUEUES_OF_TOPIC, topics, count });
   const sent = await send(port, { topic: TOPIC, queues: QUEUES_OF_TOPIC, topics, count });
-  await waitQuiet(broker.process.pid);
+  await lab.settled(broker.process.pid);
   const askMs: number[] = [];
   for (let i = 0; i < 5; i++) {
     const askedAt = performance.now();
@@ -145,7 +145,7 @@ async function manyQueues(
   }
   const registerMs = await watch.time(() => client.createTopic("ScaleOneMore", QUEUES_OF_TOPIC));
   client.close();
-  await waitQuiet(broker.process.pid);
+  await lab.settled(broker.process.pid);
   const { pid } = broker.process;
   const rssMB = memoryOf(pid).anonymous / MB;
   const files = openFilesOf(pid);
@@ -156,7 +156,7 @@ async function manyQueues(
   const restart = await timedStart(broker, undefined, RESTART_LIMIT_S);
   const after: Figures = {};
   if (!restart.isLate) {
-    await waitQuiet(broker.process.pid);
+    await lab.settled(broker.process.pid);
     after.restartRssMB = memoryOf(broker.process.pid).anonymous / MB;
     after.restartFiles = openFilesOf(broker.process.pid);
     await broker.end("kill");
@@ -189,13 +189,13 @@ export async function byConnections(lab: ScaleLab, kind: Kind): Promise<Figures>
     await createTopic(port, TOPIC, QUEUES);
     const lone = { topic: TOPIC, queues: QUEUES, count: lonePuts, connections: 1, inFlight: 1 };
     await send(port, lone);
-    await waitQuiet(pid);
+    await lab.settled(pid);
     const before = memoryOf(pid).anonymous;
     const crowd = new Peer("idle_peer", [port, count, HEARTBEAT_MS]);
     try {
       const { seconds } = await crowd.result();
       await pause(settleMs);
-      await waitQuiet(pid);
+      await lab.settled(pid);
       const held = memoryOf(pid).anonymous - before;
       const cpuBefore = schedSeconds(pid);
       const idleFrom = performance.now();

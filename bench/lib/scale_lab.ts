@@ -11,7 +11,7 @@ import { destroyAll, freeBrokerPort, until } from "../../tests/interop/lab/proce
 import { deferred } from "../../src/base/async.ts";
 import { BrokerClient } from "./broker_client.ts";
 import { DEFAULT_SETTINGS } from "./client_subjects.ts";
-import { pause } from "./machine.ts";
+import { pause, waitQuiet } from "./machine.ts";
 import { Peer, type PeerResult } from "./peer.ts";
 
 /** How much of everything. */
@@ -30,7 +30,7 @@ export interface ScaleAmounts {
   readonly lonePuts: number;
   /** How long pulls are counted. */
   readonly pullMs: number;
-  /** How long a node is left alone before memory or its idle CPU is read. */
+  /** How long a node is left alone before memory or its idle CPU is read; 0: not even until it is quiet. */
   readonly settleMs: number;
   readonly idleMs: number;
   readonly loadMs: number;
@@ -59,6 +59,11 @@ export class ScaleLab {
     this.directory = directory;
     this.amounts = amounts;
     this.cluster = new LabCluster(apache, directory);
+  }
+
+  /** Leaves a node alone until it is quiet; where no figure counts, at once. */
+  async settled(pid: number): Promise<void> {
+    if (this.amounts.settleMs > 0) await waitQuiet(pid);
   }
 
   /** A master that listens, with a NameServer: ours in its own process, Apache's where `namesrv` says. */

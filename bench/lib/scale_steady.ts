@@ -6,7 +6,7 @@ import { untilRouted } from "../../tests/interop/lab/lab_cluster.ts";
 import { destroyAll } from "../../tests/interop/lab/processes.ts";
 import { Puller } from "./broker_client.ts";
 import { startPair } from "./client_subjects.ts";
-import { memoryOf, pause, schedSeconds, waitQuiet } from "./machine.ts";
+import { memoryOf, pause, schedSeconds } from "./machine.ts";
 import type { Figures } from "./phases.ts";
 import { createTopic, discard, logEnd, type ScaleLab, send } from "./scale_lab.ts";
 
@@ -22,7 +22,7 @@ export async function idlePair(lab: ScaleLab, kind: Kind): Promise<Figures> {
     const slave = pids.at(-1)!;
     await untilRouted(namesrv);
     await pause(settleMs);
-    for (const pid of [master, slave]) await waitQuiet(pid);
+    for (const pid of [master, slave]) await lab.settled(pid);
     const before = [master, slave].map(schedSeconds);
     const startedAt = performance.now();
     await pause(idleMs);
