@@ -51,7 +51,8 @@ export class CrashStarts {
   async #crash(kind: Kind): Promise<Crashed> {
     const { crashBytes } = this.#lab.amounts;
     const { bavail, bsize } = fs.statfsSync(this.#lab.directory);
-    if (bavail * bsize < 4 * crashBytes) throw new Error(`The disk has ${bavail * bsize} bytes left, wanted 4 logs`);
+    const wanted = 2.5 * crashBytes;
+    if (bavail * bsize < wanted) throw new Error(`The disk has ${bavail * bsize} bytes left, wanted ${wanted}`);
     const namesrv = kind === "apache" ? (await this.#lab.cluster.startNamesrv(kind)).address : undefined;
     const broker = await this.#lab.startMaster(kind, namesrv === undefined ? {} : { namesrv });
     await createTopic(broker.port, TOPIC, QUEUES);

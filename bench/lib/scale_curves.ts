@@ -203,7 +203,7 @@ export async function byConnections(lab: ScaleLab, kind: Kind): Promise<Figures>
       const idlePercent = (schedSeconds(pid) - cpuBefore) / (performance.now() - idleFrom) * 1e5;
       const sent = await send(port, lone);
       figures[`connectS@${count}`] = seconds!;
-      figures[`heldKB@${count}`] = Math.max(0, held) / count / 1000;
+      figures[`heldKB@${count}`] = held / count / 1000;
       figures[`sendP50@${count}`] = sent.p50us!;
       figures[`sendP99@${count}`] = sent.p99us!;
       figures[`idlePercent@${count}`] = idlePercent;
