@@ -190,6 +190,7 @@ export async function byConnections(lab: ScaleLab, kind: Kind): Promise<Figures>
     const lone = { topic: TOPIC, queues: QUEUES, count: lonePuts, connections: 1, inFlight: 1 };
     await send(port, lone);
     await lab.settled(pid);
+    await pause(settleMs);
     const before = memoryOf(pid).anonymous;
     const crowd = new Peer("idle_peer", [port, count, HEARTBEAT_MS]);
     try {
