@@ -34,7 +34,7 @@ export async function idlePair(lab: ScaleLab, kind: Kind): Promise<Figures> {
   }
 }
 
-/** Samples of anonymous memory under load: the first, the last, the highest, and the line through them. */
+/** Samples of anonymous memory under load: the first, the last, the highest, and the line through those of the second half. */
 export async function memoryUnderLoad(lab: ScaleLab, kind: Kind): Promise<Figures> {
   const { puts, loadMs, sampleMs } = lab.amounts;
   const broker = await lab.startMaster(kind);
@@ -59,7 +59,11 @@ export async function memoryUnderLoad(lab: ScaleLab, kind: Kind): Promise<Figure
       startMB: samples[0]! / MB,
       endMB: samples.at(-1)! / MB,
       maxMB: Math.max(...samples) / MB,
-      slopeMBh: slope(samples) / MB * 3_600_000 / sampleMs,
+      // A heap finds its size in the first half.
+      lateByEarly: mean(quarter(samples, 3)) / mean(quarter(samples, 1)),
+      slopeMBh: slope(samples.slice(samples.length >> 1)) / MB * 3_600_000 / sampleMs,
+      // Each of them, for the JSON only.
+      ...Object.fromEntries(samples.map((bytes, index) => [`sampleMB@${(index + 1) * sampleMs}`, bytes / MB])),
     };
   } finally {
     await discard(broker);
@@ -79,14 +83,24 @@ async function sampleMemory(pid: number, sampleMs: number, work: Promise<unknown
   return samples;
 }
 
+/** The `index`th quarter of the samples, from 0; at least one of them. */
+function quarter(samples: readonly number[], index: number): readonly number[] {
+  const from = Math.floor(samples.length * index / 4);
+  return samples.slice(from, Math.max(from + 1, Math.floor(samples.length * (index + 1) / 4)));
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 /** Least squares, per sample. */
 function slope(samples: readonly number[]): number {
   const middle = (samples.length - 1) / 2;
-  const mean = samples.reduce((sum, value) => sum + value, 0) / samples.length;
+  const level = mean(samples);
   let above = 0;
   let below = 0;
   for (const [index, value] of samples.entries()) {
-    above += (index - middle) * (value - mean);
+    above += (index - middle) * (value - level);
     below += (index - middle) ** 2;
   }
   return below === 0 ? 0 : above / below;
