@@ -29,14 +29,19 @@ export interface ClientSubject {
 }
 
 const MIB = 1024 * 1024;
-/** Defaults of both where the lab sets something else; and peers that are stopped for a while stay connected. */
-const SETTINGS = {
+/** Defaults of both where the lab sets something else. */
+export const DEFAULT_SETTINGS = {
   mappedFileSizeCommitLog: 1024 * MIB,
   waitTimeMillsInSendQueue: 200,
   enablePropertyFilter: "false",
   traceTopicEnable: "false",
-  haHousekeepingInterval: 3_600_000,
+  transactionCheckInterval: 30_000,
+  transactionTimeOut: 6000,
+  transactionOpBatchInterval: 3000,
+  registerNameServerPeriod: 30_000,
 };
+/** Peers that are stopped for a while stay connected. */
+const SETTINGS = { ...DEFAULT_SETTINGS, haHousekeepingInterval: 3_600_000 };
 
 /** Starts both forms of a kind of broker. */
 export async function startSubject(kind: Kind, lab: ApacheLab, directory: string): Promise<ClientSubject> {
@@ -48,7 +53,8 @@ async function startSingle(cluster: LabCluster, kind: Kind): Promise<Served> {
   return await startMaster(cluster, kind, "ASYNC_MASTER", "single", {});
 }
 
-async function startPair(cluster: LabCluster, kind: Kind): Promise<Served> {
+/** A SYNC_MASTER with `inSyncReplicas=2`, its slave, and a NameServer: Apache's own process, ours inside the master. */
+export async function startPair(cluster: LabCluster, kind: Kind): Promise<Served> {
   const sync = { inSyncReplicas: 2 };
   const master = await startMaster(cluster, kind, "SYNC_MASTER", "pair", sync);
   const name = `${kind}-pair`;

@@ -44,6 +44,24 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
+/** The same to the nanosecond, from what the scheduler counted; of the threads that live now. */
+export function schedSeconds(pid: number): number {
+  let sum = 0;
+  for (const thread of fs.readdirSync(`/proc/${pid}/task`)) {
+    try {
+      sum += Number(fs.readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]) / 1e9;
+    } catch {
+      // It has just ended.
+    }
+  }
+  return sum;
+}
+
+/** Files, sockets and the like that a process has open. */
+export function openFilesOf(pid: number): number {
+  return fs.readdirSync(`/proc/${pid}/fd`).length;
+}
+
 /** A process's resident memory, bytes: what it allocated, and what it mapped of files. */
 export interface ProcessMemory {
   readonly anonymous: number;

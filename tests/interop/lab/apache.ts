@@ -164,6 +164,7 @@ export class ApacheLab {
     store: string;
     port?: number;
     settings?: Record<string, string | number>;
+    startLimitMs?: number;
   }): Promise<ApacheBroker> {
     const port = options.port ?? await freeBrokerPort();
     const home = path.join(this.directory, `broker-${options.name}-${options.role}-${port}`);
@@ -205,7 +206,7 @@ export class ApacheLab {
       logPath: path.join(home, "out.log"),
       env: this.#environment(),
     });
-    await waitForPort(port, child);
+    await waitForPort(port, child, options.startLimitMs);
     await waitForPort(Number(settings.haListenPort), child);
     return {
       process: child,

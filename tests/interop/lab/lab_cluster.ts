@@ -67,17 +67,18 @@ export interface LabNamesrv {
 
 /** Starts nodes inside one scratch directory. */
 export class LabCluster {
-  readonly #lab: ApacheLab;
+  readonly #lab: ApacheLab | null;
   readonly #directory: string;
 
-  constructor(lab: ApacheLab, directory: string) {
+  /** Without a lab there are no nodes of Apache's. */
+  constructor(lab: ApacheLab | null, directory: string) {
     this.#lab = lab;
     this.#directory = directory;
   }
 
   /** A NameServer that listens. */
   async startNamesrv(kind: Kind): Promise<LabNamesrv> {
-    if (kind === "apache") return { kind, ...await this.#lab.startNamesrv() };
+    if (kind === "apache") return { kind, ...await labOf(this.#lab).startNamesrv() };
     const store = path.join(this.#directory, `namesrv-${kind}-${process.hrtime.bigint()}`);
     const node = await startTwinlog({ runtime: kind, directory: this.#directory, store, args: ["--role", "namesrv"] });
     return { kind, address: node.addresses.remoting.replace("0.0.0.0", "127.0.0.1"), process: node.process };
@@ -113,6 +114,8 @@ export class LabCluster {
     /** Null: none is named. */
     namesrv: string | null;
     settings?: Record<string, string | number>;
+    /** How long a start may take; unset: what tests wait. */
+    startLimitMs?: number;
   }): Promise<LabBroker> {
     const port = await freeBrokerPort();
     const role = options.role ?? "ASYNC_MASTER";
@@ -129,6 +132,12 @@ interface BrokerOptions {
   readonly namesrv: string | null;
   readonly port: number;
   readonly settings?: Record<string, string | number>;
+  readonly startLimitMs?: number;
+}
+
+function labOf(lab: ApacheLab | null): ApacheLab {
+  if (lab === null) throw new Error("This cluster was made without Apache");
+  return lab;
 }
 
 class Broker implements LabBroker {
@@ -138,13 +147,13 @@ class Broker implements LabBroker {
   readonly port: number;
   readonly address: string;
   readonly haAddress: string;
-  readonly #lab: ApacheLab;
+  readonly #lab: ApacheLab | null;
   readonly #directory: string;
   readonly #options: BrokerOptions;
   #process: LabProcess | null = null;
   twinlog: TwinlogNode | null = null;
 
-  constructor(lab: ApacheLab, directory: string, options: BrokerOptions) {
+  constructor(lab: ApacheLab | null, directory: string, options: BrokerOptions) {
     this.#lab = lab;
     this.#directory = directory;
     this.#options = options;
@@ -166,7 +175,7 @@ class Broker implements LabBroker {
   }
 
   async start(settings: Record<string, string | number> = {}): Promise<void> {
-    const { name, role, namesrv } = this.#options;
+    const { name, role, namesrv, startLimitMs } = this.#options;
     const all = { ...SETTINGS, ...this.#options.settings, ...settings };
     if (this.kind === "apache") {
       const options = {
@@ -176,8 +185,9 @@ class Broker implements LabBroker {
         store: this.store,
         port: this.port,
         settings: all,
+        ...(startLimitMs === undefined ? {} : { startLimitMs }),
       };
-      this.#process = (await this.#lab.startBroker(options)).process;
+      this.#process = (await labOf(this.#lab).startBroker(options)).process;
       return;
     }
     const conf = path.join(this.#directory, `twinlog-${this.port}.conf`);
@@ -199,6 +209,7 @@ class Broker implements LabBroker {
       store: this.store,
       port: this.port,
       args: ["-c", conf],
+      ...(startLimitMs === undefined ? {} : { startLimitMs }),
     });
     this.#process = this.twinlog.process;
   }

@@ -71,6 +71,7 @@ export async function startTwinlog(options: {
   port?: number;
   args: string[];
   env?: NodeJS.ProcessEnv;
+  startLimitMs?: number;
 }): Promise<TwinlogNode> {
   const port = options.port ?? await freeBrokerPort();
   const [command, leading] = cliCommand(options.runtime);
@@ -82,7 +83,7 @@ export async function startTwinlog(options: {
     ...(options.env ? { env: options.env } : {}),
   });
   const node = new TwinlogNode(child, options.store);
-  const ready = await child.waitFor(/^\{.*"addresses":.*\}$/m, 30_000);
+  const ready = await child.waitFor(/^\{.*"addresses":.*\}$/m, options.startLimitMs ?? 30_000);
   node.addresses = JSON.parse(ready[0]).addresses;
   return node;
 }

@@ -1,0 +1,202 @@
+// What grows with what: starts after a crash, the cost of a node by its log, slaves, queues and connections, its CPU at rest
+// and its memory under load; Twinlog on Deno, Bun and Node, and Apache 5.3.3 where it is the measure, in turn in each round.
+// Prints tables, writes JSON, and brings docs/performance.md up to date.
+//
+//   node bench/scale.ts [--rounds N] [--only apache,deno,bun,node] [--parts crash,log,slaves,queues,connections,idle,memory]
+//                       [--gb N] [--load-minutes N] [--queues N,N] [--connections N,N] [--json FILE] [--no-docs]
+//   node bench/scale.ts --quick      one round, small sizes
+//   node bench/scale.ts --render     the documents anew from the JSON
+//   node bench/scale.ts --smoke      seconds: does it run? No Apache, no figures kept
+//
+// Needs Linux and a C compiler; for Apache, Java 17 and Maven. The JSON keeps the last run of each part and is rewritten
+// after each round, so a run may be ended early, or be of some parts only.
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { parseArgs } from "node:util";
+import { ApacheLab, hasJava } from "../tests/interop/lab/apache.ts";
+import type { Kind } from "../tests/interop/lab/lab_cluster.ts";
+import { destroyAll } from "../tests/interop/lab/processes.ts";
+import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
+import { describeMachine } from "./lib/machine.ts";
+import { CACHE, ROOT } from "./lib/peer.ts";
+import type { Figures } from "./lib/phases.ts";
+import { replaceBetween } from "./lib/report.ts";
+import { CrashStarts } from "./lib/scale_crash.ts";
+import { byConnections, byLogSize, byQueues, bySlaves } from "./lib/scale_curves.ts";
+import { type ScaleAmounts, ScaleLab } from "./lib/scale_lab.ts";
+import { PART_NAMES, renderScale, type ScaleResults } from "./lib/scale_report.ts";
+import { idlePair, memoryUnderLoad } from "./lib/scale_steady.ts";
+import { versionsOf } from "./lib/versions.ts";
+
+const APACHE_VERSION = "5.3.3";
+const GB = 1e9;
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    smoke: { type: "boolean", default: false },
+    render: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    only: { type: "string", default: ["apache", ...RUNTIMES].join(",") },
+    parts: { type: "string", default: PART_NAMES.join(",") },
+    gb: { type: "string" },
+    "load-minutes": { type: "string" },
+    queues: { type: "string" },
+    connections: { type: "string" },
+    json: { type: "string", default: "bench/results/scale.json" },
+    "no-docs": { type: "boolean", default: false },
+  },
+});
+const { smoke } = values;
+const json = path.resolve(ROOT, values.json);
+if (values.render) {
+  toDocuments(read());
+  process.exit(0);
+}
+
+const FULL: ScaleAmounts = {
+  mappedFileSizeCommitLog: 1024 ** 3,
+  crashBytes: 2 * GB,
+  logBytes: [0, GB, 4 * GB],
+  slaves: [1, 4, 16],
+  queues: [10, 1000, 10_000, 50_000],
+  connections: [10, 1000, 10_000],
+  puts: 100_000,
+  lonePuts: 10_000,
+  pullMs: 3000,
+  settleMs: 5000,
+  idleMs: 30_000,
+  loadMs: 180_000,
+  sampleMs: 10_000,
+};
+const QUICK: ScaleAmounts = {
+  mappedFileSizeCommitLog: 1024 ** 3,
+  crashBytes: 0.1 * GB,
+  logBytes: [0, 0.02 * GB, 0.08 * GB],
+  slaves: [1, 4],
+  queues: [10, 1000],
+  connections: [10, 200],
+  puts: 5000,
+  lonePuts: 1000,
+  pullMs: 500,
+  settleMs: 1000,
+  idleMs: 5000,
+  loadMs: 6000,
+  sampleMs: 1000,
+};
+const SMOKE: ScaleAmounts = {
+  mappedFileSizeCommitLog: 32 * 1024 * 1024,
+  crashBytes: 0.005 * GB,
+  logBytes: [0, 0.005 * GB],
+  slaves: [1, 2],
+  queues: [10, 20],
+  connections: [10],
+  puts: 500,
+  lonePuts: 50,
+  pullMs: 100,
+  settleMs: 0,
+  idleMs: 300,
+  loadMs: 500,
+  sampleMs: 100,
+};
+
+const rounds = positive("rounds", values.rounds ?? (values.quick || smoke ? "1" : "3"));
+const amounts = amountsOf(smoke ? SMOKE : values.quick ? QUICK : FULL);
+const kinds = smoke ? ["bun" as const] : await kindsOf(values.only);
+const parts = values.parts.split(",");
+for (const part of parts) if (!PART_NAMES.includes(part)) throw new Error(`No part "${part}" of ${PART_NAMES}`);
+
+const work = path.join(CACHE, smoke ? "scale-smoke" : "scale");
+fs.rmSync(work, { recursive: true, force: true });
+fs.mkdirSync(work, { recursive: true });
+const apache = kinds.includes("apache") ? await ApacheLab.create(APACHE_VERSION, work) : null;
+const lab = new ScaleLab(apache, work, amounts);
+for (const part of parts) await runPart(part);
+await destroyAll();
+fs.rmSync(work, { recursive: true, force: true });
+if (smoke) console.log("ok");
+else {
+  console.log(`\n${renderScale(read())}`);
+  if (!values["no-docs"]) toDocuments(read());
+}
+process.exit(0);
+
+async function runPart(name: string): Promise<void> {
+  const crash = new CrashStarts(lab);
+  const measures: Record<string, { measure: (kind: Kind) => Promise<Figures>; withApache: boolean }> = {
+    crash: { measure: (kind) => crash.measure(kind), withApache: true },
+    log: { measure: (kind) => byLogSize(lab, kind), withApache: false },
+    slaves: { measure: (kind) => bySlaves(lab, kind), withApache: false },
+    queues: { measure: (kind) => byQueues(lab, kind), withApache: false },
+    connections: { measure: (kind) => byConnections(lab, kind), withApache: false },
+    idle: { measure: (kind) => idlePair(lab, kind), withApache: true },
+    memory: { measure: (kind) => memoryUnderLoad(lab, kind), withApache: false },
+  };
+  const { measure, withApache } = measures[name]!;
+  const subjects = kinds.filter((kind) => kind !== "apache" || withApache);
+  const samples: Record<string, Figures[]> = Object.fromEntries(subjects.map((kind) => [kind, []]));
+  for (let round = 0; round < rounds; round++) {
+    // Each round begins with another node, so that none always has the same neighbour in time.
+    const at = round % subjects.length;
+    for (const kind of [...subjects.slice(at), ...subjects.slice(0, at)]) {
+      const startedAt = performance.now();
+      const figures = await measure(kind);
+      expectNumbers(name, kind, figures);
+      samples[kind]!.push(figures);
+      const seconds = ((performance.now() - startedAt) / 1000).toFixed(0);
+      console.log(`${name}, round ${round + 1} of ${rounds}, ${kind}: ${seconds} s`);
+    }
+    if (!smoke) write(name, round + 1, subjects, samples);
+  }
+  crash.close();
+}
+
+function expectNumbers(part: string, kind: Kind, figures: Figures): void {
+  for (const [key, value] of Object.entries(figures)) {
+    if (!Number.isFinite(value)) throw new Error(`${part} on ${kind}: ${key} is ${value}`);
+  }
+}
+
+async function kindsOf(text: string): Promise<Kind[]> {
+  const wanted = text.split(",") as Kind[];
+  if (!wanted.includes("apache") || await hasJava()) return wanted;
+  console.log("Apache is left out: it needs java, javac and mvn");
+  return wanted.filter((kind) => kind !== "apache");
+}
+
+function amountsOf(standard: ScaleAmounts): ScaleAmounts {
+  const list = (text: string) => text.split(",").map((one) => positive("point", one));
+  const { gb, queues, connections, "load-minutes": minutes } = values;
+  return {
+    ...standard,
+    ...(gb === undefined ? {} : { crashBytes: positive("gb", gb) * GB }),
+    ...(minutes === undefined ? {} : { loadMs: positive("load-minutes", minutes) * 60_000 }),
+    ...(queues === undefined ? {} : { queues: list(queues) }),
+    ...(connections === undefined ? {} : { connections: list(connections) }),
+  };
+}
+
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`--${name} is "${text}", wanted a number above 0`);
+  return value;
+}
+
+function read(): ScaleResults {
+  return fs.existsSync(json) ? JSON.parse(fs.readFileSync(json, "utf8")) : {};
+}
+
+function write(part: string, done: number, subjects: readonly Kind[], samples: Record<string, Figures[]>): void {
+  const machine = describeMachine(versionsOf(subjects, APACHE_VERSION));
+  const results = {
+    ...read(),
+    [part]: { date: new Date().toISOString().slice(0, 10), machine, rounds: done, samples },
+  };
+  fs.mkdirSync(path.dirname(json), { recursive: true });
+  fs.writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
+}
+
+function toDocuments(results: ScaleResults): void {
+  replaceBetween(path.join(ROOT, "docs/performance.md"), "scale figures", renderScale(results));
+}
