@@ -38,8 +38,6 @@ const APACHE_VERSION = "5.3.3";
 const MIB = 1024 * 1024;
 /** Behind the log proper, for the acks that are timed between neutral peers. */
 const ACK_BYTES = 5_000_000;
-/** What Twinlog's master sends at once; neutral peers show with it what the way can carry. */
-const LIMIT_FRAME = MIB;
 
 const { values } = parseArgs({
   options: {
@@ -85,13 +83,16 @@ const limits: Record<string, PeerResult[]> = {};
 for (let round = 0; round < rounds; round++) {
   const ways = await measureWays();
   for (const [name, result] of Object.entries(ways)) (limits[name] ??= []).push(result);
-  const { bytes, seconds } = ways[`transfer${CATCH_UP_DELAY_US}`]!;
-  const limitGBs = bytes! / seconds! / 1e9;
+  const rateOf = ({ bytes, seconds }: PeerResult) => bytes! / seconds! / 1e9;
+  const catchUpLimits = {
+    large: rateOf(ways[`large${CATCH_UP_DELAY_US}`]!),
+    small: rateOf(ways[`small${CATCH_UP_DELAY_US}`]!),
+  };
   // Each round begins with another node, so that none always has the same neighbour in time.
   for (const subject of [...subjects.slice(round % subjects.length), ...subjects.slice(0, round % subjects.length)]) {
     console.log(`Round ${round + 1} of ${rounds}: ${subject.name}`);
-    const sending = await sendingLife(subject, amounts, work, limitGBs);
-    const intake = await intakeLives(subject, amounts, work, limitGBs);
+    const sending = await sendingLife(subject, amounts, work, catchUpLimits);
+    const intake = await intakeLives(subject, amounts, work, catchUpLimits);
     const puts = await pairLife(subject, amounts, work);
     samples[subject.name]!.push({ ...sending, ...intake, ...puts });
   }
@@ -127,9 +128,8 @@ async function measureWays(): Promise<Record<string, PeerResult>> {
   const delays = new Set([0, CATCH_UP_DELAY_US, ...amounts.delayed.map(({ delayUs }) => delayUs)]);
   for (const delayUs of [null, ...[...delays].toSorted((a, b) => a - b)]) {
     const acks = isWhole ? Math.min(2000, Math.ceil(2e6 / (delayUs || 1))) : 50;
-    const { transfer, ack } = await wayLimits({ log, frame: LIMIT_FRAME, acks, delayUs });
-    found[`transfer${delayUs ?? ""}`] = transfer;
-    found[`ack${delayUs ?? ""}`] = ack;
+    const limits = await wayLimits({ log, smallFrame: amounts.serveBatch, acks, delayUs });
+    for (const [name, result] of Object.entries(limits)) found[`${name}${delayUs ?? ""}`] = result;
   }
   found.coldRead = await coldRead(log);
   return found;

@@ -30,12 +30,18 @@ export interface ReplicationAmounts {
 /** The delay that catching up is measured with, each way. */
 export const CATCH_UP_DELAY_US = 2000;
 
-/** A master's life: sending hot and cold, and over the longer way. `limitGBs`: what neutral peers reach over that way. */
+/** What neutral peers reach over the way that catching up is measured with, GB/s, by the size of their frames. */
+export interface CatchUpLimits {
+  readonly large: number;
+  readonly small: number;
+}
+
+/** A master's life: sending hot and cold, and over the longer way. */
 export async function sendingLife(
   subject: Subject,
   amounts: ReplicationAmounts,
   directory: string,
-  limitGBs: number,
+  limits: CatchUpLimits,
 ): Promise<Figures> {
   const { log, slaveCounts, idleMs } = amounts;
   const total = log.marks[0]!;
@@ -53,7 +59,9 @@ export async function sendingLife(
     figures.masterLoopbackGBs = loopback.gbPerSecond;
     figures.masterAtOnceGBs = atOnce.gbPerSecond;
     figures.masterDelayedGBs = delayed.gbPerSecond;
-    figures.masterDelayedShare = delayed.gbPerSecond / Math.min(loopback.gbPerSecond, limitGBs);
+    // Many small frames cost the forwarder more, and a master chooses its own.
+    const limit = delayed.frameKiB * 1024 > amounts.serveBatch ? limits.large : limits.small;
+    figures.masterDelayedShare = delayed.gbPerSecond / Math.min(loopback.gbPerSecond, limit);
     let left = 0;
     for (const slaves of slaveCounts) {
       left = Math.max(left, await makeCold(store, node.pid));
@@ -97,7 +105,7 @@ export async function intakeLives(
   subject: Subject,
   amounts: ReplicationAmounts,
   directory: string,
-  limitGBs: number,
+  limits: CatchUpLimits,
 ): Promise<Figures> {
   const direct = await intakeLife(subject, amounts, directory, null);
   const atOnce = await intakeLife(subject, amounts, directory, 0);
@@ -106,7 +114,7 @@ export async function intakeLives(
     slaveLoopbackGBs: direct,
     slaveAtOnceGBs: atOnce,
     slaveDelayedGBs: delayed,
-    slaveDelayedShare: delayed / Math.min(direct, limitGBs),
+    slaveDelayedShare: delayed / Math.min(direct, limits.small),
   };
 }
 

@@ -103,16 +103,16 @@ export function renderReplication(results: Results): string {
 function renderWays({ limits }: Results): string {
   const rate = ({ bytes, seconds }: PeerResult) => `${(bytes! / seconds! / 1e9).toFixed(2)} GB/s`;
   const lines = [
-    "| between neutral peers in C | the log | one record there and its ack back, p50 / p99 |",
-    "|---|---|---|",
+    "| between neutral peers in C | the log in frames of 1 MiB | of 32 KiB | one record there and its ack back, p50 / p99 |",
+    "|---|---|---|---|",
   ];
-  for (const [name, transfer] of Object.entries(limits)) {
-    const ack = limits[name.replace("transfer", "ack")];
-    if (!name.startsWith("transfer") || ack === undefined) continue;
-    const delayUs = name.slice("transfer".length);
+  for (const [name, ack] of Object.entries(limits)) {
+    if (!name.startsWith("ack")) continue;
+    const delayUs = name.slice("ack".length);
     const way = delayUs === "" ? "loopback" : `through the forwarder, ${Number(delayUs) / 1000} ms each way`;
-    lines.push(`| ${way} | ${rate(transfer)} | ${ack.p50us!.toFixed(0)} / ${ack.p99us!.toFixed(0)} µs |`);
+    const rates = ["large", "small"].map((size) => rate(limits[size + delayUs]!));
+    lines.push(`| ${way} | ${rates.join(" | ")} | ${ack.p50us!.toFixed(0)} / ${ack.p99us!.toFixed(0)} µs |`);
   }
-  lines.push(`| reading the cold log, \`pread\` of 1 MiB | ${rate(limits.coldRead!)} | |`);
+  lines.push(`| reading the cold log, \`pread\` of 1 MiB | ${rate(limits.coldRead!)} | | |`);
   return lines.join("\n");
 }
