@@ -210,8 +210,12 @@ struct slave {
   int held;     // bytes of the header that are there
   int64_t left; // bytes of the body still to come
   int64_t next; // offset behind what it has; the first frame sets it
-  int64_t done, frames;
+  int64_t done, frames; // whole frames, until it has what was wanted
+  int32_t size;
 };
+
+static int64_t wanted; // bytes of each slave
+static int unfinished; // slaves that have less
 
 static void attach(struct slave *s, int port, int64_t from) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -229,7 +233,7 @@ static void begin_frame(struct slave *s) {
   memcpy(&o, s->header, 8);
   memcpy(&size, s->header + 8, 4);
   int64_t offset = be64toh(o);
-  s->left = be32toh(size);
+  s->left = s->size = be32toh(size);
   if (s->next >= 0 && offset != s->next) {
     fprintf(stderr, "frame at %ld, wanted %ld\n", (long)offset, (long)s->next);
     exit(1);
@@ -239,7 +243,11 @@ static void begin_frame(struct slave *s) {
 
 static void end_frame(struct slave *s) {
   s->held = 0;
-  s->frames++;
+  if (s->done < wanted) {
+    s->frames++;
+    s->done += s->size;
+    if (s->done >= wanted) unfinished--;
+  }
   uint64_t report = htobe64(s->next);
   if (write(s->fd, &report, 8) != 8) die("write");
 }
@@ -258,7 +266,6 @@ static void walk(struct slave *s, const char *at, int64_t count) {
       if (n > count) n = count;
       s->left -= n;
       s->next += n;
-      s->done += n;
       if (s->left == 0) end_frame(s);
     }
     at += n;
@@ -268,8 +275,10 @@ static void walk(struct slave *s, const char *at, int64_t count) {
 
 static int pull(int port, int64_t from, int64_t total, int count) {
   struct slave *slaves = malloc(sizeof *slaves * count);
-  int poll_fd = epoll_create1(0), unfinished = count;
+  int poll_fd = epoll_create1(0);
   double start = seconds(), first = 0;
+  wanted = total;
+  unfinished = count;
   for (int i = 0; i < count; i++) {
     attach(&slaves[i], port, from);
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = &slaves[i]};
@@ -281,12 +290,10 @@ static int pull(int port, int64_t from, int64_t total, int count) {
     int ready = epoll_wait(poll_fd, events, 64, -1);
     for (int i = 0; i < ready; i++) {
       struct slave *s = events[i].data.ptr;
-      int before = s->done < total;
       ssize_t n = read(s->fd, buffer, sizeof buffer);
       if (n <= 0) die("read");
+      if (!first) first = seconds();
       walk(s, buffer, n);
-      if (s->done > 0 && !first) first = seconds();
-      if (before && s->done >= total) unfinished--;
     }
   }
   double end = seconds();
