@@ -116,7 +116,7 @@ function amountsOf(): ReplicationAmounts {
   const delayed = [
     { delayUs: 200, puts: isWhole ? 5000 : 500 },
     { delayUs: 2000, puts: isWhole ? 2000 : 200 },
-    { delayUs: 20_000, puts: isWhole ? 500 : 50 },
+    { delayUs: 20_000, puts: isWhole ? 300 : 50 },
   ];
   const [puts, warmUpPuts, idleMs] = isWhole ? [5000, 2000, 2000] : [1000, 200, 500];
   return { ...common, slaveCounts: [1, 4, 16], puts, warmUpPuts, delayed, idleMs };
@@ -127,7 +127,7 @@ async function measureWays(): Promise<Record<string, PeerResult>> {
   const found: Record<string, PeerResult> = {};
   const delays = new Set([0, CATCH_UP_DELAY_US, ...amounts.delayed.map(({ delayUs }) => delayUs)]);
   for (const delayUs of [null, ...[...delays].toSorted((a, b) => a - b)]) {
-    const acks = isWhole ? Math.min(2000, Math.ceil(2e6 / (delayUs || 1))) : 50;
+    const acks = isWhole ? Math.max(50, Math.min(2000, 5e5 / (delayUs || 1))) : 50;
     const limits = await wayLimits({ log, smallFrame: amounts.serveBatch, acks, delayUs });
     for (const [name, result] of Object.entries(limits)) found[`${name}${delayUs ?? ""}`] = result;
   }

@@ -29,19 +29,23 @@ export async function pairLife(subject: Subject, amounts: ReplicationAmounts, di
     const slave = await subject.start("slave", storeOf("pair-slave"), log.mappedFileSize);
     try {
       await pause(idleMs);
+      // A log that was only copied is dispatched first.
+      await waitQuiet(master.pid);
+      await waitQuiet(slave.pid);
       const pair = new Pair(master, slave);
       const figures: Figures = { failedPuts: 0 };
-      // Longest way first: what has run by then warms up for the short ones.
-      for (const { delayUs, puts } of amounts.delayed.toSorted((a, b) => b.delayUs - a.delayUs)) {
+      await withDelay(master.haPort, 0, async (port) => {
+        await pair.attach(port);
+        await measure("send_peer", ...producer(master, warmUpPuts, 0));
+      });
+      for (const { delayUs, puts } of amounts.delayed) {
         await withDelay(master.haPort, delayUs, async (port) => {
           await pair.attach(port);
-          const warmUp = Math.min(warmUpPuts, Math.ceil(puts / 10));
+          const warmUp = Math.ceil(puts / 20);
           add(figures, `put${delayUs}`, await measure("send_peer", ...producer(master, puts, warmUp)));
         });
       }
       await pair.attach(master.haPort);
-      await waitQuiet(master.pid);
-      await waitQuiet(slave.pid);
       return { ...figures, ...await loopbackAndLive(master, amounts, figures) };
     } finally {
       await slave.stop();
