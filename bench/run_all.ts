@@ -17,7 +17,7 @@ import { describeMachine, pause } from "./lib/machine.ts";
 import { CACHE, measure, Peer, type PeerResult, ROOT } from "./lib/peer.ts";
 import { type Amounts, type Figures, masterLife, slaveLife } from "./lib/phases.ts";
 import {
-  median,
+  medians,
   renderLimits,
   renderMachine,
   renderTable,
@@ -114,10 +114,4 @@ async function measureLimits(): Promise<Record<string, PeerResult>> {
   const pingpongAwake = await measure("limits", "pingpong", amounts.acks);
   await spinner.destroy();
   return { tcp, pwrite, pingpong, pingpongAwake };
-}
-
-function medians(results: readonly PeerResult[]): PeerResult {
-  return Object.fromEntries(
-    Object.keys(results[0]!).map((key) => [key, median(results.map((result) => result[key]!))]),
-  );
 }

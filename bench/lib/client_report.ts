@@ -3,7 +3,7 @@
 
 import type { Machine } from "./machine.ts";
 import type { Figures } from "./phases.ts";
-import { median, renderRows, type Row, type Spread } from "./report.ts";
+import { ratioOf, renderRows, type Row, type Spread } from "./report.ts";
 
 /** What a run wrote down; the JSON file. */
 export interface ClientResults {
@@ -49,7 +49,7 @@ export function renderClients({ figures }: ClientResults, brief: boolean): strin
   return renderRows(ROWS, figures, brief);
 }
 
-/** Deno and Bun by Apache: the median of the rounds' own ratios, which what else the machine does touches least. */
+/** Ours by Apache's. */
 export function renderRatios({ samples }: ClientResults): string {
   const names = ["deno", "bun", "node"].filter((name) => samples[name] !== undefined);
   if (samples.apache === undefined || names.length === 0) return "";
@@ -62,10 +62,6 @@ export function renderRatios({ samples }: ClientResults): string {
     lines.push(`| ${title} | ${ratios.map((ratio) => `${ratio.toFixed(2)} × | `).join("")}${better} |`);
   }
   return lines.join("\n");
-}
-
-function ratioOf(ours: readonly Figures[], theirs: readonly Figures[], key: string): number {
-  return median(ours.map((figures, round) => figures[key]! / theirs[round]![key]!));
 }
 
 /** One paragraph that says where and when the figures were taken. */

@@ -19,7 +19,14 @@ process.on("exit", () => {
 });
 
 /** A program of bench/neutral. */
-export type PeerProgram = "answer" | "ha_peer" | "idle_peer" | "limits" | "send_peer";
+export type PeerProgram =
+  | "answer"
+  | "delay_forwarder"
+  | "ha_peer"
+  | "idle_peer"
+  | "limits"
+  | "page_cache"
+  | "send_peer";
 
 /** Compiles a program of bench/neutral unless that was done; answers with its path. Needs `cc`. */
 export function compile(name: PeerProgram): string {

@@ -5,7 +5,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { type MadeLog, warm } from "./log_maker.ts";
 import { cpuSeconds, memoryOf, pause, waitQuiet } from "./machine.ts";
-import { CACHE, measure, Peer } from "./peer.ts";
+import { CACHE, measure, Peer, type PeerResult } from "./peer.ts";
 import type { Running, Subject } from "./subjects.ts";
 
 /** How much of everything. */
@@ -44,16 +44,25 @@ export async function slaveLife(subject: Subject, amounts: Amounts, directory: s
   }
 }
 
-async function intake(node: Running, { log, serveBatch }: Amounts): Promise<Figures> {
+/** Lets `work` have a port that leads to `port`. */
+export type Way = <T>(port: number, work: (port: number) => Promise<T>) => Promise<T>;
+
+/** An empty slave takes the log from the neutral master, which it reaches over `way`. */
+export async function intake(
+  node: Running,
+  { log, serveBatch }: Pick<Amounts, "log" | "serveBatch">,
+  way: Way = (port, work) => work(port),
+): Promise<Figures> {
   const total = log.marks[0]!;
   await touchMemory(total);
   const peer = new Peer("ha_peer", ["serve", log.directory, log.mappedFileSize, total, serveBatch]);
   const memory = watchMemory(node.pid);
   try {
-    const port = await peer.port();
     const cpuBefore = cpuSeconds(node.pid);
-    await node.follow(port);
-    const { seconds, bytes, request } = await peer.result();
+    const { seconds, bytes, request } = await way(await peer.port(), async (port) => {
+      await node.follow(port);
+      return await peer.result();
+    });
     if (request !== 0 || bytes !== total) {
       throw new Error(`Slave took ${bytes} bytes from ${request}, wanted all ${total}`);
     }
@@ -102,29 +111,62 @@ async function acks(node: Running, { log, acks }: Amounts): Promise<Figures> {
 /** A master's life on its own copy of the log, kept in `directory` from round to round. */
 export async function masterLife(subject: Subject, amounts: Amounts, directory: string): Promise<Figures> {
   const { log } = amounts;
-  const store = path.join(directory, `master-${subject.name}`);
-  if (!fs.existsSync(path.join(store, "commitlog"))) {
-    fs.cpSync(path.join(log.directory, "commitlog"), path.join(store, "commitlog"), { recursive: true });
-  }
+  const store = copyOfLog(log, path.join(directory, `master-${subject.name}`));
   const node = await subject.start("master", store, log.mappedFileSize);
   try {
     await pause(amounts.idleMs);
     await waitQuiet(node.pid);
     const figures: Figures = { masterIdleMB: memoryOf(node.pid).anonymous / MB };
     warm(store);
-    const cpuBefore = cpuSeconds(node.pid);
-    const memory = watchMemory(node.pid);
-    const { seconds, bytes, frames } = await measure("ha_peer", "pull", node.haPort, 0, log.marks[0]!);
-    figures.masterPeakMB = memory.stop() / MB;
-    figures.sendingGBs = bytes! / GB / seconds!;
-    figures.sendingCpuPerGB = (cpuSeconds(node.pid) - cpuBefore) / (bytes! / GB);
-    figures.sendingFrameKiB = bytes! / frames! / 1024;
+    const sent = await sending(node, node.haPort, log.marks[0]!);
+    figures.masterPeakMB = sent.peakMB;
+    figures.sendingGBs = sent.gbPerSecond;
+    figures.sendingCpuPerGB = sent.cpuPerGB;
+    figures.sendingFrameKiB = sent.frameKiB;
     await pause(300);
     figures.masterLoadedMB = memoryOf(node.pid).anonymous / MB;
     return figures;
   } finally {
     await node.stop();
   }
+}
+
+/** A store of one's own that holds the log; made unless it is there. Returns its directory. */
+export function copyOfLog(log: MadeLog, store: string): string {
+  if (!fs.existsSync(path.join(store, "commitlog"))) {
+    fs.cpSync(path.join(log.directory, "commitlog"), path.join(store, "commitlog"), { recursive: true });
+  }
+  return store;
+}
+
+/** What a master's sending came to. */
+export interface Sent {
+  /** To all slaves together. */
+  readonly gbPerSecond: number;
+  /** CPU of the master. */
+  readonly cpuPerGB: number;
+  readonly frameKiB: number;
+  /** The master's anonymous memory, highest meanwhile. */
+  readonly peakMB: number;
+}
+
+/** A master sends `total` bytes to each of that many neutral slaves, which connect at `port`. */
+export async function sending(node: Running, port: number, total: number, slaves = 1): Promise<Sent> {
+  const cpuBefore = cpuSeconds(node.pid);
+  const memory = watchMemory(node.pid);
+  let result: PeerResult;
+  try {
+    result = await measure("ha_peer", "pull", port, 0, total, slaves);
+  } finally {
+    memory.stop();
+  }
+  const { seconds, bytes, frames } = result;
+  return {
+    gbPerSecond: bytes! / GB / seconds!,
+    cpuPerGB: (cpuSeconds(node.pid) - cpuBefore) / (bytes! / GB),
+    frameKiB: bytes! / frames! / 1024,
+    peakMB: memory.stop() / MB,
+  };
 }
 
 /**

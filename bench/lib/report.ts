@@ -67,6 +67,13 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
+/** The median of each number that a program of bench/neutral printed in every round. */
+export function medians(results: readonly PeerResult[]): PeerResult {
+  return Object.fromEntries(
+    Object.keys(results[0]!).map((key) => [key, median(results.map((result) => result[key]!))]),
+  );
+}
+
 /** Median and range of every figure over the rounds. */
 export function summarize(samples: readonly Figures[]): Record<string, Spread> {
   const summary: Record<string, Spread> = {};
@@ -97,18 +104,38 @@ export function renderTable(results: Results, brief: boolean): string {
   return renderRows(ROWS, results.figures, brief);
 }
 
-/** Any rows as a Markdown table, a column per node; `brief` leaves out rows and ranges. */
-export function renderRows(rows: readonly Row[], figures: Results["figures"], brief: boolean): string {
+/** A column behind those of the nodes. */
+export interface Column<R extends Row> {
+  readonly title: string;
+  cell(row: R): string;
+}
+
+/** Any rows as a Markdown table, a column per node and then `more`; `brief` leaves out rows and ranges. */
+export function renderRows<R extends Row>(
+  rows: readonly R[],
+  figures: Results["figures"],
+  brief: boolean,
+  more: readonly Column<R>[] = [],
+): string {
   const subjects = Object.keys(figures);
-  const lines = [
-    `| | unit | ${subjects.map((name) => TITLES[name] ?? name).join(" | ")} |`,
-    `|---|---|${subjects.map(() => "---").join("|")}|`,
-  ];
-  for (const { key, label, unit, digits } of rows.filter((row) => !brief || row.brief)) {
-    const cells = subjects.map((name) => cell(figures[name]![key], digits, !brief));
-    lines.push(`| ${label} | ${unit} | ${cells.join(" | ")} |`);
+  const titles = [...subjects.map(titleOf), ...more.map(({ title }) => title)];
+  const lines = [`| | unit | ${titles.join(" | ")} |`, `|---|---|${titles.map(() => "---").join("|")}|`];
+  for (const row of rows.filter((row) => !brief || row.brief)) {
+    const cells = subjects.map((name) => cell(figures[name]![row.key], row.digits, !brief));
+    cells.push(...more.map((column) => column.cell(row)));
+    lines.push(`| ${row.label} | ${row.unit} | ${cells.join(" | ")} |`);
   }
   return lines.join("\n");
+}
+
+/** A node's name as tables show it. */
+export function titleOf(name: string): string {
+  return TITLES[name] ?? name;
+}
+
+/** Ours by theirs: the median of the rounds' own ratios, which what else the machine does touches least. */
+export function ratioOf(ours: readonly Figures[], theirs: readonly Figures[], key: string): number {
+  return median(ours.map((figures, round) => figures[key]! / theirs[round]![key]!));
 }
 
 /** What the machine can do without any broker. */

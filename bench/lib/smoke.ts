@@ -1,5 +1,6 @@
 // Whether the benchmarks run at all: every life of a node on every runtime with a small log, every Deno.bench file on
-// every runtime, the scale benchmarks, and, with Java, the client's windows. No figure is judged or kept.
+// every runtime, the scale benchmarks, replication by itself, and, with Java, the client's windows. No figure is judged or
+// kept.
 
 import { spawn } from "node:child_process";
 import * as fs from "node:fs";
@@ -47,6 +48,8 @@ export async function smoke(): Promise<number> {
     for (const runtime of RUNTIMES) await step(`${file} on ${runtime}`, () => runBenchFile(runtime, file));
   }
   await step("scale", () => runSmoke(process.execPath, ["bench/scale.ts"]));
+  // One runtime: the others' masters and slaves have had their turn above.
+  await step("replication on deno", () => runSmoke(process.execPath, ["bench/replication.ts", "--only", "deno"]));
   if (await hasJava()) {
     const only = [...RUNTIMES, FLOOR].join(",");
     await step("Java client", () => runSmoke(process.execPath, ["bench/clients.ts", "--only", only]));

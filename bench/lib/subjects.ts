@@ -16,6 +16,8 @@ import { ROOT } from "./peer.ts";
 /** A running node under test. */
 export interface Running {
   readonly pid: number;
+  /** Where clients send. */
+  readonly port: number;
   readonly haPort: number;
   /** From spawning the process until it said it listens (ours) or its port answered (Apache), ms. */
   readonly listeningMs: number;
@@ -27,8 +29,13 @@ export interface Running {
 /** A kind of node. */
 export interface Subject {
   readonly name: string;
-  start(role: "master" | "slave", store: string, mappedFileSize: number): Promise<Running>;
+  start(role: Role, store: string, mappedFileSize: number): Promise<Running>;
 }
+
+/** What a node is: a `syncMaster` answers a put once a slave has it too (`inSyncReplicas=2`). */
+export type Role = "master" | "syncMaster" | "slave";
+
+const BROKER_ROLE = { master: "ASYNC_MASTER", syncMaster: "SYNC_MASTER", slave: "SLAVE" } as const;
 
 const running = new Set<ChildProcess>();
 process.on("exit", () => {
@@ -46,7 +53,7 @@ export function twinlogSubject(runtime: RuntimeName, directory: string): Subject
 async function startTwinlog(
   runtime: RuntimeName,
   directory: string,
-  role: "master" | "slave",
+  role: Role,
   store: string,
   mappedFileSize: number,
 ): Promise<Running> {
@@ -54,8 +61,9 @@ async function startTwinlog(
   const args = [
     ...leading,
     "--json",
-    ...["--role", role, "--store", store, "--listen-port", "0"],
+    ...["--broker-role", BROKER_ROLE[role], "--store", store, "--listen-port", "0"],
     ...["--mapped-file-size-commit-log", String(mappedFileSize)],
+    ...(role === "syncMaster" ? ["--in-sync-replicas", "2"] : []),
     // Nobody there: the address comes later, so that idle memory is measured without a connection.
     ...(role === "slave" ? ["--master", "127.0.0.1:1"] : []),
   ];
@@ -68,9 +76,11 @@ async function startTwinlog(
   const line = await firstLine(child);
   const listeningMs = performance.now() - startedAt;
   const { addresses } = JSON.parse(line);
+  const portOf = (address: string) => Number(address.split(":").at(-1));
   return {
     pid: child.pid!,
-    haPort: Number(addresses.ha.split(":").at(-1)),
+    port: portOf(addresses.remoting),
+    haPort: portOf(addresses.ha),
     listeningMs,
     async follow(haPort) {
       const response = await fetch(`http://${addresses.admin}/ha/master-address`, {
@@ -115,15 +125,19 @@ export async function apacheSubject(version: string, directory: string): Promise
       const startedAt = performance.now();
       const broker = await lab.startBroker({
         name: `bench-${count++}`,
-        role: role === "master" ? "ASYNC_MASTER" : "SLAVE",
+        role: BROKER_ROLE[role],
         namesrv: namesrv.address,
         store,
         port,
-        settings: { mappedFileSizeCommitLog: mappedFileSize },
+        settings: {
+          mappedFileSizeCommitLog: mappedFileSize,
+          ...(role === "syncMaster" ? { inSyncReplicas: 2 } : {}),
+        },
       });
       const listeningMs = performance.now() - startedAt;
       return {
         pid: broker.process.pid,
+        port: broker.port,
         haPort: broker.haPort,
         listeningMs,
         // The configured haMasterAddress is lost in 5.3.3, so it is told as a NameServer's answer would tell it.

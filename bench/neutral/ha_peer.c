@@ -6,7 +6,8 @@
 //   ha_peer pingpong STORE FILE_SIZE START COUNT PHASES
 //                                                 acts as master from START on: one record at a time, each timed until
 //                                                 its ack; PHASES times COUNT, each after a line on standard input
-//   ha_peer pull PORT FROM TOTAL                  acts as slave: reads TOTAL bytes, acknowledges what it read
+//   ha_peer pull PORT FROM TOTAL [SLAVES]         acts as one slave, or as SLAVES at once: each reads TOTAL bytes and
+//                                                 acknowledges every frame it read
 //
 // As master it listens on a free port of the loopback address and says "listening PORT" on standard error.
 #define _GNU_SOURCE
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -201,38 +203,102 @@ static int pingpong(char **argv) {
   return 0;
 }
 
-static int pull(char **argv) {
-  int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[2])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  if (connect(fd, (void *)&address, sizeof address)) die("connect");
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  int64_t from = atoll(argv[3]), total = atoll(argv[4]), done = 0, frames = 0;
+// A slave that keeps nothing: where it is inside the stream of frames.
+struct slave {
+  int fd;
+  unsigned char header[12];
+  int held;     // bytes of the header that are there
+  int64_t left; // bytes of the body still to come
+  int64_t next; // offset behind what it has; the first frame sets it
+  int64_t done, frames; // whole frames, until it has what was wanted
+  int32_t size;
+};
+
+static int64_t wanted; // bytes of each slave
+static int unfinished; // slaves that have less
+
+static void attach(struct slave *s, int port, int64_t from) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   uint64_t report = htobe64(from);
-  double start = seconds(), first = 0;
-  if (write(fd, &report, 8) != 8) die("write");
-  static char buffer[1 << 20];
-  while (done < total) {
-    char header[12];
-    read_all(fd, header, 12);
-    uint64_t o;
-    uint32_t s;
-    memcpy(&o, header, 8);
-    memcpy(&s, header + 8, 4);
-    int64_t offset = be64toh(o);
-    int32_t size = be32toh(s);
-    if (size > 0 && !first) first = seconds();
-    for (int32_t left = size; left > 0;) {
-      ssize_t n = read(fd, buffer, (size_t)left < sizeof buffer ? (size_t)left : sizeof buffer);
-      if (n <= 0) die("read");
-      left -= n;
+  int on = 1;
+  *s = (struct slave){.fd = socket(AF_INET, SOCK_STREAM, 0), .next = -1};
+  if (connect(s->fd, (void *)&address, sizeof address)) die("connect");
+  setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (write(s->fd, &report, 8) != 8) die("write");
+}
+
+static void begin_frame(struct slave *s) {
+  uint64_t o;
+  uint32_t size;
+  memcpy(&o, s->header, 8);
+  memcpy(&size, s->header + 8, 4);
+  int64_t offset = be64toh(o);
+  s->left = s->size = be32toh(size);
+  if (s->next >= 0 && offset != s->next) {
+    fprintf(stderr, "frame at %ld, wanted %ld\n", (long)offset, (long)s->next);
+    exit(1);
+  }
+  s->next = offset;
+}
+
+static void end_frame(struct slave *s) {
+  s->held = 0;
+  if (s->done < wanted) {
+    s->frames++;
+    s->done += s->size;
+    if (s->done >= wanted) unfinished--;
+  }
+  uint64_t report = htobe64(s->next);
+  if (write(s->fd, &report, 8) != 8) die("write");
+}
+
+// Walks through bytes that came.
+static void walk(struct slave *s, const char *at, int64_t count) {
+  while (count > 0) {
+    int64_t n = s->left;
+    if (s->held < 12) {
+      n = 12 - s->held < count ? 12 - s->held : count;
+      memcpy(s->header + s->held, at, n);
+      s->held += n;
+      if (s->held == 12) begin_frame(s);
+      if (s->held == 12 && s->left == 0) s->held = 0; // a heartbeat
+    } else {
+      if (n > count) n = count;
+      s->left -= n;
+      s->next += n;
+      if (s->left == 0) end_frame(s);
     }
-    if (size == 0) continue;
-    done += size;
-    frames++;
-    report = htobe64(offset + size);
-    if (write(fd, &report, 8) != 8) die("write");
+    at += n;
+    count -= n;
+  }
+}
+
+static int pull(int port, int64_t from, int64_t total, int count) {
+  struct slave *slaves = malloc(sizeof *slaves * count);
+  int poll_fd = epoll_create1(0);
+  double start = seconds(), first = 0;
+  wanted = total;
+  unfinished = count;
+  for (int i = 0; i < count; i++) {
+    attach(&slaves[i], port, from);
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = &slaves[i]};
+    if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, slaves[i].fd, &e)) die("epoll");
+  }
+  static char buffer[1 << 20];
+  while (unfinished > 0) {
+    struct epoll_event events[64];
+    int ready = epoll_wait(poll_fd, events, 64, -1);
+    for (int i = 0; i < ready; i++) {
+      struct slave *s = events[i].data.ptr;
+      ssize_t n = read(s->fd, buffer, sizeof buffer);
+      if (n <= 0) die("read");
+      if (!first) first = seconds();
+      walk(s, buffer, n);
+    }
   }
   double end = seconds();
+  int64_t done = 0, frames = 0;
+  for (int i = 0; i < count; i++) done += slaves[i].done, frames += slaves[i].frames;
   printf("{\"bytes\":%ld,\"frames\":%ld,\"seconds\":%.6f,\"sinceFirst\":%.6f}\n", (long)done, (long)frames, end - start, end - first);
   return 0;
 }
@@ -240,7 +306,8 @@ static int pull(char **argv) {
 int main(int argc, char **argv) {
   if (argc == 6 && !strcmp(argv[1], "serve")) return serve(argv);
   if (argc == 7 && !strcmp(argv[1], "pingpong")) return pingpong(argv);
-  if (argc == 5 && !strcmp(argv[1], "pull")) return pull(argv);
+  if ((argc == 5 || argc == 6) && !strcmp(argv[1], "pull"))
+    return pull(atoi(argv[2]), atoll(argv[3]), atoll(argv[4]), argc == 6 ? atoi(argv[5]) : 1);
   fprintf(stderr, "see the first lines of ha_peer.c\n");
   return 2;
 }

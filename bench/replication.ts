@@ -1,0 +1,168 @@
+// Replication by itself: Twinlog on Deno, Bun and Node, and Apache 5.3.3, in turn in every round. A master that sends to
+// many slaves, puts that wait for a slave near and far, catching up over a longer way, and puts beside a catch-up. Prints
+// tables, writes JSON, and brings docs/performance.md up to date.
+//
+//   node bench/replication.ts [--rounds N] [--only deno,bun,node,apache] [--json FILE] [--no-docs]
+//   node bench/replication.ts --quick      one round of small sizes; the documents stay as they are
+//   node bench/replication.ts --render     the documents anew from the JSON
+//   node bench/replication.ts --smoke      seconds: does it run? No figures kept
+//
+// Needs Linux and a C compiler, root to take a mapped log out of the page cache; for Apache, Java 17 and Maven. The JSON is
+// rewritten after each round, so a run may be ended early.
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { parseArgs } from "node:util";
+import { hasJava } from "../tests/interop/lab/apache.ts";
+import { destroyAll } from "../tests/interop/lab/processes.ts";
+import { type RuntimeName, RUNTIMES } from "../tests/interop/lab/twinlog.ts";
+import { wayLimits } from "./lib/delay.ts";
+import { makeLog } from "./lib/log_maker.ts";
+import { describeMachine } from "./lib/machine.ts";
+import { CACHE, type PeerResult, ROOT } from "./lib/peer.ts";
+import type { Figures } from "./lib/phases.ts";
+import {
+  CATCH_UP_DELAY_US,
+  coldRead,
+  intakeLives,
+  type ReplicationAmounts,
+  sendingLife,
+} from "./lib/replication_phases.ts";
+import { renderReplication } from "./lib/replication_report.ts";
+import { medians, replaceBetween, type Results, summarize } from "./lib/report.ts";
+import { apacheSubject, type Subject, twinlogSubject } from "./lib/subjects.ts";
+import { pairLife } from "./lib/sync_puts.ts";
+import { versionsOf } from "./lib/versions.ts";
+
+const APACHE_VERSION = "5.3.3";
+const MIB = 1024 * 1024;
+/** Behind the log proper, for the acks that are timed between neutral peers. */
+const ACK_BYTES = 5_000_000;
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    smoke: { type: "boolean", default: false },
+    render: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    only: { type: "string", default: [...RUNTIMES, "apache"].join(",") },
+    json: { type: "string", default: "bench/results/replication.json" },
+    "no-docs": { type: "boolean", default: false },
+  },
+});
+const json = path.resolve(ROOT, values.json);
+if (values.render) {
+  toDocuments(JSON.parse(fs.readFileSync(json, "utf8")));
+  process.exit(0);
+}
+const isWhole = !values.quick && !values.smoke;
+const rounds = Number(values.rounds ?? (isWhole ? 5 : 1));
+if (!Number.isInteger(rounds) || rounds < 1) {
+  throw new Error(`--rounds is "${values.rounds}", wanted a whole number from 1`);
+}
+const logBytes = isWhole ? 1_000_000_000 : values.quick ? 100_000_000 : 8_000_000;
+/** One file holds the log and what all rounds put behind it: an empty Apache slave gets the last file only. */
+const mappedFileSize = (isWhole ? 1536 : values.quick ? 192 : 32) * MIB;
+const work = path.join(CACHE, values.smoke ? "replication-smoke" : "replication");
+fs.rmSync(work, { recursive: true, force: true });
+fs.mkdirSync(work, { recursive: true });
+const log = await makeLog(values.smoke ? work : CACHE, mappedFileSize, [logBytes, logBytes + ACK_BYTES]);
+const amounts = amountsOf();
+
+const names = values.only.split(",");
+const subjects: Subject[] = names.filter((name) => name !== "apache").map((name) =>
+  twinlogSubject(name as RuntimeName, work)
+);
+if (names.includes("apache")) {
+  if (await hasJava()) subjects.push(await apacheSubject(APACHE_VERSION, path.join(work, "apache")));
+  else console.log("Apache is left out: it needs java, javac and mvn");
+}
+
+const samples: Record<string, Figures[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]));
+const limits: Record<string, PeerResult[]> = {};
+for (let round = 0; round < rounds; round++) {
+  const ways = await measureWays();
+  for (const [name, result] of Object.entries(ways)) (limits[name] ??= []).push(result);
+  const rateOf = ({ bytes, seconds }: PeerResult) => bytes! / seconds! / 1e9;
+  const catchUpLimits = {
+    large: rateOf(ways[`large${CATCH_UP_DELAY_US}`]!),
+    small: rateOf(ways[`small${CATCH_UP_DELAY_US}`]!),
+  };
+  // Each round begins with another node, so that none always has the same neighbour in time.
+  for (const subject of [...subjects.slice(round % subjects.length), ...subjects.slice(0, round % subjects.length)]) {
+    console.log(`Round ${round + 1} of ${rounds}: ${subject.name}`);
+    const sending = await sendingLife(subject, amounts, work, catchUpLimits);
+    const intake = await intakeLives(subject, amounts, work, catchUpLimits);
+    const puts = await pairLife(subject, amounts, work);
+    samples[subject.name]!.push({ ...sending, ...intake, ...puts });
+  }
+  if (isWhole) write(resultsOf(round + 1));
+}
+
+const results = resultsOf(rounds);
+if (values.smoke) expectFigures();
+else console.log(`\n${renderReplication(results)}`);
+if (isWhole && !values["no-docs"]) toDocuments(results);
+await destroyAll();
+fs.rmSync(work, { recursive: true, force: true });
+process.exit(0);
+
+function amountsOf(): ReplicationAmounts {
+  const common = { log, serveBatch: 32 * 1024 };
+  if (values.smoke) {
+    const delayed = [{ delayUs: 200, puts: 50 }];
+    return { ...common, slaveCounts: [1, 2], puts: 100, warmUpPuts: 10, delayed, idleMs: 0 };
+  }
+  const delayed = [
+    { delayUs: 200, puts: isWhole ? 5000 : 500 },
+    { delayUs: 2000, puts: isWhole ? 2000 : 200 },
+    { delayUs: 20_000, puts: isWhole ? 300 : 50 },
+  ];
+  const [puts, warmUpPuts, idleMs] = isWhole ? [5000, 2000, 2000] : [1000, 200, 500];
+  return { ...common, slaveCounts: [1, 4, 16], puts, warmUpPuts, delayed, idleMs };
+}
+
+/** What neutral peers reach, without a forwarder, through one that forwards at once, and over each of the ways. */
+async function measureWays(): Promise<Record<string, PeerResult>> {
+  const found: Record<string, PeerResult> = {};
+  const delays = new Set([0, CATCH_UP_DELAY_US, ...amounts.delayed.map(({ delayUs }) => delayUs)]);
+  for (const delayUs of [null, ...[...delays].toSorted((a, b) => a - b)]) {
+    const acks = isWhole ? Math.max(50, Math.min(2000, 5e5 / (delayUs || 1))) : 50;
+    const limits = await wayLimits({ log, smallFrame: amounts.serveBatch, acks, delayUs });
+    for (const [name, result] of Object.entries(limits)) found[`${name}${delayUs ?? ""}`] = result;
+  }
+  found.coldRead = await coldRead(log);
+  return found;
+}
+
+function resultsOf(done: number): Results {
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    machine: describeMachine(versionsOf(subjects.map(({ name }) => name), APACHE_VERSION)),
+    rounds: done,
+    log: { bytes: log.marks[0]!, messages: log.messages, messageBytes: Math.round(log.maxOffset / log.messages) },
+    figures: Object.fromEntries(Object.entries(samples).map(([name, each]) => [name, summarize(each)])),
+    samples,
+    limits: Object.fromEntries(Object.entries(limits).map(([name, each]) => [name, medians(each)])),
+  };
+}
+
+function write(results: Results): void {
+  fs.mkdirSync(path.dirname(json), { recursive: true });
+  fs.writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
+}
+
+function toDocuments(results: Results): void {
+  replaceBetween(path.join(ROOT, "docs/performance.md"), "replication figures", renderReplication(results));
+}
+
+/** Every figure is there and no put failed. */
+function expectFigures(): void {
+  for (const [name, [figures]] of Object.entries(samples)) {
+    for (const [key, value] of Object.entries(figures!)) {
+      if (!Number.isFinite(value) || value < 0) throw new Error(`${name}: ${key} is ${value}`);
+    }
+    if (figures!.failedPuts! > 0) throw new Error(`${name}: ${figures!.failedPuts} puts failed`);
+  }
+  console.log("ok");
+}
