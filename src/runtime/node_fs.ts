@@ -13,6 +13,9 @@ const OPEN_FLAGS = {
   create: fs.constants.O_RDWR | fs.constants.O_CREAT,
 } as const;
 
+/** What `stat` counts blocks in, whatever the file system's own are. */
+const STAT_BLOCK_SIZE = 512;
+
 class NodeFileHandle implements FileHandle {
   readonly path: string;
   #fd: number;
@@ -85,6 +88,15 @@ class NodeFileHandle implements FileHandle {
   size(): number {
     const fd = this.#open("Stat");
     return this.#try("Stat", () => fs.fstatSync(fd).size);
+  }
+
+  holeFrom(offset: number): number {
+    const fd = this.#open("Stat");
+    const { size, blocks, blksize } = this.#try("Stat", () => fs.fstatSync(fd));
+    // Blocks that the bytes before `offset` take; one more and something stands behind them, or its place is noted apart,
+    // one less and it is packed: then nothing is known.
+    const dense = Math.ceil(offset / blksize) * blksize;
+    return blksize > 0 && blocks * STAT_BLOCK_SIZE === dense ? Math.min(dense, size) : size;
   }
 
   close(): void {

@@ -147,6 +147,11 @@ export interface FileHandle {
   truncate(size: number): void;
   /** Current size in bytes. */
   size(): number;
+  /**
+   * From where on, at or behind `offset`, the file is known to be a hole, which reads as zeros; its size when only reading
+   * could tell. Every byte before `offset` must have been written.
+   */
+  holeFrom(offset: number): number;
   /** Closes it. Idempotent. */
   close(): void;
 }

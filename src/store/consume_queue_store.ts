@@ -10,6 +10,8 @@ import { ConsumeQueue, type ConsumeQueueParts, CQ_STORE_UNIT_SIZE, type Recovere
 import type { HandlePool } from "./handle_pool.ts";
 import type { StoreCheckpoint } from "./store_checkpoint.ts";
 
+/** Queues that a stop flushes at the same time. */
+const FLUSHES_AT_ONCE = 16;
 const PAGE_SIZE = 4096;
 /** Largest queue offset that gets a unit: its place in bytes stays a safe integer. */
 const QUEUE_OFFSET_MAX = 2 ** 48;
@@ -343,6 +345,19 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     this.#logger.warn("The checkpoint can't be written; the next flush of the consume queues tries again");
   }
 
+  /**
+   * Flushes all that are dirty, many at a time: with 50,000 queues, one after the other, a stop would take half a minute.
+   * While the broker works they go one by one instead, so as not to be in the way of the log's own flush.
+   */
+  async #flushTogether(): Promise<void> {
+    const queues = [...this.#dirty];
+    const flushers = Array.from({ length: Math.min(FLUSHES_AT_ONCE, queues.length) }, async () => {
+      for (let queue = queues.pop(); queue !== undefined; queue = queues.pop()) await this.#flushOne(queue);
+    });
+    const failed = (await Promise.allSettled(flushers)).find((outcome) => outcome.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+  }
+
   async #flushOne(queue: ConsumeQueue): Promise<void> {
     await queue.flush();
     if (queue.dirtyBytes <= 0) this.#dirty.delete(queue);
@@ -363,8 +378,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     await this.#flushing;
     if (!flush) return;
     this.writePending();
-    for (const queue of this.#dirty) queue.flushBlocking();
-    this.#dirty.clear();
+    await this.#flushTogether();
     this.#syncDirectories();
     if (this.#storeTimestamp > 0) this.#parts.checkpoint.logicsMsgTimestamp = this.#storeTimestamp;
   }

@@ -165,9 +165,11 @@ class RecordSearch {
 
   /** Start of the first whole record that starts at `from`, an offset of the log, or behind it; -1 for none. */
   run(from: number): number {
-    const { fileFromOffset, fileSize } = this.#file;
-    const window = new Uint8Array(Math.min(WINDOW_SIZE, Math.max(0, fileFromOffset + fileSize - from)));
-    for (let at = from; at + MAGIC_END <= fileFromOffset + fileSize;) {
+    const { fileFromOffset } = this.#file;
+    // A log of a few kilobytes lies in a file of a gigabyte.
+    const end = fileFromOffset + this.#file.holeFrom(from - fileFromOffset);
+    const window = new Uint8Array(Math.min(WINDOW_SIZE, Math.max(0, end - from)));
+    for (let at = from; at + MAGIC_END <= end;) {
       const bytes = window.subarray(0, this.#file.readAt(window, at - fileFromOffset));
       if (!isZero(bytes)) {
         this.dataEnd = at + bytes.length;

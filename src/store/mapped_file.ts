@@ -109,12 +109,18 @@ export class MappedFile {
     return this.#pool.fs.stat(this.path)?.modifiedMs ?? 0;
   }
 
+  /** See {@link FileHandle.holeFrom}. */
+  holeFrom(position: number): number {
+    return this.#pool.get(this.path).holeFrom(position);
+  }
+
   /**
-   * Makes every byte from `position` to `end` zero. Reads first and writes only where something stands, so the file
-   * stays sparse, and a second call writes nothing. Returns how many bytes were in chunks that had to be cleared.
-   * Blocks; not durable until a sync.
+   * Makes every byte from `position`, before which all was written, to `end` zero. Reads first, but for holes, and writes
+   * only where something stands, so the file stays sparse, and a second call writes nothing. Returns how many bytes were
+   * in chunks that had to be cleared. Blocks; not durable until a sync.
    */
   zeroFrom(position: number, end = this.fileSize): number {
+    end = Math.min(end, this.holeFrom(position));
     const chunk = new Uint8Array(Math.min(CHUNK_SIZE, end - position));
     let cleared = 0;
     while (position < end) {

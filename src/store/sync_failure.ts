@@ -111,6 +111,10 @@ class WatchedHandle implements FileHandle {
     return this.#handle.size();
   }
 
+  holeFrom(offset: number): number {
+    return this.#handle.holeFrom(offset);
+  }
+
   close(): void {
     this.#handle.close();
   }

@@ -8,6 +8,7 @@ import type { FileHandle } from "../../src/runtime/runtime.ts";
 import type { Abilities, Conduct, ConformanceEnv } from "./env.ts";
 import { pattern, rejectsWith, throwsWith } from "./support.ts";
 
+const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 
 /** Registers the tests of FileSystem under `name`. */
@@ -27,6 +28,26 @@ export function runFsConformance(name: string, conduct: Conduct, abilities: Abil
   };
 
   describe(`${name}: files`, () => {
+    withFile("knows a hole only where it is one", async (file) => {
+      file.truncate(MIB);
+      assert.ok([0, MIB].includes(file.holeFrom(0)), "nothing was written");
+      file.writeAt(pattern(10_000), 0);
+      for (const durable of [false, true]) {
+        if (durable) await file.sync();
+        const from = file.holeFrom(10_000);
+        assert.ok(from >= 10_000 && from <= MIB);
+        const rest = new Uint8Array(MIB - from);
+        file.readAt(rest, from);
+        assert.ok(rest.every((byte) => byte === 0));
+        // Something stands behind: only reading tells.
+        assert.equal(file.holeFrom(100), MIB);
+      }
+      file.writeAt(pattern(1), MIB - 1);
+      assert.equal(file.holeFrom(10_000), MIB);
+      file.truncate(10_000);
+      assert.equal(file.holeFrom(10_000), 10_000);
+    });
+
     withFile("reads back what was written, at any position", async (file, env) => {
       assert.equal(file.path, `${env.directory}/file`);
       file.writeAt(pattern(1_000), 0);

@@ -98,6 +98,7 @@ export class MemoryFileSystem implements FileSystem {
       syncBlocking: () => {},
       truncate: (size) => this.#resize(file, size),
       size: () => file.bytes.length,
+      holeFrom: () => file.bytes.length,
       close: () => {},
     };
   }

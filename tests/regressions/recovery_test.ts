@@ -106,6 +106,7 @@ function countingReads(fs: FileSystem, part: string): { fs: FileSystem; bytesRea
     syncBlocking: () => handle.syncBlocking(),
     truncate: (size) => handle.truncate(size),
     size: () => handle.size(),
+    holeFrom: (offset) => handle.holeFrom(offset),
     close: () => handle.close(),
   });
   const counting: FileSystem = {

@@ -137,6 +137,7 @@ export class CrashJournal {
         this.#push({ type: "resize", file, size });
       },
       size: () => handle.size(),
+      holeFrom: (offset) => handle.holeFrom(offset),
       close: () => handle.close(),
     };
   }

@@ -109,6 +109,7 @@ function countingFileSystem(fs: FileSystem, before: () => void): FileSystem {
     syncBlocking: () => (before(), handle.syncBlocking()),
     truncate: (size) => (before(), handle.truncate(size)),
     size: () => handle.size(),
+    holeFrom: (offset) => handle.holeFrom(offset),
     close: () => handle.close(),
   });
   return {

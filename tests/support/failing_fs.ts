@@ -35,6 +35,7 @@ export function failingFileSystem(fs: FileSystem, failures: Failures): FileSyste
       },
       truncate: (size) => handle.truncate(size),
       size: () => handle.size(),
+      holeFrom: (offset) => handle.holeFrom(offset),
       close: () => handle.close(),
     };
   };

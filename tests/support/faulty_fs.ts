@@ -39,6 +39,7 @@ export function faultyFileSystem(fs: FileSystem): { fs: FileSystem; faults: Faul
     syncBlocking: () => handle.syncBlocking(),
     truncate: (size) => handle.truncate(size),
     size: () => handle.size(),
+    holeFrom: (offset) => handle.holeFrom(offset),
     close: () => handle.close(),
   });
   const wrapped: FileSystem = {

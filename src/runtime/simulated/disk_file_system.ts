@@ -265,6 +265,11 @@ class SimulatedFileHandle implements FileHandle {
     return this.#file.size;
   }
 
+  /** Reading tells: the disk keeps no account of holes. */
+  holeFrom(): number {
+    return this.size();
+  }
+
   close(): void {
     this.end(false);
   }
