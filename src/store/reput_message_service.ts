@@ -18,8 +18,10 @@ const SLICE_SIZE = 512 * 1024;
 /** A turn of the event loop takes slices for about this long, ms, and no more than so many. */
 const TURN_MS = 1;
 const TURN_SLICES_MAX = 4;
-/** A log that grew by so much since the last turn is being filled by a master: dispatch then takes one slice a turn... */
-const FAST_GROWTH = 512 * 1024;
+/** A log that grows so fast, bytes per ms, is being filled by a master... */
+const FAST_GROWTH = 100 * 1024;
+/** ...and for so long after it did, ms: dispatch takes one slice a turn then... */
+const FLOOD_MS = 25;
 /** ...until it is so far behind: half a second's work, and little enough to be still in the page cache. */
 const BEHIND_MAX = 1024 * 1024 * 1024;
 const RECORD_SIZE_MIN = 91;
@@ -71,8 +73,10 @@ export class ReputMessageService {
   #retries = 0;
   /** When the last turn ended, monotonic ms. */
   #turnEndedAt = -Infinity;
-  /** The log's end at the last turn. */
+  /** The log's end at the last turn, and when that was, monotonic ms. */
   #seenOffset = 0;
+  #seenAt = -Infinity;
+  #floodUntil = -Infinity;
   /** Whether what fills the log comes first at present. */
   #yields = false;
   #buffer = new Uint8Array(0);
@@ -220,12 +224,18 @@ export class ReputMessageService {
     }
   }
 
-  /** Taking in what a master sends comes first: every turn here is one that its bytes wait. */
+  /**
+   * Taking in what a master sends comes first: every turn here is one that its bytes wait. How fast they come is told by
+   * time, not by turn: turns that follow one another closely would each see little, and go on being in the way.
+   */
   #slicesOfTurn(): number {
     const { confirmOffset } = this.#parts.log;
+    const now = this.#parts.clock.monotonic();
     const growth = confirmOffset - this.#seenOffset;
+    if (growth >= FAST_GROWTH * Math.max(1, now - this.#seenAt)) this.#floodUntil = now + FLOOD_MS;
     this.#seenOffset = confirmOffset;
-    this.#yields = growth >= FAST_GROWTH && this.behindBytes < BEHIND_MAX;
+    this.#seenAt = now;
+    this.#yields = now < this.#floodUntil && this.behindBytes < BEHIND_MAX;
     return this.#yields ? 1 : TURN_SLICES_MAX;
   }
 
