@@ -84,6 +84,7 @@ export {
 } from "./src/store/message_store.ts";
 export {
   type AppendMessageResult,
+  type MessageTimes,
   type MessageToPut,
   PutMessageStatus,
   type RecordHost,

@@ -10,7 +10,7 @@ import type { IndexService } from "./index_service.ts";
 import { bornTimestampAt, decodeMessage, storeTimestampAt } from "./message_codec.ts";
 import { KEY_SEPARATOR, MessageConst } from "./message_properties.ts";
 import { type RecordValidator, RecordVerdict } from "./record_validator.ts";
-import type { StoredMessage } from "./types.ts";
+import type { MessageTimes, StoredMessage } from "./types.ts";
 
 /** Outcome of {@link MessageReader.getMessage}. Mirrors Apache's `GetMessageStatus`. */
 export const GetMessageStatus = {
@@ -249,7 +249,7 @@ export class MessageReader {
     topic: string,
     queueId: number,
     queueOffset: number,
-  ): { readonly bornTimestamp: number; readonly storeTimestamp: number } | null {
+  ): MessageTimes | null {
     const unit = this.#consumeQueues.find(topic, queueId)?.get(queueOffset) ?? null;
     const front = unit === null ? null : this.#frontAt(unit.pos);
     return front === null

@@ -25,7 +25,13 @@ import { ReputMessageService } from "./reput_message_service.ts";
 import { StoreCheckpoint } from "./store_checkpoint.ts";
 import { AbortFile, StoreLock } from "./store_lock.ts";
 import { SyncFailure, type SyncFailureNote, watchSyncs } from "./sync_failure.ts";
-import { type AppendMessageResult, type MessageToPut, PutMessageStatus, type StoredMessage } from "./types.ts";
+import {
+  type AppendMessageResult,
+  type MessageTimes,
+  type MessageToPut,
+  PutMessageStatus,
+  type StoredMessage,
+} from "./types.ts";
 
 /** Apache's keys that the store obeys. */
 export interface MessageStoreOptions
@@ -554,7 +560,7 @@ export class MessageStore implements ReplicaLog {
   }
 
   /** See {@link MessageReader.getMessageTimes}. Throws {@link IoError}. */
-  getMessageTimes(topic: string, queueId: number, queueOffset: number): ReturnType<MessageReader["getMessageTimes"]> {
+  getMessageTimes(topic: string, queueId: number, queueOffset: number): MessageTimes | null {
     return this.#reader.getMessageTimes(topic, queueId, queueOffset);
   }
 

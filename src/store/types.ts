@@ -42,6 +42,12 @@ export interface MessageToPut {
   readonly preparedTransactionOffset: number;
 }
 
+/** When a message was born, by its producer's clock, and stored, by its broker's; Unix ms. */
+export interface MessageTimes {
+  readonly bornTimestamp: number;
+  readonly storeTimestamp: number;
+}
+
 /** A record read back from the log. Mirrors Apache's `MessageExt`. */
 export interface StoredMessage extends MessageToPut {
   /** Bytes of the whole record. */

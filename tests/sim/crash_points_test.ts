@@ -57,9 +57,9 @@ function start(runtime: Runtime, settings: Partial<Config>): Promise<BrokerNode>
   return startBroker({ config, runtime, logger: { debug() {}, info() {}, warn() {}, error() {} }, onFatal });
 }
 
-function put({ admin }: BrokerNode, text: string, queueId: number): Promise<PutOutcome> {
+function put({ admin }: BrokerNode, text: string, queueId: number, topic = "T"): Promise<PutOutcome> {
   const properties = new Map([["KEYS", `k${text}`], ["UNIQ_KEY", `u${text}`]]);
-  return admin.put({ topic: "T", queueId, body: new TextEncoder().encode(text.padEnd(400)), properties, flag: 0 });
+  return admin.put({ topic, queueId, body: new TextEncoder().encode(text.padEnd(400)), properties, flag: 0 });
 }
 
 function logOf({ disk }: SimulatedHost, from: number, end: number): Uint8Array {
@@ -101,15 +101,17 @@ class RoleTrace {
     await this.#world.run(() => node.admin.status().maxOffset === maxOffset, 60_000);
     await this.#world.advance(30);
     // The last ones may come at any time while the role changes; whoever came first counts.
-    await this.#world.drive(put(master, "late", 0));
-    await this.#world.run(() => node.admin.status().maxOffset > maxOffset, 60_000);
+    for (let i = 0; i < 3; i++) await this.#world.drive(put(master, `late${i}`, i % 2));
+    const end = master.admin.status().maxOffset;
+    await this.#world.run(() => node.admin.status().maxOffset === end, 60_000);
     this.from = this.journal.length;
     this.#mark();
     await this.#world.drive(this.#watched(node.admin.switchRole({ role: "ASYNC_MASTER", force: true })));
     this.#mark();
     // The second fills the file.
-    for (let i = 0; i < 4; i++) {
-      await this.#world.drive(this.#watched(put(node, `own${i}`, i % 2)));
+    for (let i = 0; i < 5; i++) {
+      // A topic of its own is one more file to write.
+      await this.#world.drive(this.#watched(put(node, `own${i}`, i % 2, i === 2 ? "U" : "T")));
       this.#mark();
     }
     await this.#world.advance(120);
