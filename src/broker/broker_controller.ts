@@ -575,7 +575,8 @@ async function binding<T>(
 
 /** What of a role shows in the flags; a master's address is nobody's business. */
 function roleText({ brokerRole, brokerId, masterAddress }: SavedRole): string {
-  return brokerRole === "SLAVE" ? `SLAVE ${brokerId} of master ${masterAddress}` : brokerRole;
+  if (brokerRole !== "SLAVE") return brokerRole;
+  return masterAddress === null ? `SLAVE ${brokerId}` : `SLAVE ${brokerId} of master ${masterAddress}`;
 }
 
 function portOf(address: string): number {
