@@ -15,6 +15,7 @@ import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { type RuntimeName, RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { type ClientAmounts, clientRound, prepare } from "./lib/client_phases.ts";
 import { type ClientResults, renderClients, renderRatios, renderRun } from "./lib/client_report.ts";
+import { inTurn } from "./lib/turns.ts";
 import { type ClientSubject, FLOOR, startFloor, startSubject } from "./lib/client_subjects.ts";
 import { JavaBench } from "./lib/java_bench.ts";
 import { describeMachine } from "./lib/machine.ts";
@@ -63,10 +64,7 @@ const samples: Record<string, Figures[]> = Object.fromEntries(names.map((name) =
 let results: ClientResults | null = null;
 for (let round = 0; round < rounds; round++) {
   console.log(`Round ${round + 1} of ${rounds}`);
-  // Each round begins with another node, so that none always has the same neighbour in time.
-  const at = round % subjects.length;
-  const order = [...subjects.slice(at), ...subjects.slice(0, at)];
-  const figures = await clientRound(order, java, amounts);
+  const figures = await clientRound(inTurn(subjects, round), java, amounts);
   for (const name of names) samples[name]!.push({ ...idle[name], ...figures[name] });
   results = resultsOf(round + 1);
   if (!smoke) write(results);

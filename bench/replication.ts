@@ -13,9 +13,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { parseArgs } from "node:util";
-import { hasJava } from "../tests/interop/lab/apache.ts";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
-import { type RuntimeName, RUNTIMES } from "../tests/interop/lab/twinlog.ts";
+import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { wayLimits } from "./lib/delay.ts";
 import { makeLog } from "./lib/log_maker.ts";
 import { describeMachine } from "./lib/machine.ts";
@@ -29,8 +28,9 @@ import {
   sendingLife,
 } from "./lib/replication_phases.ts";
 import { renderReplication } from "./lib/replication_report.ts";
-import { medians, replaceBetween, type Results, summarize } from "./lib/report.ts";
-import { apacheSubject, type Subject, twinlogSubject } from "./lib/subjects.ts";
+import { replaceBetween, type Results, resultsOf } from "./lib/report.ts";
+import { subjectsOf } from "./lib/subjects.ts";
+import { inTurn } from "./lib/turns.ts";
 import { pairLife } from "./lib/sync_puts.ts";
 import { versionsOf } from "./lib/versions.ts";
 
@@ -69,14 +69,7 @@ fs.mkdirSync(work, { recursive: true });
 const log = await makeLog(values.smoke ? work : CACHE, mappedFileSize, [logBytes, logBytes + ACK_BYTES]);
 const amounts = amountsOf();
 
-const names = values.only.split(",");
-const subjects: Subject[] = names.filter((name) => name !== "apache").map((name) =>
-  twinlogSubject(name as RuntimeName, work)
-);
-if (names.includes("apache")) {
-  if (await hasJava()) subjects.push(await apacheSubject(APACHE_VERSION, path.join(work, "apache")));
-  else console.log("Apache is left out: it needs java, javac and mvn");
-}
+const subjects = await subjectsOf(values.only.split(","), APACHE_VERSION, work);
 
 const samples: Record<string, Figures[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]));
 const limits: Record<string, PeerResult[]> = {};
@@ -88,18 +81,17 @@ for (let round = 0; round < rounds; round++) {
     large: rateOf(ways[`large${CATCH_UP_DELAY_US}`]!),
     small: rateOf(ways[`small${CATCH_UP_DELAY_US}`]!),
   };
-  // Each round begins with another node, so that none always has the same neighbour in time.
-  for (const subject of [...subjects.slice(round % subjects.length), ...subjects.slice(0, round % subjects.length)]) {
+  for (const subject of inTurn(subjects, round)) {
     console.log(`Round ${round + 1} of ${rounds}: ${subject.name}`);
     const sending = await sendingLife(subject, amounts, work, catchUpLimits);
     const intake = await intakeLives(subject, amounts, work, catchUpLimits);
     const puts = await pairLife(subject, amounts, work);
     samples[subject.name]!.push({ ...sending, ...intake, ...puts });
   }
-  if (isWhole) write(resultsOf(round + 1));
+  if (isWhole) write(resultsSoFar(round + 1));
 }
 
-const results = resultsOf(rounds);
+const results = resultsSoFar(rounds);
 if (values.smoke) expectFigures();
 else console.log(`\n${renderReplication(results)}`);
 if (isWhole && !values["no-docs"]) toDocuments(results);
@@ -135,16 +127,9 @@ async function measureWays(): Promise<Record<string, PeerResult>> {
   return found;
 }
 
-function resultsOf(done: number): Results {
-  return {
-    date: new Date().toISOString().slice(0, 10),
-    machine: describeMachine(versionsOf(subjects.map(({ name }) => name), APACHE_VERSION)),
-    rounds: done,
-    log: { bytes: log.marks[0]!, messages: log.messages, messageBytes: Math.round(log.maxOffset / log.messages) },
-    figures: Object.fromEntries(Object.entries(samples).map(([name, each]) => [name, summarize(each)])),
-    samples,
-    limits: Object.fromEntries(Object.entries(limits).map(([name, each]) => [name, medians(each)])),
-  };
+function resultsSoFar(done: number): Results {
+  const machine = describeMachine(versionsOf(subjects.map(({ name }) => name), APACHE_VERSION));
+  return resultsOf({ machine, rounds: done, log, samples, limits });
 }
 
 function write(results: Results): void {

@@ -9,24 +9,16 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { parseArgs } from "node:util";
-import { hasJava } from "../tests/interop/lab/apache.ts";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
-import { type RuntimeName, RUNTIMES } from "../tests/interop/lab/twinlog.ts";
+import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { makeLog } from "./lib/log_maker.ts";
 import { describeMachine, pause } from "./lib/machine.ts";
 import { CACHE, measure, Peer, type PeerResult, ROOT } from "./lib/peer.ts";
 import { type Amounts, type Figures, masterLife, slaveLife } from "./lib/phases.ts";
-import {
-  medians,
-  renderLimits,
-  renderMachine,
-  renderTable,
-  replaceBetween,
-  type Results,
-  summarize,
-} from "./lib/report.ts";
+import { renderLimits, renderMachine, renderTable, replaceBetween, resultsOf } from "./lib/report.ts";
 import { smoke } from "./lib/smoke.ts";
-import { apacheSubject, type Subject, twinlogSubject } from "./lib/subjects.ts";
+import { subjectsOf } from "./lib/subjects.ts";
+import { inTurn } from "./lib/turns.ts";
 import { versionsOf } from "./lib/versions.ts";
 
 const APACHE_VERSION = "5.3.3";
@@ -61,21 +53,13 @@ console.log("Making the log…");
 const log = await makeLog(CACHE, MAPPED_FILE_SIZE, [TRANSFER_BYTES, TRANSFER_BYTES + ACK_BYTES]);
 const amounts: Amounts = { log, serveBatch: 32 * 1024, acks: 10_000, idleMs: IDLE_MS };
 
-const names = values.only.split(",");
-const subjects: Subject[] = names.filter((name) => name !== "apache").map((name) =>
-  twinlogSubject(name as RuntimeName, work)
-);
-if (names.includes("apache")) {
-  if (await hasJava()) subjects.push(await apacheSubject(APACHE_VERSION, path.join(work, "apache")));
-  else console.log("Apache is left out: it needs java, javac and mvn");
-}
+const subjects = await subjectsOf(values.only.split(","), APACHE_VERSION, work);
 
 const samples: Record<string, Figures[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]));
 const limits: Record<string, PeerResult[]> = {};
 for (let round = 0; round < rounds; round++) {
   for (const [name, result] of Object.entries(await measureLimits())) (limits[name] ??= []).push(result);
-  // Each round begins with another node, so that none always has the same neighbour in time.
-  for (const subject of [...subjects.slice(round % subjects.length), ...subjects.slice(0, round % subjects.length)]) {
+  for (const subject of inTurn(subjects, round)) {
     console.log(`Round ${round + 1} of ${rounds}: ${subject.name}`);
     const slave = await slaveLife(subject, amounts, work);
     const master = await masterLife(subject, amounts, work);
@@ -83,15 +67,8 @@ for (let round = 0; round < rounds; round++) {
   }
 }
 
-const results: Results = {
-  date: new Date().toISOString().slice(0, 10),
-  machine: describeMachine(versionsOf(subjects.map(({ name }) => name), APACHE_VERSION)),
-  rounds,
-  log: { bytes: log.marks[0]!, messages: log.messages, messageBytes: Math.round(log.maxOffset / log.messages) },
-  figures: Object.fromEntries(Object.entries(samples).map(([name, each]) => [name, summarize(each)])),
-  samples,
-  limits: Object.fromEntries(Object.entries(limits).map(([name, each]) => [name, medians(each)])),
-};
+const machine = describeMachine(versionsOf(subjects.map(({ name }) => name), APACHE_VERSION));
+const results = resultsOf({ machine, rounds, log, samples, limits });
 const json = path.resolve(ROOT, values.json);
 fs.mkdirSync(path.dirname(json), { recursive: true });
 fs.writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);

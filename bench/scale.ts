@@ -27,6 +27,7 @@ import { byConnections, byLogSize, byQueues, bySlaves } from "./lib/scale_curves
 import { type ScaleAmounts, ScaleLab } from "./lib/scale_lab.ts";
 import { PART_NAMES, renderScale, type ScaleResults } from "./lib/scale_report.ts";
 import { idlePair, memoryUnderLoad } from "./lib/scale_steady.ts";
+import { inTurn } from "./lib/turns.ts";
 import { versionsOf } from "./lib/versions.ts";
 
 const APACHE_VERSION = "5.3.3";
@@ -137,9 +138,7 @@ async function runPart(name: string): Promise<void> {
   const subjects = kinds.filter((kind) => kind !== "apache" || withApache);
   const samples: Record<string, Figures[]> = Object.fromEntries(subjects.map((kind) => [kind, []]));
   for (let round = 0; round < rounds; round++) {
-    // Each round begins with another node, so that none always has the same neighbour in time.
-    const at = round % subjects.length;
-    for (const kind of [...subjects.slice(at), ...subjects.slice(0, at)]) {
+    for (const kind of inTurn(subjects, round)) {
       const startedAt = performance.now();
       const figures = await measure(kind);
       expectNumbers(name, kind, figures);

@@ -2,6 +2,7 @@
 // docs/performance.md and the README's section. It measures nothing.
 
 import * as fs from "node:fs";
+import type { MadeLog } from "./log_maker.ts";
 import type { Machine } from "./machine.ts";
 import type { PeerResult } from "./peer.ts";
 import type { Figures } from "./phases.ts";
@@ -68,10 +69,30 @@ export function median(values: readonly number[]): number {
 }
 
 /** The median of each number that a program of bench/neutral printed in every round. */
-export function medians(results: readonly PeerResult[]): PeerResult {
+function medians(results: readonly PeerResult[]): PeerResult {
   return Object.fromEntries(
     Object.keys(results[0]!).map((key) => [key, median(results.map((result) => result[key]!))]),
   );
+}
+
+/** What a run of so many rounds on a log has found so far. */
+export function resultsOf(run: {
+  readonly machine: Machine;
+  readonly rounds: number;
+  readonly log: MadeLog;
+  readonly samples: Readonly<Record<string, readonly Figures[]>>;
+  readonly limits: Readonly<Record<string, readonly PeerResult[]>>;
+}): Results {
+  const { machine, rounds, log, samples, limits } = run;
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    machine,
+    rounds,
+    log: { bytes: log.marks[0]!, messages: log.messages, messageBytes: Math.round(log.maxOffset / log.messages) },
+    figures: Object.fromEntries(Object.entries(samples).map(([name, each]) => [name, summarize(each)])),
+    samples,
+    limits: Object.fromEntries(Object.entries(limits).map(([name, each]) => [name, medians(each)])),
+  };
 }
 
 /** Median and range of every figure over the rounds. */

@@ -8,7 +8,7 @@ import { MasterInfoClient } from "../../src/broker/master_info_client.ts";
 import { SILENT_LOGGER } from "../../src/base/logger.ts";
 import { RemotingClient } from "../../src/remoting/remoting_client.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
-import { ApacheLab } from "../../tests/interop/lab/apache.ts";
+import { ApacheLab, hasJava } from "../../tests/interop/lab/apache.ts";
 import { freeBrokerPort } from "../../tests/interop/lab/processes.ts";
 import { cliCommand, type RuntimeName } from "../../tests/interop/lab/twinlog.ts";
 import { ROOT } from "./peer.ts";
@@ -41,6 +41,20 @@ const running = new Set<ChildProcess>();
 process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
+
+/** Those of the names, Apache last; without Java it is left out, which is said. What they keep goes to `directory`. */
+export async function subjectsOf(
+  names: readonly string[],
+  apacheVersion: string,
+  directory: string,
+): Promise<Subject[]> {
+  const runtimes = names.filter((name) => name !== "apache") as RuntimeName[];
+  const subjects: Subject[] = runtimes.map((name) => twinlogSubject(name, directory));
+  if (!names.includes("apache")) return subjects;
+  if (await hasJava()) subjects.push(await apacheSubject(apacheVersion, path.join(directory, "apache")));
+  else console.log("Apache is left out: it needs java, javac and mvn");
+  return subjects;
+}
 
 /** Twinlog on a runtime. Its log lines go to a file in `directory`. */
 export function twinlogSubject(runtime: RuntimeName, directory: string): Subject {

@@ -22,6 +22,7 @@ import type { ConsumerManager } from "./client/consumer_manager.ts";
 import type { ProducerManager } from "./client/producer_manager.ts";
 import type { ConsumerOffsetManager } from "./consumer_offset_manager.ts";
 import type { SubscriptionGroupManager } from "./subscription_group_manager.ts";
+import { forgetTopic, type TopicKeepers } from "./forget_topic.ts";
 import { TOPIC_DEFAULTS, type TopicConfigManager } from "./topic_config_manager.ts";
 import { isSystemTopic } from "./topic_validator.ts";
 
@@ -36,8 +37,8 @@ export interface ClientsAdminParts {
     MessageStore,
     "queues" | "getMinOffsetInQueue" | "getMaxOffsetInQueue" | "getOffsetByTime" | "deleteTopics"
   >;
-  readonly stats: { onTopicDeleted(topic: string): void };
-  readonly timerMetrics: { remove(topic: string): void };
+  readonly stats: TopicKeepers["stats"];
+  readonly timerMetrics: TopicKeepers["timerMetrics"];
   readonly logger: Logger;
   /** Topics this broker has from its start. */
   readonly systemTopicNames: ReadonlySet<string>;
@@ -83,14 +84,11 @@ export class ClientsAdmin implements ClientsPort {
   }
 
   deleteTopic(topic: string): AdminOutcome | null {
-    const { topics, offsets, store, stats, timerMetrics } = this.#parts;
+    const { topics, store } = this.#parts;
     if (topics.selectTopicConfig(topic) === null) return null;
     return this.#change(() => {
       if (this.#isSystem(topic)) return refused(`Topic "${topic}" is one of the system's own`);
-      topics.deleteTopicConfig(topic);
-      offsets.cleanOffsetByTopic(topic);
-      stats.onTopicDeleted(topic);
-      timerMetrics.remove(topic);
+      forgetTopic(this.#parts, topic);
       store.deleteTopics([topic]).catch((error: unknown) =>
         this.#parts.logger.error("Can't remove the queues of a deleted topic", { topic, error: errorMessage(error) })
       );

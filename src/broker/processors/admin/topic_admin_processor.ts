@@ -1,6 +1,7 @@
 // Topics as administrators make, change, delete and look at them: 17, 18, 215, 351, 202, 300, 305. What a topic is belongs
 // to TopicConfigManager, whose changes the NameServers hear of; here is what Apache checks before.
 
+import { forgetTopic, type TopicKeepers } from "../../forget_topic.ts";
 import { errorMessage } from "../../../base/errors.ts";
 import type { Logger } from "../../../base/logger.ts";
 import type { Config } from "../../../config/schema.ts";
@@ -58,8 +59,7 @@ export interface TopicAdminPorts {
     deleteTopics(topics: string[]): unknown;
   };
   readonly stats: { tpsTopicPutNums(topic: string): number; onTopicDeleted(topic: string): void };
-  /** How many messages of a topic wait for their time. */
-  readonly timerMetrics: { remove(topic: string): void };
+  readonly timerMetrics: TopicKeepers["timerMetrics"];
   readonly isSlave: () => boolean;
   /** Resolves once the NameServers answered the registration that a change of the topics brings, or after some time. */
   readonly registered?: () => Promise<void>;
@@ -214,7 +214,7 @@ async function deleteTopic(
   request: RemotingCommand,
   context: RequestContext,
 ): Promise<RemotingCommand> {
-  const { config, logger, topics, offsets, store, stats, timerMetrics } = ports;
+  const { config, logger, topics, offsets, store } = ports;
   const topic = requiredExt(request, "topic");
   refuseOnSlave(ports.isSlave());
   if (topic.trim() === "") throw refusal(ResponseCode.INVALID_PARAMETER, "The specified topic is blank.");
@@ -226,12 +226,7 @@ async function deleteTopic(
       gone.push(...popRetryTopics.filter((name) => topics.selectTopicConfig(name) !== null));
     }
   }
-  for (const name of gone) {
-    topics.deleteTopicConfig(name);
-    offsets.cleanOffsetByTopic(name);
-    stats.onTopicDeleted(name);
-    timerMetrics.remove(name);
-  }
+  for (const name of gone) forgetTopic(ports, name);
   await store.deleteTopics(gone);
   logger.info("Topics were deleted", { topics: gone.join(" "), by: context.remoteAddress });
   await saved(ports);
