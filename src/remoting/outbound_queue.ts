@@ -1,6 +1,7 @@
 // Frames of one connection that wait to be written. Small ones are written into a common buffer as they come, so that many
-// answers cost one allocation and one write; a large body goes as it is. Pure: the connection takes pieces and writes them.
+// answers cost one write; a large body goes as it is. Pure: the connection takes pieces and writes them.
 
+import { giveBuffer, takeBuffer } from "../base/buffer_pool.ts";
 import { encodeFrame, encodeHead, headSizeMax, type RemotingCommand } from "./remoting_command.ts";
 
 /** A body of so many bytes or more is not copied. */
@@ -14,13 +15,15 @@ interface Piece {
   readonly bytes: Uint8Array;
   /** Memory behind it. */
   readonly held: number;
+  /** Lets that memory be used again. */
+  readonly release: (() => void) | undefined;
 }
 
 /** Oldest first. Nothing here is bounded: whoever pushes looks at {@link bytes} before. */
 export class OutboundQueue {
   /** Whole pieces, in front of the buffer's. */
   readonly #pieces: Piece[] = [];
-  #buffer: Uint8Array | null = null;
+  #buffer: Uint8Array<ArrayBuffer> | null = null;
   #used = 0;
   #sizeHint = BUFFER_SIZE_MIN;
   #bytes = 0;
@@ -36,26 +39,30 @@ export class OutboundQueue {
     return this.#piecesHeld + (this.#buffer?.length ?? 0);
   }
 
-  /** Takes a command in. A body of less than {@link LENT_BODY_SIZE_MIN} bytes is copied, a larger one lent until written. */
+  /**
+   * Takes a command in. A body of less than {@link LENT_BODY_SIZE_MIN} bytes is copied and released, a larger one lent
+   * until it is written.
+   */
   push(command: RemotingCommand): void {
-    const { body } = command;
+    const { body, release } = command;
     const isLent = body.length >= LENT_BODY_SIZE_MIN;
     const headMax = headSizeMax(command);
     // A number that got where a text belongs: JSON can write it.
-    if (Number.isNaN(headMax)) return this.#pushFrame(encodeFrame(command));
+    if (Number.isNaN(headMax)) return this.#pushFrame(command);
     this.#reserve(headMax + (isLent ? 0 : body.length));
     const at = this.#used;
     const buffer = this.#buffer!;
     const end = encodeHead(command, buffer, at);
-    if (!(end >= 0)) return this.#pushFrame(encodeFrame(command));
+    if (!(end >= 0)) return this.#pushFrame(command);
     this.#bytes += end - at + body.length;
     if (isLent) {
       this.#used = end;
       this.#cut();
-      this.#add(body, body.length);
+      this.#add(body, body.length, release);
     } else {
       buffer.set(body, end);
       this.#used = end + body.length;
+      release?.();
     }
   }
 
@@ -70,33 +77,39 @@ export class OutboundQueue {
 
   /** The front piece is written, and gone. */
   written(): void {
-    const { bytes, held } = this.#pieces.shift()!;
+    const { bytes, held, release } = this.#pieces.shift()!;
     this.#bytes -= bytes.length;
     this.#piecesHeld -= held;
+    release?.();
   }
 
-  /** Drops everything. */
+  /** Drops everything. Nothing is released: a write may still be under way. */
   clear(): void {
     this.#pieces.length = 0;
     this.#buffer = null;
     this.#used = this.#bytes = this.#piecesHeld = 0;
   }
 
-  #pushFrame(frame: Uint8Array): void {
+  #pushFrame(command: RemotingCommand): void {
+    const frame = encodeFrame(command);
+    command.release?.();
     this.#reserve(frame.length);
     this.#buffer!.set(frame, this.#used);
     this.#used += frame.length;
     this.#bytes += frame.length;
   }
 
-  #add(bytes: Uint8Array, held: number): void {
-    this.#pieces.push({ bytes, held });
+  #add(bytes: Uint8Array, held: number, release: (() => void) | undefined): void {
+    this.#pieces.push({ bytes, held, release });
     this.#piecesHeld += held;
   }
 
   /** Makes a piece of what is in the buffer. */
   #cut(): void {
-    if (this.#used > 0) this.#add(this.#buffer!.subarray(0, this.#used), this.#buffer!.length);
+    const buffer = this.#buffer;
+    if (buffer !== null && this.#used > 0) {
+      this.#add(buffer.subarray(0, this.#used), buffer.length, () => giveBuffer(buffer));
+    }
     this.#buffer = null;
     this.#used = 0;
   }
@@ -107,8 +120,11 @@ export class OutboundQueue {
     if (this.#buffer !== null && needed <= this.#buffer.length) return;
     if (needed > BUFFER_SIZE_MAX) this.#cut();
     const wanted = Math.max(this.#used + size, this.#used === 0 ? this.#sizeHint : 2 * this.#used);
-    const buffer = new Uint8Array(Math.max(this.#used + size, Math.min(wanted, BUFFER_SIZE_MAX)));
-    if (this.#used > 0) buffer.set(this.#buffer!.subarray(0, this.#used));
+    const buffer = takeBuffer(Math.max(this.#used + size, Math.min(wanted, BUFFER_SIZE_MAX)));
+    if (this.#buffer !== null) {
+      buffer.set(this.#buffer.subarray(0, this.#used));
+      giveBuffer(this.#buffer);
+    }
     this.#buffer = buffer;
   }
 }

@@ -30,6 +30,8 @@ export type SerializeType = (typeof SerializeType)[keyof typeof SerializeType];
 export interface RemotingCommand extends RemotingHeader {
   /** Empty when there is none: the wire doesn't tell the two apart. */
   readonly body: Uint8Array;
+  /** Called once, by whoever sends it, when it needs the body no longer: its memory may be used again. */
+  readonly release?: (() => void) | undefined;
 }
 
 /** Values of `extFields` before they become strings; `null` and `undefined` are left out. */
@@ -56,7 +58,7 @@ export function createRequest(code: number, ext?: ExtValues, body?: Uint8Array):
 export function createResponse(
   request: RemotingHeader,
   code: number,
-  parts: { remark?: string; ext?: ExtValues; body?: Uint8Array } = {},
+  parts: { remark?: string; ext?: ExtValues; body?: Uint8Array; release?: (() => void) | undefined } = {},
 ): RemotingCommand {
   return {
     code,
@@ -67,6 +69,7 @@ export function createResponse(
     remark: parts.remark ?? null,
     extFields: parts.ext === undefined ? NO_EXT : toExtFields(parts.ext),
     body: parts.body ?? NO_BODY,
+    release: parts.release,
   };
 }
 

@@ -2,6 +2,7 @@
 // back to back in one buffer. Entries are looked at first, then the chosen records are read together; only a filter on
 // properties makes it look into records before. Owns no state; MessageStore offers it to the outside.
 
+import { giveBuffer } from "../base/buffer_pool.ts";
 import { readInt32, readInt64 } from "../base/bytes.ts";
 import { LineLimiter } from "../base/line_limiter.ts";
 import type { Logger } from "../base/logger.ts";
@@ -31,6 +32,8 @@ export interface PullResult {
   readonly status: GetMessageStatus;
   /** Whole records in queue order, as they stand in the log. */
   readonly records: Uint8Array;
+  /** To be called, once, by whoever is done with {@link records}: another pull gets their memory. Unset: never. */
+  readonly release?: () => void;
   readonly messageCount: number;
   /** Where to go on. */
   readonly nextBeginOffset: number;
@@ -238,7 +241,8 @@ export class PullReader {
       at = end;
     }
     if (kept === 0) choice.status = GetMessageStatus.MESSAGE_WAS_REMOVING;
-    return this.#answer(choice, to === bytes.length ? bytes : bytes.subarray(0, to), kept);
+    const records = to === bytes.length ? bytes : bytes.subarray(0, to);
+    return { ...this.#answer(choice, records, kept), release: () => giveBuffer(bytes) };
   }
 
   #answer(choice: Choice, records: Uint8Array, messageCount: number): PullResult {

@@ -1,6 +1,7 @@
 // Records of the log for pulls: many of them into one buffer with as few reads as possible, or one after another through a
 // window, for who must look into them. It reads and copies; which records, and whether they are whole, is PullReader's.
 
+import { takeBuffer } from "../base/buffer_pool.ts";
 import { readInt32 } from "../base/bytes.ts";
 import type { CommitLog } from "./commit_log.ts";
 import {
@@ -19,8 +20,8 @@ export interface RecordPlaces {
 
 /** What was read. */
 export interface ReadRecords {
-  /** The records, back to back; zeros where one could not be read whole. */
-  readonly bytes: Uint8Array;
+  /** The records, back to back; zeros where one could not be read whole. To be given back to the pool of buffers. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
   /** false: the log no longer holds all of them. */
   readonly isWhole: boolean;
 }
@@ -52,7 +53,7 @@ export class RecordReader {
 
   /** The records of `bytes` bytes in all: at once where the page cache holds them. */
   read(places: RecordPlaces, bytes: number): ReadRecords | Promise<ReadRecords> {
-    const target = new Uint8Array(bytes);
+    const target = takeBuffer(bytes);
     const { positions } = places;
     let isWhole = true;
     let pending: Promise<boolean>[] | null = null;
@@ -94,8 +95,11 @@ export class RecordReader {
     const isHot = this.#log.isHot(start);
     const source = hasGaps ? this.#spanBuffer(run.span, isHot) : target;
     const finish = (count: number): boolean => {
+      const isWhole = count === run.span;
+      // What somebody else's pull left in the buffer must not pass for a record.
+      if (!isWhole) target.fill(0, hasGaps ? 0 : count);
       if (hasGaps) copyRecords(places, from, run.to, source.subarray(0, count), target);
-      return count === run.span;
+      return isWhole;
     };
     const count = this.#log.read(start, source);
     return count instanceof Promise ? count.then(finish) : finish(count);

@@ -59,6 +59,7 @@ export interface PullPorts extends PullCheckPorts {
 }
 
 const NO_RECORDS = new Uint8Array(0);
+const NOTHING = { records: NO_RECORDS, release: undefined };
 /** A held pull waits no longer, ms, whatever it asks for; clients ask for 15 to 20 s. */
 const SUSPEND_MS_MAX = 120_000;
 
@@ -201,8 +202,10 @@ function answerPull(ports: PullPorts, pull: Pull, allowed: Allowed, result: Pull
     groupSysFlag,
   };
   const remark = isPassedOver ? GetMessageStatus.NO_MATCHED_MESSAGE : result.status;
-  const body = code === ResponseCode.SUCCESS ? result.records : NO_RECORDS;
-  return createResponse(request, isPassedOver ? ResponseCode.PULL_RETRY_IMMEDIATELY : code, { remark, ext, body });
+  // Without records in it the buffer is left to be collected, which is rare.
+  const { records: body, release } = code === ResponseCode.SUCCESS ? result : NOTHING;
+  const answerCode = isPassedOver ? ResponseCode.PULL_RETRY_IMMEDIATELY : code;
+  return createResponse(request, answerCode, { remark, ext, body, release });
 }
 
 /** Mirrors `PullMessageProcessor.composeResponseHeader`. */

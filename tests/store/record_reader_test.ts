@@ -1,0 +1,57 @@
+// Records read together into memory that was used before: nothing of before may be left in what is answered.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { giveBuffer, takeBuffer } from "../../src/base/buffer_pool.ts";
+import { RecordReader } from "../../src/store/record_reader.ts";
+
+const SIZE = 3000;
+const LOG = new Uint8Array(100_000).map((_, index) => index % 251 + 1);
+
+/** A log that ends at `end`, in the page cache or not. */
+function logUntil(end: number, isHot: boolean) {
+  const read = (pos: number, target: Uint8Array): number => {
+    const bytes = LOG.subarray(pos, Math.max(pos, Math.min(pos + target.length, end)));
+    target.set(bytes);
+    return bytes.length;
+  };
+  return {
+    mappedFileSize: LOG.length,
+    isHot: () => isHot,
+    readRecord: () => null,
+    read: (pos: number, target: Uint8Array) =>
+      isHot ? read(pos, target) : Promise.resolve().then(() => read(pos, target)),
+  } as unknown as ConstructorParameters<typeof RecordReader>[0];
+}
+
+function leaveTraces(size: number): void {
+  const taken = Array.from({ length: 80 }, () => takeBuffer(size).fill(0xee));
+  for (const bytes of taken) giveBuffer(bytes);
+}
+
+describe("RecordReader", () => {
+  for (const isHot of [true, false]) {
+    for (const gap of [0, 500]) {
+      it(`leaves zeros where it reads none, ${isHot ? "hot" : "cold"}, ${gap} bytes between records`, async () => {
+        const positions = [0, 1, 2, 3].map((index) => index * (SIZE + gap));
+        const places = { positions, sizes: positions.map(() => SIZE) };
+        for (const end of [0, 1000, positions[2]!, positions[2]! + 100, positions[3]! + SIZE]) {
+          leaveTraces(4 * SIZE);
+          const { bytes, isWhole } = await new RecordReader(logUntil(end, isHot)).read(places, 4 * SIZE);
+          assert.equal(bytes.length, 4 * SIZE);
+          assert.equal(isWhole, end === positions[3]! + SIZE);
+          for (const [index, pos] of positions.entries()) {
+            const record = bytes.subarray(index * SIZE, (index + 1) * SIZE);
+            const isThere = pos + SIZE <= end;
+            if (isThere) assert.deepEqual(record, LOG.subarray(pos, pos + SIZE));
+            else {assert.ok(
+                record.every((byte, at) => byte === 0 || byte === LOG[pos + at]),
+                `record ${index}, end ${end}`,
+              );}
+          }
+          giveBuffer(bytes);
+        }
+      });
+    }
+  }
+});
