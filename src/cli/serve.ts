@@ -42,6 +42,7 @@ export async function stopOnSignal(
   node: { stop(): Promise<void> },
 ): Promise<void> {
   logger.info(`Stopping on ${await stopping.first}`);
+  const since = runtime.clock.monotonic();
   const late = runtime.clock.setTimer(STOP_LIMIT_MS, () => {
     logger.error(`Not stopped after ${STOP_LIMIT_MS} ms, giving up: the next start recovers the store`);
     runtime.process.exit(1);
@@ -49,6 +50,7 @@ export async function stopOnSignal(
   await node.stop();
   late.cancel();
   stopping.end();
+  logger.info(`Stopped in ${Math.round(runtime.clock.monotonic() - since)} ms`);
 }
 
 /** Reads `broker.conf` when named, merges, and checks what only shows on this machine. Throws {@link ConfigError}. */
@@ -120,12 +122,16 @@ export interface StopSignals {
   readonly end: () => void;
 }
 
-/** The first stop signal as a promise; the second ends the process. */
+/**
+ * The first stop signal as a promise; the second ends the process, unless it is a SIGHUP: a terminal that is closed sends
+ * that twice, by its shell and at the shell's end.
+ */
 export function stopSignals(runtime: Runtime, logger: Logger): StopSignals {
   const { promise, resolve } = Promise.withResolvers<string>();
   let count = 0;
   const end = runtime.process.onStopSignal((signal) => {
     if (count++ === 0) return resolve(signal);
+    if (signal === "SIGHUP") return;
     logger.warn(`Second ${signal}: stopping at once, the next start recovers the store`);
     runtime.process.exit(1);
   });

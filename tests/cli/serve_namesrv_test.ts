@@ -41,6 +41,7 @@ function start(...args: string[]) {
     out: () => out,
     err: () => err,
     exit,
+    signal: (name: string) => signal?.(name),
     stop: () => {
       signal?.("SIGTERM");
       return exit;
@@ -84,7 +85,7 @@ describe("--role namesrv", () => {
     );
     assert.match(readFileSync(`${conf}.bak`, "utf8"), /^# ours$/m);
     assert.equal(await node.stop(), 0);
-    assert.match(node.err(), /Stopping on SIGTERM/);
+    assert.match(node.err(), /Stopping on SIGTERM"\}\n.*"message":"Stopped in \d+ ms"\}\n$/);
   });
 
   it("is one line for people, too", async () => {
@@ -119,6 +120,16 @@ describe("--role namesrv", () => {
     assert.equal(await taken.exit, 1);
     assert.match(taken.err(), new RegExp(`^twinlog: .*${port}`));
     listener.close();
+  });
+
+  it("stops cleanly when a terminal is closed, which sends SIGHUP twice", async () => {
+    const args = ["--listen-port", "0", "--bind-address", "127.0.0.1", "--store", directory];
+    const node = start("--role", "namesrv", ...args);
+    await waitFor("the ready line", () => node.out().endsWith("\n"));
+    node.signal("SIGHUP");
+    node.signal("SIGHUP");
+    assert.equal(await node.exit, 0);
+    assert.match(node.err(), /Stopping on SIGHUP\n.*Stopped in \d+ ms\n$/);
   });
 
   it("is in the help", async () => {
