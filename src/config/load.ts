@@ -5,7 +5,7 @@ import { ConfigError } from "../base/errors.ts";
 import { formatHostPort } from "../base/host_port.ts";
 import { printableJson, quoted } from "../base/printable.ts";
 import type { Process } from "../runtime/runtime.ts";
-import { ALIASES, REFUSED, REPLACED, WITHOUT_EFFECT } from "./apache_keys.ts";
+import { ALIASES, isAccepted, needsExplaining, REFUSED, REPLACED, WITHOUT_EFFECT } from "./apache_keys.ts";
 import { nearest } from "./nearest.ts";
 import { parseProperties } from "./properties.ts";
 import { CONFIG_KEYS, isConfigKey, settingOf } from "./schema.ts";
@@ -100,7 +100,7 @@ function readFile(
   warnings: string[],
 ): void {
   const withoutEffect: string[] = [];
-  const last = new Map(parseProperties(file.bytes).map((entry) => [entry.key, entry]));
+  const last = new Map(parseProperties(file.bytes, file.name).map((entry) => [entry.key, entry]));
   for (const { key, value, line } of last.values()) {
     const origin = `${key} (${file.name}, line ${line})`;
     const target = ALIASES[key] ?? key;
@@ -111,11 +111,11 @@ function readFile(
       give(given, target, { value: parseValue(target, value, origin), source: "file", origin });
     } else if (Object.hasOwn(REFUSED, key)) {
       const { only, instead } = REFUSED[key]!;
-      const text = value.trim();
-      if (text !== only) throw new ConfigError(`${origin} is ${quoted(text)}, wanted "${only}": ${instead}`);
-    } else if (Object.hasOwn(REPLACED, key)) {
+      if (isAccepted(value, only)) continue;
+      throw new ConfigError(`${origin} is ${quoted(value.trim())}, wanted "${only}": ${instead}`);
+    } else if (Object.hasOwn(REPLACED, key) && needsExplaining(key, value)) {
       warnings.push(`${origin} has no effect here, ${REPLACED[key]}`);
-    } else if (WITHOUT_EFFECT.has(key)) {
+    } else if (Object.hasOwn(REPLACED, key) || WITHOUT_EFFECT.has(key)) {
       withoutEffect.push(key);
     } else {
       warnings.push(`Left out: ${unknownKey(`${file.name}, line ${line}, key`, key)}`);
