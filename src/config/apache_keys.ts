@@ -10,8 +10,7 @@ export const ALIASES: Readonly<Record<string, ConfigKey>> = {
   haSlaveFallbehindMax: "haMaxGapNotInSync",
 };
 
-const NO_ACL =
-  "access control is not supported, everybody who reaches the ports would be let in: " +
+const NO_ACL = "access control is not supported, everybody who reaches the ports would be let in: " +
   "protect them by remotingAllowedPeers or TLS certificates (SECURITY.md)";
 
 /**

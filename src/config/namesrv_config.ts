@@ -90,9 +90,12 @@ export function isNamesrvConfigKey(key: string): key is NamesrvConfigKey {
   return Object.hasOwn(NAMESRV_SETTINGS, key);
 }
 
+/** What is given as the role for a NameServer alone. */
+export const NAMESRV_ROLE = "namesrv";
+
 /** Whether a text given as the role means a NameServer alone; it is no role of a broker. */
 export function isNamesrvRole(role: string | undefined): boolean {
-  return role?.toLowerCase() === "namesrv";
+  return role?.toLowerCase() === NAMESRV_ROLE;
 }
 
 /**

@@ -118,7 +118,7 @@ describe("--role namesrv", () => {
       directory,
     );
     assert.equal(await taken.exit, 1);
-    assert.match(taken.err(), new RegExp(`^twinlog: .*${port}`));
+    assert.equal(taken.err(), `twinlog: NameServer port 127.0.0.1:${port} is in use, give another --listen-port\n`);
     listener.close();
   });
 
@@ -136,5 +136,12 @@ describe("--role namesrv", () => {
     const help = start("serve", "--help");
     assert.equal(await help.exit, 0);
     assert.match(help.out(), /--role namesrv runs a NameServer alone/);
+    for (const args of [["--role", "namesrv", "--help"], ["serve", "--broker-role=namesrv", "-h"]]) {
+      const own = start(...args);
+      assert.equal(await own.exit, 0);
+      assert.match(own.out(), /^Usage: twinlog --role namesrv \[options\]\n/);
+      assert.match(own.out(), /--listen-port <n>\n.*\(9876\)/);
+      assert.doesNotMatch(own.out(), /--ha-|Examples:/);
+    }
   });
 });

@@ -98,7 +98,9 @@ describe("NODE_PROCESS", () => {
     });
   }
 
-  const keepsIgnored = os.platform() !== "linux" ? "only Linux tells" : "Deno" in globalThis || "Bun" in globalThis
+  const keepsIgnored = os.platform() !== "linux"
+    ? "only Linux tells"
+    : "Deno" in globalThis || "Bun" in globalThis
     ? false
     : "Node resets what it was started with";
   it("leaves SIGHUP ignored where it was (nohup)", { skip: keepsIgnored }, async () => {
