@@ -48,7 +48,9 @@ export function loadConfig(options: {
   const given = new Map<ConfigKey, Given>();
   if (options.file) readFile(options.file, given, warnings);
   readFlags(options.flags ?? new Map(), given);
-  return finish(given, options.host, warnings);
+  const loaded = finish(given, options.host, warnings);
+  checkMasterAddress(loaded.config, given, warnings);
+  return loaded;
 }
 
 /** A configuration from values of their own types: for programs that embed a node, and tests. */
@@ -260,6 +262,15 @@ function checkRole(config: Values, given: ReadonlyMap<ConfigKey, Given>, warning
     warnings.push(`${origin} is ${config.brokerId}: a master's brokerId is 0, taken as 0`);
     config.brokerId = 0;
   }
+}
+
+/** A master follows nobody. On a flag that is a mistake, mostly a forgotten `--role slave`; two nodes may share a file. */
+function checkMasterAddress(config: Config, given: ReadonlyMap<ConfigKey, Given>, warnings: string[]): void {
+  const address = given.get("haMasterAddress");
+  if (address === undefined || config.haMasterAddress === null || config.brokerRole === "SLAVE") return;
+  const seen = `${address.origin} is ${quoted(config.haMasterAddress)} and brokerRole is ${config.brokerRole}`;
+  if (address.source === "flag") throw new ConfigError(`${seen}, wanted --role slave, or no master to follow`);
+  warnings.push(`${seen}: nobody is followed until the role is switched to SLAVE`);
 }
 
 /** Bounds between settings. */

@@ -243,6 +243,17 @@ describe("loadConfig: refusals", () => {
     assert.match(warnings[0]!, /is 3: a master's brokerId is 0/);
   });
 
+  it("refuses a master on a flag that follows somebody, and warns of one in a file", () => {
+    assert.throws(() => load(null, { master: "h:1" }), refusal(/^--master is "h:1" and brokerRole is ASYNC_MASTER/));
+    assert.throws(() => load("brokerRole=SYNC_MASTER", { master: "h:1" }), refusal(/wanted --role slave/));
+    assert.match(
+      load("haMasterAddress=h:1").warnings[0]!,
+      /^haMasterAddress \(broker.conf, line 1\) is "h:1" .*followed/,
+    );
+    assert.deepEqual(load("haMasterAddress=\n", { master: "none" }).warnings, []);
+    assert.deepEqual(load("haMasterAddress=h:1", { role: "slave" }).warnings, []);
+  });
+
   it("holds settings against each other", () => {
     assert.throws(
       () => load("haSendHeartbeatInterval=20000"),
