@@ -21,6 +21,7 @@ import type { HttpServer, NetAddress, Runtime } from "../runtime/runtime.ts";
 import { MessageStore } from "../store/message_store.ts";
 import type { RecordHost } from "../store/types.ts";
 import { BrokerAdmin } from "./broker_admin.ts";
+import { binding } from "./bound_port.ts";
 import { brokerRuntimeInfo, type FigureParts } from "./broker_figures.ts";
 import { ClientsAdmin } from "./clients_admin.ts";
 import { BrokerOuterAPI } from "./broker_outer_api.ts";
@@ -383,7 +384,11 @@ class BrokerController implements BrokerNode {
 
     // Ports first, so that a taken one stops the start before anything is written.
     const hostname = config.bindAddress;
-    const haAddress = await binding("haListenPort", masterDriver.start({ hostname, port: config.haListenPort, tls }));
+    const haAddress = await this.#binding(
+      "haListenPort",
+      config.haListenPort,
+      masterDriver.start({ hostname, port: config.haListenPort, tls }),
+    );
     this.#undo.push(() => masterDriver.stop());
     const heldBytes = new HeldBytes(() => config.remotingHeldBytesMax);
     const listen = async (key: "listenPort" | "vipListenPort"): Promise<NetAddress> => {
@@ -401,7 +406,7 @@ class BrokerController implements BrokerNode {
         onConnectionClosed: (connection) => services.onConnectionClosed(connection),
         onError: onFatal,
       });
-      const address = await binding(key, server.start());
+      const address = await this.#binding(key, port, server.start());
       remotingServers.push(server);
       this.#undo.push(() => server.stop());
       return address;
@@ -438,13 +443,27 @@ class BrokerController implements BrokerNode {
     this.#undo.push(() => outerApi.stop());
 
     if (access !== null) {
-      const server: HttpServer = await binding(
+      const server: HttpServer = await this.#binding(
         "adminAddress",
+        access.port,
         startAdminServer(admin, { access, runtime, logger, limits: adminLimits }),
+        access.hostname,
       );
       this.#undo.push(() => server.close());
       this.#addresses.admin = formatHostPort(server.address);
     }
+  }
+
+  /** Names the setting behind a port that can't be bound. */
+  #binding<T>(key: keyof typeof PORTS, port: number, bound: Promise<T>, hostname = this.#config.bindAddress) {
+    const { what, fromListenPort } = PORTS[key];
+    const { listenPort } = this.#config;
+    const isDerived = fromListenPort !== 0 && port === listenPort + fromListenPort;
+    return binding(bound, { hostname, port }, {
+      what,
+      flag: flagName(key),
+      ...(isDerived ? { goesBy: `${flagName("listenPort")} ${listenPort}` } : {}),
+    });
   }
 
   /** A master without NameServers brings its own; where one answers already, it registers there. */
@@ -453,7 +472,8 @@ class BrokerController implements BrokerNode {
     if (!config.namesrvEnable) return;
     const local = (port: number) => formatHostPort({ hostname: localHost(config.bindAddress), port });
     try {
-      const namesrv = await startEmbeddedNamesrv({ config, runtime: this.#runtime, logger: this.#logger, heldBytes });
+      const started = startEmbeddedNamesrv({ config, runtime: this.#runtime, logger: this.#logger, heldBytes });
+      const namesrv = await this.#binding("namesrvListenPort", config.namesrvListenPort, started);
       this.#undo.push(() => namesrv.stop());
       this.#namesrv = namesrv;
       this.#addresses!.namesrv = formatHostPort(namesrv.address);
@@ -552,25 +572,18 @@ class BrokerController implements BrokerNode {
   }
 }
 
+/** The ports of a node, and how far each is from listenPort by default. */
+const PORTS = {
+  listenPort: { what: "Remoting port", fromListenPort: 0 },
+  vipListenPort: { what: "VIP port", fromListenPort: -2 },
+  haListenPort: { what: "HA port", fromListenPort: 1 },
+  adminAddress: { what: "Admin address", fromListenPort: 2 },
+  namesrvListenPort: { what: "NameServer port", fromListenPort: 0 },
+} as const;
+
 /** Where a port that is bound to `bindAddress` is reached from this host. */
 function localHost(bindAddress: string): string {
   return bindAddress === "0.0.0.0" ? "127.0.0.1" : bindAddress === "::" ? "::1" : bindAddress;
-}
-
-/** Names the setting behind a port that can't be bound. */
-async function binding<T>(
-  key: "listenPort" | "vipListenPort" | "haListenPort" | "adminAddress",
-  bound: Promise<T>,
-): Promise<T> {
-  try {
-    return await bound;
-  } catch (error) {
-    if (!(error instanceof IoError)) throw error;
-    const advice = error.kind === "inUse" ? "; something listens there already, give another port" : "";
-    throw new IoError(error.kind, `Can't use ${flagName(key)}: ${error.message}${advice}`, error.code, {
-      cause: error,
-    });
-  }
 }
 
 /** What of a role shows in the flags; a master's address is nobody's business. */

@@ -124,9 +124,12 @@ export class PutMessageService {
   }
 
   /** From the moment this returns with true, nothing is put any more. */
-  setFenced(fenced: boolean, reason = "Puts are held off for a switchover"): void {
+  setFenced(fenced: boolean, reason = "Puts are held off, by a switchover or PUT /fenced"): void {
     const next = fenced ? reason : null;
-    if (next !== this.#fencedReason) this.#logger.info(next ?? "Puts are taken again");
+    if (next !== this.#fencedReason) {
+      if (next === null) this.#logger.info("Puts are taken again");
+      else this.#logger.warn(next);
+    }
     this.#fencedReason = next;
   }
 

@@ -3,11 +3,13 @@
 
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { ConfigError } from "../base/errors.ts";
+import { quoted } from "../base/printable.ts";
 import { VERSION } from "../broker/version.ts";
-import { isNamesrvRole } from "../config/namesrv_config.ts";
+import { isNamesrvRole, NAMESRV_ROLE } from "../config/namesrv_config.ts";
+import { settingOf } from "../config/schema.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { adminClient, DEFAULT_ADMIN } from "./admin_client.ts";
-import { configOptions, flagTexts } from "./flags.ts";
+import { configOptions, flagTexts, helpFormat, namesrvHelp, withSuggestion } from "./flags.ts";
 import { printError, runServe } from "./serve.ts";
 
 /** Exit codes: done, failed, wrong use or configuration. */
@@ -42,12 +44,18 @@ function createProgram(runtime: Runtime, done: (code: number) => void): Command 
     .configureOutput({
       writeOut: (text) => runtime.process.writeOut(text),
       writeErr: (text) => runtime.process.writeErr(text),
+      outputError: (text, write) => write(withSuggestion(text)),
       getOutHelpWidth: () => HELP_WIDTH,
       getErrHelpWidth: () => HELP_WIDTH,
     })
     .addHelpText("beforeAll", () => {
       // Commander answers --help before anybody looks at the verb.
       const verb = program.args[0];
+      const { rawArgs } = program as unknown as { rawArgs: readonly string[] };
+      if ((verb === undefined || verb === "serve" || verb.startsWith("-")) && givesNamesrvRole(rawArgs)) {
+        runtime.process.writeOut(namesrvHelp(HELP_WIDTH));
+        throw new CommanderError(EXIT.done, "commander.help", "(outputHelp)");
+      }
       if (verb !== undefined && verb !== "help" && !verb.startsWith("-") && !isVerb(program, verb)) {
         program.error(`error: unknown verb '${verb}', see --help`);
       }
@@ -87,9 +95,7 @@ serve is what runs when no verb is given. Its common flags: --role, --master HOS
 Exit codes: 0 done, 1 failed, 2 wrong use or configuration.`;
 
 const NAMESRV_HELP = `
---role namesrv runs a NameServer alone. Of these flags it takes --listen-port (9876 unless given),
---bind-address, those under NameServer but --namesrv-enable, limits and TLS of remoting ports,
---store, --json and --log-level.`;
+--role namesrv runs a NameServer alone; --role namesrv --help lists the flags that it takes.`;
 
 type Done = (code: number) => void;
 
@@ -99,11 +105,7 @@ function addServe(program: Command, runtime: Runtime, done: Done): void {
     .option("-c, --config <file>", "an Apache broker.conf, for --role namesrv a namesrv.conf; flags win over it")
     .allowExcessArguments(true)
     .addHelpText("after", NAMESRV_HELP)
-    // The longest flags leave no room beside them.
-    .configureHelp({
-      formatItem: (term, _width, text, helper) =>
-        `  ${term}\n${helper.boxWrap(text, HELP_WIDTH - 6).replaceAll(/^/gm, "      ")}`,
-    });
+    .configureHelp(helpFormat(HELP_WIDTH));
   for (const { section, option } of options) {
     if (section !== "") option.helpGroup(`${section}:`);
     serve.addOption(option);
@@ -116,12 +118,30 @@ function addServe(program: Command, runtime: Runtime, done: Done): void {
     // Commander keeps the words as typed, its types don't show them.
     const { rawArgs } = program as unknown as { rawArgs: readonly string[] };
     const flags = flagTexts(options, values, rawArgs);
-    if (!isNamesrvRole(flags.get("role") ?? flags.get("brokerRole"))) {
+    const role = flags.get("role") ?? flags.get("brokerRole");
+    if (!isNamesrvRole(role)) {
+      if (role !== undefined) checkRole(flags.has("role") ? "--role" : "--broker-role", role);
       return done(await runServe(runtime, { flags, file }));
     }
     for (const key of ["role", "brokerRole"]) flags.delete(key);
     const { runNamesrv } = await import("./serve_namesrv.ts");
     done(await runNamesrv(runtime, { flags, file }));
+  });
+}
+
+/** Throws {@link ConfigError} for a role that is none; unlike the configuration's own message it knows of `namesrv`. */
+function checkRole(flag: string, role: string): void {
+  const { parse, wanted } = settingOf("brokerRole");
+  if (parse(role.trim()) === undefined) {
+    throw new ConfigError(`${flag} is ${quoted(role)}, wanted ${wanted}, ${NAMESRV_ROLE}`);
+  }
+}
+
+/** Whether the words as typed have `--role namesrv`. */
+function givesNamesrvRole(args: readonly string[]): boolean {
+  return args.some((arg, at) => {
+    const [flag, value] = arg.split("=", 2);
+    return (flag === "--role" || flag === "--broker-role") && isNamesrvRole(value ?? args[at + 1]);
   });
 }
 

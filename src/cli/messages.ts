@@ -3,6 +3,7 @@
 import { sleep } from "../base/async.ts";
 import { ConfigError } from "../base/errors.ts";
 import { printable, printableJson } from "../base/printable.ts";
+import { readUserFile } from "../config/user_file.ts";
 import type { MessageView } from "../admin/message_view.ts";
 import { toBase64 } from "../admin/message_view.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -30,7 +31,13 @@ interface PutAnswer {
   physicalOffset: number | null;
 }
 
-/** `send`: one message from --body or --file, else one per line of standard input. 1 when any was less than PUT_OK. */
+/** A client of Apache's refuses an empty body as well, before it asks a broker. */
+const BODY_WANTED = "wanted a body of at least one byte";
+
+/**
+ * `send`: one message from --body or --file, else one per line of standard input. 1 when any was less than PUT_OK. Throws
+ * {@link ConfigError} when there is no body.
+ */
 export async function runSend(runtime: Runtime, client: AdminClient, options: SendOptions): Promise<number> {
   let failed = 0;
   let sent = 0;
@@ -50,7 +57,7 @@ export async function runSend(runtime: Runtime, client: AdminClient, options: Se
     const text = options.json ? printableJson(JSON.stringify(answer)) : printable(formatPut(answer));
     runtime.process.writeOut(`${text}\n`);
   }
-  if (sent === 0) runtime.process.writeErr("Nothing was sent: standard input holds no line of text\n");
+  if (sent === 0) throw new ConfigError(`Nothing was sent: standard input holds no line of text, ${BODY_WANTED}`);
   return failed === 0 ? 0 : 1;
 }
 
@@ -67,10 +74,11 @@ async function* bodies(
   if (options.body !== undefined && options.file !== undefined) {
     throw new ConfigError("Both --body and --file are given, wanted one");
   }
+  if (options.body === "") throw new ConfigError(`--body is "", ${BODY_WANTED}`);
   if (options.body !== undefined) return yield { body: options.body };
   if (options.file !== undefined) {
-    const bytes = runtime.fs.readFile(options.file);
-    if (bytes === null) throw new ConfigError(`File "${options.file}" does not exist`);
+    const bytes = readUserFile((path) => runtime.fs.readFile(path), "File", options.file);
+    if (bytes.length === 0) throw new ConfigError(`File "${options.file}" is empty, ${BODY_WANTED}`);
     return yield { bodyBase64: toBase64(bytes) };
   }
   const decoder = new TextDecoder();
@@ -106,6 +114,7 @@ export async function runTail(runtime: Runtime, client: AdminClient, options: Ta
   const path = `/topics/${encodeURIComponent(options.topic)}`;
   const { queues, isNew } = await findQueues(runtime, client, path, options);
   const { stdoutIsTerminal } = runtime.process;
+  if (!isNew) sayWaiting(runtime, queues, options);
   let left = options.count ?? Infinity;
   const print = (message: MessageView) => {
     if (left <= 0) return;
@@ -115,6 +124,7 @@ export async function runTail(runtime: Runtime, client: AdminClient, options: Ta
   };
   const follow = async (queue: Topic["queues"][number]) => {
     let offset = isNew ? 0 : options.from ?? queue.maxOffset;
+    let isBeyond = offset > queue.maxOffset;
     while (left > 0) {
       const query = `queueId=${queue.queueId}&offset=${offset}&waitMs=${WAIT_MS}`;
       const answer = await client.request<{ messages: MessageView[]; nextOffset: number }>(
@@ -122,12 +132,23 @@ export async function runTail(runtime: Runtime, client: AdminClient, options: Ta
         `${path}/messages?${query}`,
       );
       answer.messages.forEach(print);
+      // The node would go on at the queue's end; what lies before the offset is not wanted.
+      isBeyond &&= answer.nextOffset < offset;
+      if (isBeyond) continue;
       offset = answer.nextOffset;
     }
   };
   // With --count, the queue that prints the last message ends it; the others are waiting for theirs.
   await (options.count === undefined ? Promise.all(queues.map(follow)) : Promise.race(queues.map(follow)));
   return 0;
+}
+
+/** Says that `from` is beyond the end of queues, as nothing would be seen for as long. */
+function sayWaiting(runtime: Runtime, queues: Topic["queues"], { topic, from = 0 }: TailOptions): void {
+  const beyond = queues.filter((queue) => queue.maxOffset < from);
+  if (beyond.length === 0) return;
+  const ends = beyond.map(({ queueId, maxOffset }) => `queue ${queueId} ends at ${maxOffset}`).join(", ");
+  runtime.process.writeErr(printable(`Topic "${topic}": ${ends}, waiting from ${from} on`) + "\n");
 }
 
 /** The queues to follow; waits for a topic that isn't there yet, whose messages are then all new. */

@@ -1,8 +1,7 @@
 // The verb serve: configuration -> node -> the line that says where it listens -> clean stop on a signal.
 
 import type { BrokerAddresses } from "../admin/admin_port.ts";
-import { errorMessage } from "../base/errors.ts";
-import { ConfigError } from "../base/errors.ts";
+import { ConfigError, errorMessage, IoError } from "../base/errors.ts";
 import { createLogger } from "../base/logger.ts";
 import { printable } from "../base/printable.ts";
 import type { Logger } from "../base/logger.ts";
@@ -10,10 +9,13 @@ import { adminAccess } from "../config/admin_access.ts";
 import { loadConfig } from "../config/load.ts";
 import type { LoadedConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
+import { readUserFile } from "../config/user_file.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
 /** A clean stop that takes longer is cut off. */
 const STOP_LIMIT_MS = 5000;
+/** What messages call the store's directory. */
+export const STORE_NAME = "storePathRootDir (--store)";
 const LEVELS = ["debug", "info", "warn", "error"] as const;
 
 /** Runs a node until a signal ends it. `flags` maps Apache keys to text. */
@@ -25,6 +27,8 @@ export async function runServe(
   const { config, warnings } = loadServeConfig(runtime, options);
   const logger = configLogger(runtime, config);
   for (const warning of warnings) logger.warn(warning);
+  makeDirectory(runtime, STORE_NAME, config.storePathRootDir);
+  checkDirectory(runtime, "storePathCommitLog", config.storePathCommitLog);
   // Listened for from here on, so that a signal during a long recovery is not lost.
   const stopping = stopSignals(runtime, logger);
   const { startBroker } = await import("../broker/broker_controller.ts");
@@ -42,6 +46,7 @@ export async function stopOnSignal(
   node: { stop(): Promise<void> },
 ): Promise<void> {
   logger.info(`Stopping on ${await stopping.first}`);
+  const since = runtime.clock.monotonic();
   const late = runtime.clock.setTimer(STOP_LIMIT_MS, () => {
     logger.error(`Not stopped after ${STOP_LIMIT_MS} ms, giving up: the next start recovers the store`);
     runtime.process.exit(1);
@@ -49,6 +54,7 @@ export async function stopOnSignal(
   await node.stop();
   late.cancel();
   stopping.end();
+  logger.info(`Stopped in ${Math.round(runtime.clock.monotonic() - since)} ms`);
 }
 
 /** Reads `broker.conf` when named, merges, and checks what only shows on this machine. Throws {@link ConfigError}. */
@@ -63,15 +69,40 @@ export function loadServeConfig(
   return loaded;
 }
 
-/** The file named by `-c`; null for none. Throws {@link ConfigError} when it is not there. */
+/** The file named by `-c`; null for none. Throws {@link ConfigError} when it can't be read. */
 export function readConfigFile(
   { fs }: Runtime,
   name: string | null,
 ): { readonly name: string; readonly bytes: Uint8Array } | null {
   if (name === null) return null;
-  const bytes = fs.readFile(name);
-  if (bytes === null) throw new ConfigError(`Configuration file "${name}" does not exist`);
-  return { name, bytes };
+  return { name, bytes: readUserFile((path) => fs.readFile(path), "Configuration file", name) };
+}
+
+/** Throws {@link ConfigError} when something that is no directory is where `key` wants one. */
+export function checkDirectory({ fs }: Runtime, key: string, path: string): void {
+  let isDirectory: boolean;
+  try {
+    isDirectory = fs.stat(path)?.isDirectory ?? true;
+  } catch (error) {
+    if (!(error instanceof IoError)) throw error;
+    throw new ConfigError(`${key} is "${path}", which can't be reached (${error.code}), wanted a directory`, {
+      cause: error,
+    });
+  }
+  if (!isDirectory) throw new ConfigError(`${key} is "${path}", which is a file, wanted a directory`);
+}
+
+/** {@link checkDirectory}, and makes it when it is missing. */
+function makeDirectory(runtime: Runtime, key: string, path: string): void {
+  checkDirectory(runtime, key, path);
+  try {
+    runtime.fs.makeDirectory(path);
+  } catch (error) {
+    if (!(error instanceof IoError)) throw error;
+    throw new ConfigError(`${key} is "${path}", which can't be made (${error.code}), wanted a directory`, {
+      cause: error,
+    });
+  }
 }
 
 /** The logger of a node: on stderr; `logLevel` is read at each line, as it may change at run time. */
@@ -120,12 +151,16 @@ export interface StopSignals {
   readonly end: () => void;
 }
 
-/** The first stop signal as a promise; the second ends the process. */
+/**
+ * The first stop signal as a promise; the second ends the process, unless it is a SIGHUP: a terminal that is closed sends
+ * that twice, by its shell and at the shell's end.
+ */
 export function stopSignals(runtime: Runtime, logger: Logger): StopSignals {
   const { promise, resolve } = Promise.withResolvers<string>();
   let count = 0;
   const end = runtime.process.onStopSignal((signal) => {
     if (count++ === 0) return resolve(signal);
+    if (signal === "SIGHUP") return;
     logger.warn(`Second ${signal}: stopping at once, the next start recovers the store`);
     runtime.process.exit(1);
   });

@@ -2,6 +2,7 @@
 
 import { utf8 } from "../base/bytes.ts";
 import { formatHostPort } from "../base/host_port.ts";
+import { binding } from "../broker/bound_port.ts";
 import { loadNamesrvConfig, NAMESRV_SETTINGS, type NamesrvNodeConfig } from "../config/namesrv_config.ts";
 import { remotingClientTls, remotingTls } from "../config/remoting_tls.ts";
 import { namesrvConfiguration } from "../config/namesrv_configuration.ts";
@@ -9,7 +10,7 @@ import { DurableFile } from "../namesrv/durable_file.ts";
 import { startNamesrv } from "../namesrv/namesrv_controller.ts";
 import { HeldBytes } from "../remoting/held_bytes.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { configLogger, readConfigFile, stopOnSignal, stopSignals } from "./serve.ts";
+import { checkDirectory, configLogger, readConfigFile, stopOnSignal, stopSignals, STORE_NAME } from "./serve.ts";
 
 /** Runs a NameServer until a signal ends it. `flags` maps keys to text; the role is not among them. */
 export async function runNamesrv(
@@ -20,10 +21,11 @@ export async function runNamesrv(
   const { config, fileEntries, warnings } = loadNamesrvConfig({ file, flags: options.flags });
   const logger = configLogger(runtime, config);
   for (const warning of warnings) logger.warn(warning);
+  checkDirectory(runtime, STORE_NAME, config.storePathRootDir);
   const stopping = stopSignals(runtime, logger);
   const stored = new DurableFile(runtime.fs, config.configStorePath);
   if (file !== null && file.name === config.configStorePath) stored.adopt(file.bytes);
-  const namesrv = await startNamesrv({
+  const started = startNamesrv({
     config,
     runtime,
     logger,
@@ -40,6 +42,10 @@ export async function runNamesrv(
       save: (properties) => stored.write(() => utf8.encode(properties)),
     }),
     printsKvConfig: true,
+  });
+  const namesrv = await binding(started, { hostname: config.bindAddress, port: config.listenPort }, {
+    what: "NameServer port",
+    flag: "--listen-port",
   });
   runtime.process.writeOut(readyLine(runtime, config, formatHostPort(namesrv.address)));
   await stopOnSignal(runtime, logger, stopping, namesrv);

@@ -92,7 +92,9 @@ export function formatStatus(status: NodeStatus, now: number): string {
     }), flushed ${status.flushedOffset}, confirmed ${status.confirmOffset}, ${
       formatBytes(status.dispatchBehindBytes)
     } to dispatch`,
-    status.writable ? "Puts: taken" : `Puts: not taken, ${status.notWritableReason}`,
+    status.writable
+      ? "Puts: taken"
+      : `Puts: ${status.fenced ? "held off (fenced)" : "not taken"}, ${status.notWritableReason}`,
   ];
   if (status.master !== null) lines.push(...masterLines(status.master, now));
   if (status.slaves.length === 0 && status.brokerRole !== "SLAVE") lines.push("No slave is connected");

@@ -5,6 +5,7 @@ import { utf8 } from "../base/bytes.ts";
 import { ConfigError } from "../base/errors.ts";
 import type { Config } from "./schema.ts";
 import { hostPortOf } from "./setting.ts";
+import { readUserFile } from "./user_file.ts";
 
 /** Where a token may come from. */
 export interface TokenSources {
@@ -48,8 +49,7 @@ export function readAdminToken(file: string | null, sources: TokenSources): stri
     const value = sources.env(TOKEN_VARIABLE) ?? "";
     return value === "" ? null : checkToken(value.trim(), `Environment variable ${TOKEN_VARIABLE}`);
   }
-  const bytes = sources.readFile(file);
-  if (bytes === null) throw new ConfigError(`Admin token file "${file}" does not exist`);
+  const bytes = readUserFile(sources.readFile, "Admin token file", file);
   return checkToken(utf8.decode(bytes).trim(), `Admin token file "${file}"`);
 }
 

@@ -10,13 +10,28 @@ export const ALIASES: Readonly<Record<string, ConfigKey>> = {
   haSlaveFallbehindMax: "haMaxGapNotInSync",
 };
 
-/** Modes that are not supported: any value but `only` refuses to start. `instead` says what to do. */
+const NO_ACL = "access control is not supported, everybody who reaches the ports would be let in: " +
+  "protect them by remotingAllowedPeers or TLS certificates (SECURITY.md)";
+
+/**
+ * Modes that are not supported, where going on would leave less than the file says: any value but `only` refuses to start.
+ * `instead` says what to do.
+ */
 export const REFUSED: Readonly<Record<string, { readonly only: string; readonly instead: string }>> = {
   enableControllerMode: { only: "false", instead: "controller mode is not supported" },
   enableDLegerCommitLog: { only: "false", instead: "DLedger commit logs are not supported" },
   duplicationEnable: { only: "false", instead: "log duplication is not supported" },
   storeType: { only: "default", instead: "only Apache's default consume queue files are supported" },
+  aclEnable: { only: "false", instead: NO_ACL },
+  authenticationEnabled: { only: "false", instead: NO_ACL },
+  authorizationEnabled: { only: "false", instead: NO_ACL },
+  useTLS: { only: "false", instead: "TLS to other nodes is tlsEnable=true here" },
 };
+
+/** Whether a value of a key of {@link REFUSED} is the one that is no mode; in any case, as Java reads true and false. */
+export function isAccepted(value: string, only: string): boolean {
+  return value.trim().toLowerCase() === only.toLowerCase();
+}
 
 const ONE_LOOP = "not needed: one event loop appends, there is no lock to choose";
 const POSITIONAL = "not needed: files are written positionally, nothing is mapped into memory";
@@ -60,10 +75,32 @@ export const REPLACED: Readonly<Record<string, string>> = {
   fastListenPort: "the VIP port is vipListenPort, listenPort - 2 by default",
   brokerFastFailureEnable: "not needed: queues are bounded, and a full one stops reading its connection",
   filterServerNums: "not supported: FilterServers are gone since 4.3, filter by SQL92 (enablePropertyFilter)",
-  aclEnable: "not supported: bind the ports to a protected interface",
-  authenticationEnabled: "not supported: bind the ports to a protected interface",
-  authorizationEnabled: "not supported: bind the ports to a protected interface",
 };
+
+/**
+ * Values at which a key of {@link REPLACED} asks for nothing; another one is worth a line of its own. What is not here makes
+ * no difference that anybody sees, whatever its value.
+ */
+const ASKS_NOTHING: Readonly<Record<string, string>> = {
+  transientStorePoolEnable: "false",
+  autoMessageVersionOnTopicLen: "true",
+  totalReplicas: "1",
+  allAckInSyncStateSet: "false",
+  asyncLearner: "false",
+  enableSlaveActingMaster: "false",
+  enableConsumeQueueExt: "false",
+  lockInStrictMode: "false",
+  enableLmq: "false",
+  enableMultiDispatch: "false",
+  fastListenPort: "0",
+  filterServerNums: "0",
+};
+
+/** Whether a key of {@link REPLACED} with this value needs a line of its own. */
+export function needsExplaining(key: string, value: string): boolean {
+  const nothing = ASKS_NOTHING[key];
+  return nothing !== undefined && value.trim().toLowerCase() !== nothing;
+}
 
 /** All further keys of Apache 5.3.3 and of 4.x, without effect here; so that they are not taken for typing errors. */
 export const WITHOUT_EFFECT: ReadonlySet<string> = new Set(
@@ -133,7 +170,7 @@ timerEnableCheckMetrics timerEnableDisruptor timerEnableRetryUntilSuccess timerG
 timerInterceptDelayLevel timerMetricSmallThreshold timerProgressLogIntervalMs timerPutMessageThreadNum
 timerSkipUnknownError timerStopDequeue timerStopEnqueue timerWarmEnable transactionMetricFlushInterval
 transferMsgByHeap travelCqFileNumWhenGetMessage updateNameServerAddrPeriod useABSLock useEpollNativeSelector
-usePIDColdCtrStrategy userCacheExpiredSecond userCacheMaxNum userCacheRefreshSecond useStaticSubscription useTLS
+usePIDColdCtrStrategy userCacheExpiredSecond userCacheMaxNum userCacheRefreshSecond useStaticSubscription
 waitTimeMillsInAckQueue waitTimeMillsInAdminBrokerQueue waitTimeMillsInHeartbeatQueue waitTimeMillsInLitePullQueue
 waitTimeMillsInPullQueue waitTimeMillsInSendQueue waitTimeMillsInTransactionQueue writeBufferHighWaterMark
 writeBufferLowWaterMark`.split(/\s+/),

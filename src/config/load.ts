@@ -5,7 +5,7 @@ import { ConfigError } from "../base/errors.ts";
 import { formatHostPort } from "../base/host_port.ts";
 import { printableJson, quoted } from "../base/printable.ts";
 import type { Process } from "../runtime/runtime.ts";
-import { ALIASES, REFUSED, REPLACED, WITHOUT_EFFECT } from "./apache_keys.ts";
+import { ALIASES, isAccepted, needsExplaining, REFUSED, REPLACED, WITHOUT_EFFECT } from "./apache_keys.ts";
 import { nearest } from "./nearest.ts";
 import { parseProperties } from "./properties.ts";
 import { CONFIG_KEYS, isConfigKey, settingOf } from "./schema.ts";
@@ -48,7 +48,9 @@ export function loadConfig(options: {
   const given = new Map<ConfigKey, Given>();
   if (options.file) readFile(options.file, given, warnings);
   readFlags(options.flags ?? new Map(), given);
-  return finish(given, options.host, warnings);
+  const loaded = finish(given, options.host, warnings);
+  checkMasterAddress(loaded.config, given, warnings);
+  return loaded;
 }
 
 /** A configuration from values of their own types: for programs that embed a node, and tests. */
@@ -100,7 +102,7 @@ function readFile(
   warnings: string[],
 ): void {
   const withoutEffect: string[] = [];
-  const last = new Map(parseProperties(file.bytes).map((entry) => [entry.key, entry]));
+  const last = new Map(parseProperties(file.bytes, file.name).map((entry) => [entry.key, entry]));
   for (const { key, value, line } of last.values()) {
     const origin = `${key} (${file.name}, line ${line})`;
     const target = ALIASES[key] ?? key;
@@ -111,11 +113,11 @@ function readFile(
       give(given, target, { value: parseValue(target, value, origin), source: "file", origin });
     } else if (Object.hasOwn(REFUSED, key)) {
       const { only, instead } = REFUSED[key]!;
-      const text = value.trim();
-      if (text !== only) throw new ConfigError(`${origin} is ${quoted(text)}, wanted "${only}": ${instead}`);
-    } else if (Object.hasOwn(REPLACED, key)) {
+      if (isAccepted(value, only)) continue;
+      throw new ConfigError(`${origin} is ${quoted(value.trim())}, wanted "${only}": ${instead}`);
+    } else if (Object.hasOwn(REPLACED, key) && needsExplaining(key, value)) {
       warnings.push(`${origin} has no effect here, ${REPLACED[key]}`);
-    } else if (WITHOUT_EFFECT.has(key)) {
+    } else if (Object.hasOwn(REPLACED, key) || WITHOUT_EFFECT.has(key)) {
       withoutEffect.push(key);
     } else {
       warnings.push(`Left out: ${unknownKey(`${file.name}, line ${line}, key`, key)}`);
@@ -260,6 +262,15 @@ function checkRole(config: Values, given: ReadonlyMap<ConfigKey, Given>, warning
     warnings.push(`${origin} is ${config.brokerId}: a master's brokerId is 0, taken as 0`);
     config.brokerId = 0;
   }
+}
+
+/** A master follows nobody. On a flag that is a mistake, mostly a forgotten `--role slave`; two nodes may share a file. */
+function checkMasterAddress(config: Config, given: ReadonlyMap<ConfigKey, Given>, warnings: string[]): void {
+  const address = given.get("haMasterAddress");
+  if (address === undefined || config.haMasterAddress === null || config.brokerRole === "SLAVE") return;
+  const seen = `${address.origin} is ${quoted(config.haMasterAddress)} and brokerRole is ${config.brokerRole}`;
+  if (address.source === "flag") throw new ConfigError(`${seen}, wanted --role slave, or no master to follow`);
+  warnings.push(`${seen}: nobody is followed until the role is switched to SLAVE`);
 }
 
 /** Bounds between settings. */

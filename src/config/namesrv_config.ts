@@ -3,6 +3,7 @@
 
 import { ConfigError } from "../base/errors.ts";
 import { quoted } from "../base/printable.ts";
+import { isAccepted } from "./apache_keys.ts";
 import { NAMESRV, REMOTING_TLS } from "./client_settings.ts";
 import { flagName, parseSetting } from "./load.ts";
 import { nearest } from "./nearest.ts";
@@ -61,6 +62,7 @@ export interface LoadedNamesrvConfig {
 /** Modes of Apache's NameServer that are not supported: any value but `false` refuses to start. */
 const REFUSED: Readonly<Record<string, string>> = {
   enableControllerInNamesrv: "controller mode is not supported",
+  useTLS: "TLS to brokers is tlsEnable=true here",
   clusterTest: "routes of another environment's NameServer are not supported",
 };
 
@@ -73,7 +75,7 @@ clientWorkerThreads connectTimeoutMillis defaultThreadPoolNums defaultThreadPool
 enableShutdownGracefully productEnvName rocketmqHome serverAsyncSemaphoreValue serverCallbackExecutorThreads
 serverNettyWorkerGroupEnable serverOnewaySemaphoreValue serverPooledByteBufAllocatorEnable serverSelectorThreads
 serverSocketBacklog serverSocketRcvBufSize serverSocketSndBufSize serverWorkerThreads shutdownWaitTimeSeconds
-unRegisterBrokerQueueCapacity useEpollNativeSelector useTLS writeBufferHighWaterMark writeBufferLowWaterMark`
+unRegisterBrokerQueueCapacity useEpollNativeSelector writeBufferHighWaterMark writeBufferLowWaterMark`
     .split(/\s+/),
 );
 
@@ -88,9 +90,12 @@ export function isNamesrvConfigKey(key: string): key is NamesrvConfigKey {
   return Object.hasOwn(NAMESRV_SETTINGS, key);
 }
 
+/** What is given as the role for a NameServer alone. */
+export const NAMESRV_ROLE = "namesrv";
+
 /** Whether a text given as the role means a NameServer alone; it is no role of a broker. */
 export function isNamesrvRole(role: string | undefined): boolean {
-  return role?.toLowerCase() === "namesrv";
+  return role?.toLowerCase() === NAMESRV_ROLE;
 }
 
 /**
@@ -123,13 +128,13 @@ function readFile(
   warnings: string[],
 ): Map<string, string> {
   const withoutEffect: string[] = [];
-  const last = new Map(parseProperties(file.bytes).map((entry) => [entry.key, entry]));
+  const last = new Map(parseProperties(file.bytes, file.name).map((entry) => [entry.key, entry]));
   for (const { key, value, line } of last.values()) {
     const origin = `${key} (${file.name}, line ${line})`;
     if (isNamesrvConfigKey(key)) {
       given.set(key, parseSetting(NAMESRV_SETTINGS[key], value, origin));
     } else if (Object.hasOwn(REFUSED, key)) {
-      if (value.trim() !== "false") {
+      if (!isAccepted(value, "false")) {
         throw new ConfigError(`${origin} is ${quoted(value.trim())}, wanted "false": ${REFUSED[key]}`);
       }
     } else if (WITHOUT_EFFECT.has(key) || isConfigKey(key)) {

@@ -2,6 +2,7 @@
 
 import { utf8 } from "../base/bytes.ts";
 import { ConfigError } from "../base/errors.ts";
+import { readUserFile } from "./user_file.ts";
 
 /** What a file has to hold. */
 export type PemLabel = "CERTIFICATE" | "PRIVATE KEY";
@@ -13,13 +14,7 @@ export function readPem(
   label: PemLabel,
   readFile: (path: string) => Uint8Array | null,
 ): string {
-  let bytes: Uint8Array | null;
-  try {
-    bytes = readFile(path);
-  } catch (error) {
-    throw new ConfigError(`${key} "${path}" can't be read`, { cause: error });
-  }
-  if (bytes === null) throw new ConfigError(`${key} "${path}" does not exist`);
+  const bytes = readUserFile(readFile, key, path);
   const pem = utf8.decode(bytes);
   if (new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(pem)) return pem;
   throw new ConfigError(`${key} "${path}" holds no PEM ${label.toLowerCase()}`);

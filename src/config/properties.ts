@@ -1,6 +1,9 @@
 // Java's properties format, which broker.conf is written in: comments, continued lines, escapes, the three separators.
 // It owns the syntax only; load.ts knows the keys. The bytes are Latin-1, as java.util.Properties reads a stream.
 
+import { ConfigError } from "../base/errors.ts";
+import { quoted } from "../base/printable.ts";
+
 /** One `key=value` of a file; of a key given twice the last one counts, as in Java. */
 export interface PropertyEntry {
   readonly key: string;
@@ -9,10 +12,14 @@ export interface PropertyEntry {
   readonly line: number;
 }
 
-/** Parses a properties file. Never throws: like Java, every line means something. */
-export function parseProperties(bytes: Uint8Array): PropertyEntry[] {
+/**
+ * Parses a properties file; `name` is what it is called in messages. Throws {@link ConfigError} for a `\u` without four hex
+ * digits: like in Java, everything else means something.
+ */
+export function parseProperties(bytes: Uint8Array, name = "Properties"): PropertyEntry[] {
   const entries: PropertyEntry[] = [];
   for (const { text, line } of logicalLines(latin1(bytes))) {
+    const unescape = (escaped: string) => unescapeText(escaped, `${name}, line ${line}`);
     const end = keyEnd(text);
     const separator = /^[ \t\f]*[=:]?[ \t\f]*/.exec(text.slice(end))![0];
     entries.push({ key: unescape(text.slice(0, end)), value: unescape(text.slice(end + separator.length)), line });
@@ -61,10 +68,11 @@ function keyEnd(text: string): number {
 
 const ESCAPES: Record<string, string> = { t: "\t", n: "\n", r: "\r", f: "\f" };
 
-/** Resolves backslash escapes; a `\u` without four hex digits (an error in Java) is taken literally. */
-function unescape(text: string): string {
-  return text.replaceAll(/\\(u[0-9A-Fa-f]{4}|.)/gs, (_, what: string) => {
-    if (what.length === 5) return String.fromCharCode(Number.parseInt(what.slice(1), 16));
+/** Resolves backslash escapes; `where` begins the message about one that is none. */
+function unescapeText(text: string, where: string): string {
+  return text.replaceAll(/\\(u[0-9A-Fa-f]{4}|u.{0,4}|.)/gs, (all: string, what: string) => {
+    if (/^u[0-9A-Fa-f]{4}$/.test(what)) return String.fromCharCode(Number.parseInt(what.slice(1), 16));
+    if (what.startsWith("u")) throw new ConfigError(`${where} has ${quoted(all)}, wanted \\u and four hex digits`);
     return ESCAPES[what] ?? what;
   });
 }

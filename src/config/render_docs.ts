@@ -23,7 +23,8 @@ export function renderConfigurationDocs(): string {
         Object.entries(REFUSED).map(([k, r]) => [code(k), code(r.only), r.instead]),
       )
     }`,
-    `## Apache keys that are done differently\n\nThey may stand in a file; one line at start says what is done instead.\n\n${
+    `## Apache keys that are done differently\n\nThey may stand in a file. One that asks for what is not there has a line of its own at start; the others are named together
+with those that have no effect.\n\n${
       table(["Key", "Instead"], Object.entries(REPLACED).map(([k, why]) => [code(k), why]))
     }`,
     differences(),

@@ -169,6 +169,33 @@ function attemptUnlessMissing<T, M>(action: string, missing: M, call: () => T): 
   }
 }
 
+// Not mkdir's own `recursive`: where a parent says that it is not there and can't be made either (below /proc), Node's
+// goes back and forth between the two for ever.
+function makeDirectories(path: string): void {
+  try {
+    fs.mkdirSync(path);
+  } catch (error) {
+    if (isDirectory(path)) return;
+    const parent = posixPath.dirname(path);
+    if (errorCode(error) !== "ENOENT" || parent === path) throw error;
+    makeDirectories(parent);
+    try {
+      fs.mkdirSync(path);
+    } catch (again) {
+      // Another process may have made it meanwhile.
+      if (!isDirectory(path)) throw again;
+    }
+  }
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return fs.statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
 /** Files of this machine. */
 export class NodeFileSystem implements FileSystem {
   open(path: string, mode: "read" | "write" | "create"): FileHandle {
@@ -187,7 +214,7 @@ export class NodeFileSystem implements FileSystem {
   }
 
   makeDirectory(path: string): void {
-    attempt(`Make directory "${path}"`, () => fs.mkdirSync(path, { recursive: true }));
+    attempt(`Make directory "${path}"`, () => makeDirectories(path));
   }
 
   remove(path: string): void {

@@ -8,7 +8,7 @@ import tty from "node:tty";
 import { errorCode } from "./map_error.ts";
 import type { Process } from "./runtime.ts";
 
-const STOP_SIGNALS = ["SIGINT", "SIGTERM"] as const;
+const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 // Field 22 of /proc/<pid>/stat, ticks since boot at the process's start. The name in field 2 may hold spaces and
 // parentheses, so fields count from the last `)`. Elsewhere than on Linux only "lives" can be told.
@@ -38,8 +38,26 @@ function reachableAddress(): string {
   return "127.0.0.1";
 }
 
+// Whether this process was started with SIGHUP ignored, as `nohup` does: then it goes on. Only Linux tells, and not under
+// Node, which resets at its start what it was given.
+let hangupIsIgnored: boolean | null = null;
+function ignoresHangup(): boolean {
+  try {
+    const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(fs.readFileSync("/proc/self/status", "utf8"))![1]!;
+    return Number.parseInt(mask.slice(-1), 16) % 2 === 1;
+  } catch {
+    return false;
+  }
+}
+
 function onStopSignal(callback: (signal: string) => void): () => void {
-  const listeners = STOP_SIGNALS.map((signal) => ({ signal, listener: () => callback(signal) }));
+  // Asked once: a listener of ours changes what the system says.
+  hangupIsIgnored ??= ignoresHangup();
+  const listeners = STOP_SIGNALS.map((signal) => ({
+    signal,
+    // Listened for all the same: Deno ends on a SIGHUP that nobody listens for once it listens for another signal.
+    listener: signal === "SIGHUP" && hangupIsIgnored ? () => {} : () => callback(signal),
+  }));
   for (const { signal, listener } of listeners) process.on(signal, listener);
   return () => {
     for (const { signal, listener } of listeners) process.off(signal, listener);

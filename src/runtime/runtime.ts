@@ -178,7 +178,7 @@ export interface FileSystem {
   stat(path: string): FileInfo | null;
   /** Names (not paths) in a directory, sorted; empty when the directory is missing. */
   list(path: string): string[];
-  /** Makes the directory and its parents. No error when it exists. */
+  /** Makes the directory and its parents. No error when it exists; one when a file is in the way, or nothing can be made. */
   makeDirectory(path: string): void;
   /** Removes a file, or a directory with what is in it. No error when missing. */
   remove(path: string): void;
@@ -264,7 +264,10 @@ export interface Process {
   env(name: string): string | undefined;
   /** A token that differs for another process with the same pid (its start time), `null` when no such process lives. */
   startToken(pid: number): string | null;
-  /** Calls back on SIGINT and SIGTERM until the returned function is called. */
+  /**
+   * Calls back on SIGINT, SIGTERM and SIGHUP (a terminal was closed; not where it is ignored already, as under `nohup`)
+   * until the returned function is called.
+   */
   onStopSignal(callback: (signal: string) => void): () => void;
   /** Total physical memory and this process's resident set, bytes. */
   memory(): { totalBytes: number; residentBytes: number };

@@ -41,6 +41,24 @@ describe("probes", () => {
   });
 });
 
+describe("a request's signal", () => {
+  it("is read by nobody: Deno would warn of it on stderr", async () => {
+    const { app } = setup();
+    const json = { "content-type": "application/json" };
+    const requests = [
+      ...["/", "/healthz", "/ha", "/config", "/topics", "/metrics", "/openapi.json"].map((path) => [path, {}] as const),
+      ["/topics/T/messages", { method: "POST", body: JSON.stringify({ body: "x" }), headers: json }],
+    ] as const;
+    for (const [path, init] of requests) {
+      const request = new Request(`${BASE}${path}`, init);
+      let reads = 0;
+      Object.defineProperty(request, "signal", { get: () => void reads++ });
+      assert.equal((await app.fetch(request)).status, 200, path);
+      assert.equal(reads, 0, path);
+    }
+  });
+});
+
 describe("/ha, /role, /ha/master-address, /fenced", () => {
   it("answers the figures", async () => {
     const { port, call } = setup();

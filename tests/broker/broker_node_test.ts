@@ -545,3 +545,33 @@ describe("stopping", () => {
     listener.close();
   });
 });
+
+describe("a port that is taken", () => {
+  it("is told once, by what it is and the flag to give", async () => {
+    const cases: [number, Partial<Config>, string][] = [
+      [
+        10912,
+        {},
+        "HA port 0.0.0.0:10912 is in use: it goes by --listen-port 10911 unless --ha-listen-port is given, give another of the two",
+      ],
+      [10999, { haListenPort: 10999 }, "HA port 0.0.0.0:10999 is in use, give another --ha-listen-port"],
+      [10911, {}, "Remoting port 0.0.0.0:10911 is in use, give another --listen-port"],
+      [
+        10909,
+        {},
+        "VIP port 0.0.0.0:10909 is in use: it goes by --listen-port 10911 unless --vip-listen-port is given, give another of the two",
+      ],
+      [
+        10913,
+        { adminAddress: "127.0.0.1:10913" },
+        "Admin address 127.0.0.1:10913 is in use: it goes by --listen-port 10911 unless --admin-address is given, give another of the two",
+      ],
+    ];
+    for (const [port, options, message] of cases) {
+      const world = new SimulatedWorld(1);
+      const node = new Node(world, "master", options);
+      await world.drive(node.host.runtime.net.listen({ hostname: "127.0.0.1", port }));
+      await assert.rejects(node.start(), { name: "IoError", kind: "inUse", message });
+    }
+  });
+});

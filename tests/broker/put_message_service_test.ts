@@ -1,8 +1,9 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { SILENT_LOGGER } from "../../src/base/logger.ts";
+import { type Logger, SILENT_LOGGER } from "../../src/base/logger.ts";
 import { PutMessageService, type PutReplication } from "../../src/broker/put_message_service.ts";
 import type { AppendMessageResult, MessageToPut } from "../../src/store/types.ts";
+import { MemoryLogger } from "../support/ha_options.ts";
 import { message } from "../support/store_fixtures.ts";
 
 /** Writes down what is appended, by queue id; queue 9 is refused. */
@@ -33,13 +34,13 @@ class FakeStore {
   }
 }
 
-function service(replication: Partial<PutReplication> = {}) {
+function service(replication: Partial<PutReplication> = {}, logger: Logger = SILENT_LOGGER) {
   const store = new FakeStore();
   const puts = new PutMessageService({
     store,
     replication: { beforePut: () => null, handleHA: () => "PUT_OK", ...replication },
     options: { flushDiskType: "ASYNC_FLUSH", syncFlushTimeout: 0 },
-    logger: SILENT_LOGGER,
+    logger,
   });
   const put = (queueId: number) => puts.putMessage(message({ queueId }));
   return { store, puts, put };
@@ -77,6 +78,18 @@ describe("PutMessageService", () => {
     puts.setFenced(false);
     assert.equal((await put(3)).status, "PUT_OK");
     assert.deepEqual(store.calls.filter((call) => call !== ""), ["3"]);
+  });
+
+  it("warns of being fenced, as nothing is put any more, and tells of its end", () => {
+    const logger = new MemoryLogger();
+    const { puts } = service({}, logger);
+    puts.setFenced(true, "Started read-only: why");
+    puts.setFenced(true, "Started read-only: why");
+    puts.setFenced(false);
+    assert.deepEqual(logger.lines.map(({ level, message }) => [level, message]), [
+      ["warn", "Started read-only: why"],
+      ["info", "Puts are taken again"],
+    ]);
   });
 
   it("rejects all puts of a turn for a bug", async () => {

@@ -2,10 +2,14 @@
 // use is wrong or nobody answers.
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { createAdminApp } from "../../src/admin/admin_app.ts";
 import { viewMessage } from "../../src/admin/message_view.ts";
-import { formatMessage } from "../../src/cli/messages.ts";
+import { AdminClient } from "../../src/cli/admin_client.ts";
+import { formatMessage, runTail } from "../../src/cli/messages.ts";
 import { runCli } from "../../src/cli/main.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
 import type { HttpServer, Runtime } from "../../src/runtime/runtime.ts";
@@ -76,8 +80,15 @@ describe("wrong use and configuration: exit code 2", () => {
     [["--ha-listen-prt", "1"], /unknown option '--ha-listen-prt'\n\(Did you mean --ha-listen-port\?\)/],
     [["--listen-port", "x"], /--listen-port is "x", wanted a whole number from 0 to 65535/],
     [["--listen-port"], /argument missing/],
-    [["--role", "boss"], /--role is "boss", wanted one of/],
-    [["--broker-role=boss"], /--broker-role is "boss", wanted one of/],
+    [["--role", "boss"], /^twinlog: --role is "boss", wanted one of master, .*SLAVE, namesrv$/m],
+    [["--broker-role=boss"], /^twinlog: --broker-role is "boss", wanted one of .*, namesrv$/m],
+    [["--rol", "master"], /unknown option '--rol'\n\(Did you mean --role\?\)\n$/],
+    [["--nme=b"], /unknown option '--nme=?b?'\n\(Did you mean --name\?\)\n$/],
+    [["--role", "master", "--master", "h:1"], /--master is "h:1" and brokerRole is ASYNC_MASTER, wanted --role slave/],
+    [["--ha-master-address", "h:1"], /--ha-master-address is "h:1" and brokerRole is ASYNC_MASTER, wanted --role/],
+    [["send", "--topic", "T", "--body", ""], /--body is "", wanted a body of at least one byte/],
+    [["send", "--topic", "T", "--file", "empty"], /File "empty" is empty, wanted a body of at least one byte/],
+    [["send", "--topic", "T"], /Nothing was sent: standard input holds no line of text, wanted a body/],
     [["start", "--help"], /unknown verb 'start'/],
     [["role", "boss"], /Role is "boss", wanted one of .*slave/],
     [["role", "slave", "--master", "foo"], /--master is "foo", wanted HOST:PORT/],
@@ -98,7 +109,7 @@ describe("wrong use and configuration: exit code 2", () => {
   ];
   for (const [args, pattern] of cases) {
     it(args.join(" "), async () => {
-      const { code, err } = await run(args, { files: { "a.conf": "enableControllerMode=true" } });
+      const { code, err } = await run(args, { files: { "a.conf": "enableControllerMode=true", empty: "" } });
       assert.match(err, pattern);
       assert.equal(code, 2);
     });
@@ -113,11 +124,42 @@ describe("help and version: exit code 0", () => {
       assert.match(out, new RegExp(`^  ${verb} `, "m"));
     }
     const serve = await run(["serve", "--help"]);
-    assert.match(serve.out, /--role, --broker-role <master\|/);
+    assert.match(serve.out, /--role, --broker-role <master\|.*\|namesrv>$/m);
     assert.match(serve.out, /--ha-ack-after-flush \[true\|false\]/);
     assert.doesNotMatch(serve.out, /--maped/);
     for (const line of `${out}${serve.out}`.split("\n")) assert.ok(line.length <= 100, line);
     assert.match((await run(["--version"])).out, /^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe("files and directories that are none: exit code 2", () => {
+  it("says what was seen and what is wanted, in one line", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "twinlog-cli-"));
+    const file = join(directory, "file");
+    writeFileSync(file, "");
+    const readAt = (at: string, ...args: string[]) => [[...args, at], "can't be read \\(\\w+\\)"] as const;
+    const cases = [
+      [["-c", directory], `^twinlog: Configuration file "${directory}" is a directory, wanted a file`],
+      readAt(`${file}/a.conf`, "-c"),
+      [["--role", "namesrv", "-c", directory], "is a directory, wanted a file"],
+      [["send", "--topic", "T", "--file", directory], `^twinlog: File "${directory}" is a directory, wanted a file`],
+      [["status", "--admin-token-file", directory], `^twinlog: Admin token file "${directory}" is a directory`],
+      [["--store", file], `^twinlog: storePathRootDir \\(--store\\) is "${file}", which is a file, wanted a directory`],
+      [["--store", `${file}/below`], `is "${file}/below", which can't be \\w+ \\(ENOTDIR\\), wanted a directory`],
+      [["--role", "namesrv", "--store", file], `is "${file}", which is a file, wanted a directory`],
+      [["--store", directory, "--store-path-commit-log", file], `^twinlog: storePathCommitLog is "${file}", which is`],
+    ] as const;
+    try {
+      for (const [args, pattern] of cases) {
+        let err = "";
+        const process = { ...real.process, env: () => undefined, writeErr: (text: string) => err += text };
+        assert.equal(await runCli({ ...real, process }, args), 2, args.join(" "));
+        assert.match(err, new RegExp(pattern));
+        assert.equal(err.split("\n").length, 2, err);
+      }
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 });
 
@@ -147,6 +189,8 @@ describe("status", () => {
     const slave = await run(["status", ...at()]);
     assert.match(slave.out, /Master: 10\.0\.0\.1:10912, TRANSFER, unverified, lag unknown/);
     assert.match(slave.out, /Not following: diverged at 5/);
+    port.figures = nodeStatus({ writable: false, fenced: true, notWritableReason: "Started read-only: why" });
+    assert.match((await run(["status", ...at()])).out, /^Puts: held off \(fenced\), Started read-only: why$/m);
     assert.deepEqual(
       JSON.parse((await run(["status", "--json", ...at()])).out),
       JSON.parse(JSON.stringify(port.figures)),
@@ -210,12 +254,6 @@ describe("send", () => {
     assert.deepEqual(bodies(), ["hello", "from a file", "eins", "zwö", "last"]);
   });
 
-  it("says when there was nothing to send", async () => {
-    const { code, err } = await run(["send", "--topic", "T", ...at()]);
-    assert.equal(code, 0);
-    assert.match(err, /Nothing was sent/);
-  });
-
   it("fails when anything is less than PUT_OK", async () => {
     port.putOutcome = { status: "SERVICE_NOT_AVAILABLE", remark: "Role is SLAVE", stored: null };
     const { code, out } = await run(["send", "--topic", "T", "--body", "x", ...at()]);
@@ -241,6 +279,33 @@ describe("tail", () => {
       out,
       "0:0  1970-01-01T00:00:00.000Z  tags=a  first\n0:1  1970-01-01T00:00:00.000Z  keys=k  base64:/w==\n",
     );
+  });
+
+  it("says that it waits from beyond the end, and does wait", async () => {
+    const asked: string[] = [];
+    const answers = [
+      { queues: [{ queueId: 0, minOffset: 0, maxOffset: 1 }, { queueId: 1, minOffset: 0, maxOffset: 5 }] },
+      // A read beyond the end is pointed to the end once its time is up.
+      { messages: [], nextOffset: 2 },
+      { messages: [viewMessage(storedMessage(5, "late"))], nextOffset: 6 },
+    ];
+    const send = (url: string | URL | Request) => {
+      asked.push(String(url));
+      return Promise.resolve(Response.json(answers[asked.length - 1]));
+    };
+    let out = "";
+    let err = "";
+    const process = {
+      ...real.process,
+      writeOut: (text: string) => out += text,
+      writeErr: (text: string) => err += text,
+    };
+    const client = new AdminClient("h:1", null, send as typeof fetch);
+    const options = { topic: "T", queueId: 0, from: 5, count: 1, json: false };
+    assert.equal(await runTail({ ...real, process }, client, options), 0);
+    assert.equal(err, 'Topic "T": queue 0 ends at 1, waiting from 5 on\n');
+    assert.deepEqual(asked.slice(1).map((url) => /offset=\d+/.exec(url)![0]), ["offset=5", "offset=5"]);
+    assert.match(out, /^0:5 .* late\n$/);
   });
 
   it("keeps a message on its line, and from steering a terminal", () => {

@@ -41,6 +41,7 @@ function start(...args: string[]) {
     out: () => out,
     err: () => err,
     exit,
+    signal: (name: string) => signal?.(name),
     stop: () => {
       signal?.("SIGTERM");
       return exit;
@@ -84,7 +85,7 @@ describe("--role namesrv", () => {
     );
     assert.match(readFileSync(`${conf}.bak`, "utf8"), /^# ours$/m);
     assert.equal(await node.stop(), 0);
-    assert.match(node.err(), /Stopping on SIGTERM/);
+    assert.match(node.err(), /Stopping on SIGTERM"\}\n.*"message":"Stopped in \d+ ms"\}\n$/);
   });
 
   it("is one line for people, too", async () => {
@@ -117,13 +118,30 @@ describe("--role namesrv", () => {
       directory,
     );
     assert.equal(await taken.exit, 1);
-    assert.match(taken.err(), new RegExp(`^twinlog: .*${port}`));
+    assert.equal(taken.err(), `twinlog: NameServer port 127.0.0.1:${port} is in use, give another --listen-port\n`);
     listener.close();
+  });
+
+  it("stops cleanly when a terminal is closed, which sends SIGHUP twice", async () => {
+    const args = ["--listen-port", "0", "--bind-address", "127.0.0.1", "--store", directory];
+    const node = start("--role", "namesrv", ...args);
+    await waitFor("the ready line", () => node.out().endsWith("\n"));
+    node.signal("SIGHUP");
+    node.signal("SIGHUP");
+    assert.equal(await node.exit, 0);
+    assert.match(node.err(), /Stopping on SIGHUP\n.*Stopped in \d+ ms\n$/);
   });
 
   it("is in the help", async () => {
     const help = start("serve", "--help");
     assert.equal(await help.exit, 0);
     assert.match(help.out(), /--role namesrv runs a NameServer alone/);
+    for (const args of [["--role", "namesrv", "--help"], ["serve", "--broker-role=namesrv", "-h"]]) {
+      const own = start(...args);
+      assert.equal(await own.exit, 0);
+      assert.match(own.out(), /^Usage: twinlog --role namesrv \[options\]\n/);
+      assert.match(own.out(), /--listen-port <n>\n.*\(9876\)/);
+      assert.doesNotMatch(own.out(), /--ha-|Examples:/);
+    }
   });
 });

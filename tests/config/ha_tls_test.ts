@@ -30,7 +30,10 @@ describe("haTlsIdentity", () => {
     const cases: [Partial<typeof NAMED> | { haTlsCaFile: null }, string][] = [
       [{ haTlsCaFile: null }, "haTlsEnable is true and haTlsCaFile is not set, wanted the path of a PEM file"],
       [{ haTlsCertFile: "/none" }, 'haTlsCertFile "/none" does not exist'],
-      [{ haTlsKeyFile: "/forbidden" }, 'haTlsKeyFile "/forbidden" can\'t be read'],
+      [
+        { haTlsKeyFile: "/forbidden" },
+        'haTlsKeyFile "/forbidden" can\'t be read (EACCES), wanted a file that this user may read',
+      ],
       [{ haTlsKeyFile: "/cert" }, 'haTlsKeyFile "/cert" holds no PEM private key'],
       [{ haTlsCertFile: "/key" }, 'haTlsCertFile "/key" holds no PEM certificate'],
     ];

@@ -157,6 +157,28 @@ describe("loadConfig: broker.conf", () => {
     );
   });
 
+  it("names with those what is done differently and asks for nothing", () => {
+    const quiet = "transientStorePoolEnable=FALSE\nenableLmq=false\nwarmMapedFileEnable=true\nfilterServerNums=0\n";
+    const { warnings } = load(`${quiet}popPollingSize=5\nenableMultiDispatch=true`);
+    assert.deepEqual(warnings, [
+      "enableMultiDispatch (broker.conf, line 6) has no effect here, not supported: only the message's own consume queue is written",
+      "broker.conf: without effect here: transientStorePoolEnable, enableLmq, warmMapedFileEnable, filterServerNums, popPollingSize",
+    ]);
+  });
+
+  it("refuses access control and TLS that would not be there", () => {
+    for (const key of ["aclEnable", "authenticationEnabled", "authorizationEnabled"]) {
+      const message = new RegExp(`^${key} \\(broker.conf, line 1\\) is "TRUE", wanted "false": access control is not`);
+      assert.throws(() => load(`${key}=TRUE`), refusal(message));
+      assert.deepEqual(load(`${key}=False `).warnings, []);
+    }
+    assert.throws(() => load("useTLS=true"), refusal(/^useTLS .* wanted "false": .* tlsEnable=true/));
+  });
+
+  it("refuses an escape that Java refuses", () => {
+    assert.throws(() => load("brokerName=\\u12"), refusal(/^broker.conf, line 1 has "\\u12", wanted/));
+  });
+
   it("refuses modes it doesn't have", () => {
     for (
       const line of [
@@ -219,6 +241,17 @@ describe("loadConfig: refusals", () => {
     const { config, warnings } = load("brokerId=3");
     assert.equal(config.brokerId, 0);
     assert.match(warnings[0]!, /is 3: a master's brokerId is 0/);
+  });
+
+  it("refuses a master on a flag that follows somebody, and warns of one in a file", () => {
+    assert.throws(() => load(null, { master: "h:1" }), refusal(/^--master is "h:1" and brokerRole is ASYNC_MASTER/));
+    assert.throws(() => load("brokerRole=SYNC_MASTER", { master: "h:1" }), refusal(/wanted --role slave/));
+    assert.match(
+      load("haMasterAddress=h:1").warnings[0]!,
+      /^haMasterAddress \(broker.conf, line 1\) is "h:1" .*followed/,
+    );
+    assert.deepEqual(load("haMasterAddress=\n", { master: "none" }).warnings, []);
+    assert.deepEqual(load("haMasterAddress=h:1", { role: "slave" }).warnings, []);
   });
 
   it("holds settings against each other", () => {

@@ -91,6 +91,8 @@ describe("the settings of a NameServer alone", () => {
         () => loadNamesrvConfig({ file: file("enableControllerInNamesrv=true") }),
         /is "true", wanted "false": controller/,
       ],
+      [() => loadNamesrvConfig({ file: file("useTLS=true") }), /^useTLS .* wanted "false": .* tlsEnable=true/],
+      [() => loadNamesrvConfig({ file: file("kvConfigPath=\\u0") }), /^namesrv.conf, line 1 has "\\u0", wanted/],
       [
         () => loadNamesrvConfig({ flags: flags({ haListenPort: "1" }) }),
         /^--ha-listen-port is a flag of brokers, wanted/,

@@ -28,7 +28,17 @@ describe("parseProperties, as java.util.Properties reads", () => {
   it("resolves escapes in keys and values", () => {
     assert.deepEqual(parse("a\\ b\\=c=1\\t2\\n\\u00e4\\q"), [["a b=c", "1\t2\näq"]]);
     assert.deepEqual(parse("path=C\\:\\\\store"), [["path", "C:\\store"]]);
-    assert.deepEqual(parse("x=\\u12"), [["x", "u12"]]);
+  });
+
+  it("refuses a \\u without four hex digits, as Java does", () => {
+    const cases: [string, RegExp][] = [
+      ["a=1\nx=\\u12", /^Properties, line 2 has "\\u12", wanted \\u and four hex digits$/],
+      ["x=\\u12g4 and more", /has "\\u12g4", wanted/],
+      ["\\uq=1", /has "\\uq", wanted/],
+      ["x=1\\\n  \\u", /line 1 has "\\u", wanted/],
+    ];
+    for (const [text, message] of cases) assert.throws(() => parse(text), { name: "ConfigError", message }, text);
+    assert.deepEqual(parse("x=\\\\u12\n# \\u12"), [["x", "\\u12"]]);
   });
 
   it("takes every line ending and keeps trailing blanks", () => {
@@ -41,8 +51,9 @@ describe("parseProperties, as java.util.Properties reads", () => {
     assert.deepEqual(second, { key: "b", value: "", line: 3 });
   });
 
-  it("means something for any bytes", () => {
+  it("means something for any other bytes", () => {
     const noise = Uint8Array.from({ length: 4096 }, (_, at) => (at * 7919 + (at >> 3)) & 0xff);
+    assert.ok(!Buffer.from(noise).includes("\\u"));
     for (let end = 0; end < noise.length; end += 97) parseProperties(noise.subarray(0, end));
   });
 });

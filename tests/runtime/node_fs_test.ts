@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
+import process from "node:process";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { IoError } from "../../src/base/errors.ts";
 import { NodeFileSystem } from "../../src/runtime/node_fs.ts";
@@ -38,6 +39,24 @@ describe("NodeFileSystem on a real machine", () => {
       return true;
     });
     full.close();
+  });
+
+  onLinux("fails to make a directory where nothing can be made", () => {
+    // In a process of its own, as what it guards against never ended.
+    const script = `${directory}/script.ts`;
+    const source = new URL("../../src/runtime/node_fs.ts", import.meta.url).href;
+    fs.writeFileSync(
+      script,
+      `import { NodeFileSystem } from ${JSON.stringify(source)};
+try {
+  new NodeFileSystem().makeDirectory("/proc/nope/x/y");
+} catch (error) {
+  console.log(error.kind, error.message);
+}`,
+    );
+    const args = "Deno" in globalThis ? ["run", "-A", "--no-check", script] : [script];
+    const { stdout } = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 20_000, killSignal: "SIGKILL" });
+    assert.match(stdout, /^notFound Make directory "\/proc\/nope\/x\/y" failed: ENOENT.*\n$/);
   });
 
   withPython("finds the process that holds a POSIX lock (needs python3)", async () => {

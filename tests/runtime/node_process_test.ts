@@ -13,7 +13,7 @@ const RUNTIME = fileURLToPath(new URL("../../src/runtime/detect.ts", import.meta
 const directory = fs.mkdtempSync(`${os.tmpdir()}/twinlog-process-`);
 after(() => fs.rmSync(directory, { recursive: true, force: true }));
 
-function start(body: string) {
+function start(body: string, { ignoring = "" } = {}) {
   const script = `${directory}/script.ts`;
   fs.writeFileSync(
     script,
@@ -22,7 +22,11 @@ const { process, clock } = await loadRuntime();
 ${body}`,
   );
   const args = "Deno" in globalThis ? ["run", "-A", "--no-check", script] : [script];
-  const child = spawn(process.execPath, args, {
+  // A shell that ignores a signal hands that on to what it becomes.
+  const [program, ...words] = ignoring === ""
+    ? [process.execPath, ...args]
+    : ["sh", "-c", `trap "" ${ignoring}; exec "$@"`, "sh", process.execPath, ...args];
+  const child = spawn(program!, words, {
     stdio: ["pipe", "pipe", "pipe"],
     env: { ...process.env, PROBE: "42" },
   });
@@ -76,7 +80,7 @@ describe("NODE_PROCESS", () => {
     assert.equal((await exit).out, "300000");
   });
 
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     it(`calls back on ${signal} instead of dying`, async () => {
       const { child, exit, firstOut } = start(`
         const waiting = clock.setTimer(30_000, () => process.exit(9));
@@ -93,4 +97,27 @@ describe("NODE_PROCESS", () => {
       assert.equal(code, 0);
     });
   }
+
+  const keepsIgnored = os.platform() !== "linux"
+    ? "only Linux tells"
+    : "Deno" in globalThis || "Bun" in globalThis
+    ? false
+    : "Node resets what it was started with";
+  it("leaves SIGHUP ignored where it was (nohup)", { skip: keepsIgnored }, async () => {
+    const { child, exit, firstOut } = start(
+      `
+      const waiting = clock.setTimer(30_000, () => process.exit(9));
+      process.onStopSignal((signal) => {
+        process.writeOut("got " + signal);
+        process.exit(0);
+      });
+      process.writeOut("ready ");`,
+      { ignoring: "HUP" },
+    );
+    await firstOut;
+    process.kill(child.pid!, "SIGHUP");
+    // Signals that wait are delivered lowest number first: a SIGHUP that is heard is heard before this one.
+    process.kill(child.pid!, "SIGTERM");
+    assert.equal((await exit).out, "ready got SIGTERM");
+  });
 });

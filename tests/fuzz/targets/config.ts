@@ -73,7 +73,8 @@ export const PROPERTIES_FILE: FuzzTarget = {
   runs: 2500,
   inputs: confText,
   check(input) {
-    const entries = parseProperties(input);
+    const { value: entries, error } = outcome(() => parseProperties(input), ConfigError);
+    if (error !== null) return;
     const lines = Buffer.from(input).toString("latin1").split(/\r\n|\r|\n/).length;
     assert.ok(entries.length <= lines);
     for (const { line } of entries) assert.ok(line >= 1 && line <= lines);

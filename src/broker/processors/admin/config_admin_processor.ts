@@ -11,7 +11,7 @@
 import { utf8 } from "../../../base/bytes.ts";
 import { ConfigError } from "../../../base/errors.ts";
 import type { Logger } from "../../../base/logger.ts";
-import { ALIASES, REFUSED, REPLACED, WITHOUT_EFFECT } from "../../../config/apache_keys.ts";
+import { ALIASES, isAccepted, REFUSED, REPLACED, WITHOUT_EFFECT } from "../../../config/apache_keys.ts";
 import { parseConfigPatch, parseValue, unknownKey } from "../../../config/load.ts";
 import { parseProperties } from "../../../config/properties.ts";
 import { type Config, CONFIG_KEYS, type ConfigKey, isConfigKey, settingOf } from "../../../config/schema.ts";
@@ -44,7 +44,6 @@ const FIXED: Readonly<Record<string, string>> = {
   clientCallbackExecutorThreads: "1",
   enableSlaveActingMaster: "false",
   transientStorePoolEnable: "false",
-  useTLS: "false",
 };
 /** Begins a row's `ours` when Apache has no such key. */
 const NOT_APACHES = "not an Apache key";
@@ -93,9 +92,9 @@ function updateBrokerConfig(
       `Body has ${request.body.length} bytes, wanted at most ${BODY_MAX}`,
     );
   }
-  const given = new Map(parseProperties(request.body).map(({ key, value }) => [key, value]));
-  checkBlackList(config, [...given.keys()]);
   try {
+    const given = new Map(parseProperties(request.body).map(({ key, value }) => [key, value]));
+    checkBlackList(config, [...given.keys()]);
     const { patch, withoutEffect } = sort(config, given);
     const parsed = parseConfigPatch(config, patch);
     ports.updateConfig(parsed);
@@ -138,7 +137,7 @@ function sort(
       else checkUnchanged(config, target, key, value);
     } else if (Object.hasOwn(REFUSED, key)) {
       const { only, instead } = REFUSED[key]!;
-      if (value.trim() !== only) throw new ConfigError(`${key} can't change, wanted "${only}": ${instead}`);
+      if (!isAccepted(value, only)) throw new ConfigError(`${key} can't change, wanted "${only}": ${instead}`);
     } else if (Object.hasOwn(REPLACED, key) || WITHOUT_EFFECT.has(key)) {
       withoutEffect.push(key);
     } else throw new ConfigError(unknownKey("Configuration key", key));

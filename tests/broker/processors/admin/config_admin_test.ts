@@ -59,6 +59,8 @@ describe("UPDATE_BROKER_CONFIG (25)", () => {
     await refused("brokerRole=SLAVE", /restart/);
     await refused("brokerPermission=x", /wanted/);
     await refused("enableControllerMode=true", /not supported/);
+    await refused("aclEnable=true", /not supported/);
+    await refused("deleteWhen=\\u00", /four hex digits/);
     assert.equal(config.fileReservedTime, 72);
   });
 
