@@ -446,6 +446,30 @@ describe("a node's role", () => {
   });
 });
 
+describe("a node whose tables can't be read", () => {
+  it("does not start, names the file and what to do, and lets go of the store; without them it starts", async () => {
+    const world = new SimulatedWorld(11);
+    const node = new Node(world, "n", { brokerRole: "ASYNC_MASTER" });
+    await node.start();
+    await node.stop();
+    const { fs } = node.host.runtime;
+    for (const name of ["consumerOffset.json", "subscriptionGroup.json", "topics.json", "consumerFilter.json"]) {
+      const path = `/store/config/${name}`;
+      fs.makeDirectory("/store/config");
+      for (const each of [path, `${path}.bak`]) fs.writeFile(each, BODY);
+      await assert.rejects(node.start(), (error: Error) => {
+        assert.equal(error.name, "StoreError");
+        assert.ok(error.message.includes(`"${path}"`) && error.message.includes(`"${path}.bak"`), error.message);
+        assert.match(error.message, /restore .* or remove it and its \.bak/);
+        return true;
+      });
+      for (const each of [path, `${path}.bak`]) fs.remove(each);
+    }
+    await node.start();
+    await node.stop();
+  });
+});
+
 describe("a slave of a slave", () => {
   /** Three in a row; `resync` for the one in the middle. */
   async function chain(
