@@ -103,6 +103,8 @@ export interface RoleRequest {
   readonly masterAddress?: string;
   /** Promote although the master was heard less than 10 s ago, or the log's end is unverified. */
   readonly force?: boolean;
+  /** Only for a planned promotion: where the log of the master ended that has stepped down; this one has to end there. */
+  readonly masterEnd?: number;
 }
 
 /** Outcome of something that may be refused: the reason becomes a 409. */

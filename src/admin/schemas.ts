@@ -88,6 +88,7 @@ export const RoleBody = z.strictObject({
   brokerId: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
   masterAddress: HostPort.optional(),
   force: z.boolean().optional(),
+  masterEnd: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
 }).openapi("RoleChange");
 
 /** `PUT /ha/master-address`. */
