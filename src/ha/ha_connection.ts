@@ -83,6 +83,8 @@ export class HAConnection {
   /** A frame is being read from the log or written to the socket. */
   #busy = false;
   #heard = false;
+  /** A slave that holds nothing asked a log that holds nothing for it, and is yet to be shown where it starts. */
+  #owesStart = false;
   #lastReadTimestamp: number;
   #lastWriteTimestamp: number;
   /** For a slave that is ahead: whether it was told, and until when its own close is waited for. */
@@ -214,7 +216,7 @@ export class HAConnection {
     if (this.#closeReason !== null) return null;
     const size = Math.min(this.#bytesToSend(), this.flowMonitor.budget(now) - TRANSFER_HEADER_SIZE);
     if (size > 0) return this.#asked(this.#transferFromWhere, size);
-    return now >= this.#heartbeatDeadline() ? this.#asked(this.#transferFromWhere, 0) : null;
+    return this.#owesStart || now >= this.#heartbeatDeadline() ? this.#asked(this.#transferFromWhere, 0) : null;
   }
 
   /**
@@ -234,6 +236,7 @@ export class HAConnection {
   onTransferStarted(size: number, now: number): void {
     assert(this.#busy, "A transfer started that was not taken");
     if (this.#farewell === "owed") this.#farewell = "sent";
+    this.#owesStart = false;
     this.#transferFromWhere += size;
     this.#lastWriteTimestamp = now;
     this.flowMonitor.add(TRANSFER_HEADER_SIZE + size, now);
@@ -289,6 +292,8 @@ export class HAConnection {
     }
     if (this.#transferFromWhere < log.minOffset) return this.#suspendBelowMin();
     this.#setState(HAConnectionState.TRANSFER);
+    // A slave with nothing to compare follows from the first frame on. Apache's, too, takes a heartbeat at any time.
+    this.#owesStart = request === 0 && this.#bytesToSend() <= 0;
     this.#acked(request);
   }
 

@@ -87,13 +87,23 @@ describe("HAConnection: requests", () => {
     assert.equal(send(1000)?.offset, 2 * FILE);
   });
 
-  it("answers 0 of an empty log with heartbeats at 0, then with what comes", () => {
+  it("answers 0 of an empty log with heartbeats at 0, the first at once, then with what comes", () => {
     const { connection, send, log } = harness({}, new MemoryReplicaLog({ mappedFileSize: FILE }));
     connection.onBytes(report(0), 1000);
+    assert.deepEqual(send(1000), { offset: 0, size: 0 });
     assert.equal(send(1000), null);
+    assert.equal(send(6009), null);
     assert.deepEqual(send(6010), { offset: 0, size: 0 });
     log.put(10);
     assert.deepEqual(send(6011), { offset: 0, size: 46 });
+  });
+
+  it("answers 0 with what has come by then, and no heartbeat before it", () => {
+    const { connection, send, log } = harness({}, new MemoryReplicaLog({ mappedFileSize: FILE }));
+    connection.onBytes(report(0), 1000);
+    log.put(10);
+    assert.deepEqual(send(1000), { offset: 0, size: 46 });
+    assert.equal(send(1000), null);
   });
 
   it("serves any offset between min and max as it is", () => {
