@@ -22,6 +22,8 @@ export interface SlaveStatus {
   readonly inSync: boolean;
   /** Bytes sent in the last whole second. */
   readonly transferredByteInSecond: number;
+  /** Why it is not served, or counts as no slave (it only reads, as `verify --against` does); else `null`. */
+  readonly reason: string | null;
 }
 
 /** The master as its slave sees it. Carries the fields of Apache's `HAClientRuntimeInfo` and more. */

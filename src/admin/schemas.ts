@@ -20,6 +20,7 @@ const Slave = z.object({
   diff: Offset.openapi({ description: "Lag, bytes" }),
   inSync: z.boolean(),
   transferredByteInSecond: z.number(),
+  reason: z.string().nullable().openapi({ description: "Why it is not served, or counts as no slave" }),
 }).openapi("Slave");
 
 const Master = z.object({
