@@ -446,6 +446,37 @@ describe("a node's role", () => {
   });
 });
 
+describe("two brokers of one id", () => {
+  it("are said by the one that comes second, and by the NameServer; one that comes back is not", async () => {
+    const world = new SimulatedWorld(12);
+    const master = new Node(world, "master", { brokerRole: "ASYNC_MASTER", namesrvEnable: true });
+    const namesrvAddr = `${master.host.address}:9876`;
+    const slaves = ["s1", "s2"].map((name) => new Node(world, name, { brokerRole: "SLAVE", brokerId: 1, namesrvAddr }));
+    const [first, second] = slaves as [Node, Node];
+    const shared = (node: Node) => node.said(/^Another live broker has brokerId/);
+    await master.start();
+    await first.start();
+    await world.run(() => first.said(/^Registered with the NameServer/) === 1, 10_000);
+    // It dies and comes back where it was, as far as the NameServer knows still there.
+    first.host.crash();
+    await first.start();
+    await world.run(() => first.said(/^Registered with the NameServer/) === 2, 10_000);
+    assert.deepEqual([shared(first), master.said(/replace each other/)], [0, 0]);
+    await second.start();
+    await world.run(() => shared(second) === 1, 10_000);
+    assert.match(
+      second.logger.lines.find(({ message }) => /^Another live/.test(message))!.message,
+      /brokerId 1 of "b".* another --broker-id/,
+    );
+    await world.run(() => master.said(/replace each other/) > 0, 60_000);
+    await world.advance(120_000);
+    assert.equal(shared(second), 1, "once");
+    // Two masters of one name have a word of their own.
+    assert.equal(shared(master), 0);
+    for (const node of [first, second, master]) await node.stop();
+  });
+});
+
 describe("a node whose tables can't be read", () => {
   it("does not start, names the file and what to do, and lets go of the store; without them it starts", async () => {
     const world = new SimulatedWorld(11);
