@@ -81,7 +81,9 @@ export class ConfigManager {
     }
     if (problems.length === 0) return "empty";
     throw new StoreError(
-      `Can't read ${problems.join(" nor ")}, wanted a JSON object; restore "${this.path}" from a copy, or remove it and its .bak to start ` +
+      `Can't read ${
+        problems.join(" nor ")
+      }, wanted a JSON object; restore "${this.path}" from a copy, or remove it and its .bak to start ` +
         "without what they held",
     );
   }

@@ -3,7 +3,14 @@
 // is an object it compares and hands back.
 
 import { quoted } from "../base/printable.ts";
-import { BrokerAddrTable, brokerDataOf, type BrokerGroup, type Member, minId, withoutPrototype } from "./broker_addr_table.ts";
+import {
+  BrokerAddrTable,
+  brokerDataOf,
+  type BrokerGroup,
+  type Member,
+  minId,
+  withoutPrototype,
+} from "./broker_addr_table.ts";
 import { type BrokerLiveInfo, BrokerLiveTable, expiresAt } from "./broker_live_table.ts";
 import {
   type BrokerAddrInfo,

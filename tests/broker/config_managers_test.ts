@@ -179,7 +179,10 @@ describe("ConfigManager", () => {
       }
       assert.throws(() => new TopicConfigManager(options()).load(), (error: Error) => {
         assert.ok(error instanceof StoreError);
-        assert.match(error.message, /^Can't read ".*topics\.json.*restore ".*topics\.json" .* or remove it and its \.bak/);
+        assert.match(
+          error.message,
+          /^Can't read ".*topics\.json.*restore ".*topics\.json" .* or remove it and its \.bak/,
+        );
         return true;
       });
       // Nothing is touched: somebody may mend it by hand.

@@ -24,7 +24,9 @@ describe("SharedIdWarning", () => {
     alive.add("10.0.0.2:10911").add("10.0.0.3:10911");
     // Two NameServers say so at once.
     await Promise.all([shared.held("10.0.0.2:10911", SLAVE), shared.held("10.0.0.2:10911", SLAVE)]);
-    assert.deepEqual(logger.lines.map(({ level, fields }) => [level, fields]), [["warn", { address: "10.0.0.2:10911" }]]);
+    assert.deepEqual(logger.lines.map(({ level, fields }) => [level, fields]), [["warn", {
+      address: "10.0.0.2:10911",
+    }]]);
     assert.match(logger.lines[0]!.message, /brokerId 1 of "broker-a".* give one of them another --broker-id$/);
     await shared.held("10.0.0.3:10911", SLAVE);
     assert.equal(logger.lines.length, 2);
@@ -45,7 +47,7 @@ describe("SharedIdWarning", () => {
     alive.add("10.0.0.2:10911").add("10.0.0.3:10911");
     shared.leaveOut("10.0.0.2:10911");
     await shared.held("10.0.0.2:10911", { brokerName: "broker-a", brokerId: 0 });
-    assert.deepEqual(logger.lines, []);
+    assert.equal(logger.lines.length, 0);
     await shared.held("10.0.0.3:10911", { brokerName: "broker-a", brokerId: 0 });
     assert.match(logger.lines[0]!.message, /brokerId 0 of .* stop one of the two$/);
   });

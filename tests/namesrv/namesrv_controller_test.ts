@@ -450,7 +450,11 @@ describe("what brokers do", () => {
     assert.match(said[0]!, /^warn Two live brokers register one brokerId .* give one of them another brokerId/);
     const fields = JSON.parse(said[0]!.slice(said[0]!.indexOf("{")));
     assert.deepEqual([fields.brokerName, fields.brokerId], ["b", 1]);
-    assert.deepEqual([fields.brokerAddr, fields.oldBrokerAddr, fields.repeated], ["127.0.0.1:12911", "127.0.0.1:11911", 0]);
+    assert.deepEqual([fields.brokerAddr, fields.oldBrokerAddr, fields.repeated], [
+      "127.0.0.1:12911",
+      "127.0.0.1:11911",
+      0,
+    ]);
     assert.equal(JSON.parse(said[1]!.slice(said[1]!.indexOf("{"))).repeated, 2);
   });
 
