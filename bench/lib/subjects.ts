@@ -76,7 +76,7 @@ async function startTwinlog(
     ...leading,
     "--json",
     ...["--broker-role", BROKER_ROLE[role], "--store", store, "--listen-port", "0"],
-    ...["--mapped-file-size-commit-log", String(mappedFileSize)],
+    ...["--mapped-file-size-commit-log", String(mappedFileSize), "--namesrv-addr", "none"],
     ...(role === "syncMaster" ? ["--in-sync-replicas", "2"] : []),
     // Nobody there: the address comes later, so that idle memory is measured without a connection.
     ...(role === "slave" ? ["--master", "127.0.0.1:1"] : []),

@@ -22,6 +22,8 @@ export interface SlaveStatus {
   readonly inSync: boolean;
   /** Bytes sent in the last whole second. */
   readonly transferredByteInSecond: number;
+  /** Why it is not served, or counts as no slave (it only reads, as `verify --against` does); else `null`. */
+  readonly reason: string | null;
 }
 
 /** The master as its slave sees it. Carries the fields of Apache's `HAClientRuntimeInfo` and more. */
@@ -103,6 +105,8 @@ export interface RoleRequest {
   readonly masterAddress?: string;
   /** Promote although the master was heard less than 10 s ago, or the log's end is unverified. */
   readonly force?: boolean;
+  /** Only for a planned promotion: where the log of the master ended that has stepped down; this one has to end there. */
+  readonly masterEnd?: number;
 }
 
 /** Outcome of something that may be refused: the reason becomes a 409. */

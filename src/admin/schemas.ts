@@ -20,6 +20,7 @@ const Slave = z.object({
   diff: Offset.openapi({ description: "Lag, bytes" }),
   inSync: z.boolean(),
   transferredByteInSecond: z.number(),
+  reason: z.string().nullable().openapi({ description: "Why it is not served, or counts as no slave" }),
 }).openapi("Slave");
 
 const Master = z.object({
@@ -88,6 +89,7 @@ export const RoleBody = z.strictObject({
   brokerId: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
   masterAddress: HostPort.optional(),
   force: z.boolean().optional(),
+  masterEnd: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
 }).openapi("RoleChange");
 
 /** `PUT /ha/master-address`. */

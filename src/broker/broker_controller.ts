@@ -38,7 +38,7 @@ import type { Namesrv } from "../namesrv/namesrv_controller.ts";
 import { HeldBytes } from "../remoting/held_bytes.ts";
 import { MasterInfoClient } from "./master_info_client.ts";
 import { mendTables } from "./mend_tables.ts";
-import { objectionToMaster } from "./other_master.ts";
+import { objectionToMaster, SharedIdWarning } from "./other_master.ts";
 import { createProcessorTable } from "./processors/processor_table.ts";
 import { PutMessageService } from "./put_message_service.ts";
 import { hostWithPort } from "./record_host.ts";
@@ -344,6 +344,12 @@ class BrokerController implements BrokerNode {
         }
         learnFromNamesrv(result, { learned, roles, slaveSynchronize });
       },
+      onIdHeld: (address) =>
+        void sharedId.held(address, { brokerName: config.brokerName, brokerId: this.#identity(roles).brokerId }),
+    });
+    const sharedId = new SharedIdWarning({
+      isAlive: (address) => masterInfo.brokerRuntimeInfo(address).then(() => true, () => false),
+      logger,
     });
     managers.topicConfigManager.onChange(() => outerApi.registerBrokerAll());
     const standIns = new StandInOffsets({
@@ -428,7 +434,11 @@ class BrokerController implements BrokerNode {
 
     store.start();
     const objection = roles.role === "SLAVE" ? null : await objectionToMaster({
-      findOtherMaster: async () => (await outerApi.brokerMemberGroup()).get(0) ?? null,
+      findOtherMaster: async () => {
+        const address = (await outerApi.brokerMemberGroup()).get(0) ?? null;
+        if (address !== null) sharedId.leaveOut(address);
+        return address;
+      },
       maxOffsetOf: async (address) => (await masterInfo.askMasterRange(address))?.maxOffset ?? null,
       ownMaxOffset: store.maxOffset,
       logger,

@@ -70,6 +70,11 @@ export interface BrokerOuterAPIOptions {
   readonly tls?: TlsClientOptions | null;
   /** Told after each registration that succeeded, with the first known master over all NameServers. */
   readonly onRegistered: (result: RegisterBrokerResult) => void;
+  /**
+   * Told, before this broker registers over a new connection, who has its brokerId there: an address that is not its own,
+   * live or not. Later is too late to ask, for the newcomer takes the place. Unset: nobody is asked.
+   */
+  readonly onIdHeld?: (address: string) => void;
 }
 
 /** State of one NameServer, for `/ha` and the log. */
@@ -100,6 +105,8 @@ interface Namesrv {
   result: RegisterBrokerResult | null;
   /** Its connection ended after a registration that succeeded. */
   lost: boolean;
+  /** Whether a registration succeeded over the connection that is open. */
+  known: boolean;
   /** Who waits for the end of a registration that begins from now on. */
   waiting: (() => void)[];
   loop: Promise<void>;
@@ -140,6 +147,7 @@ export class BrokerOuterAPI {
       error: null,
       result: null,
       lost: false,
+      known: false,
       waiting: [],
       loop: Promise.resolve(),
     }));
@@ -222,7 +230,9 @@ export class BrokerOuterAPI {
   /** A NameServer drops the route with the connection, so a lost one is made again soon. */
   #onConnectionLost(address: string): void {
     const namesrv = this.#namesrvs.find((one) => one.address === address);
-    if (namesrv === undefined || namesrv.registered !== true) return;
+    if (namesrv === undefined) return;
+    namesrv.known = false;
+    if (namesrv.registered !== true) return;
     namesrv.lost = true;
     namesrv.wake.notify();
   }
@@ -247,20 +257,22 @@ export class BrokerOuterAPI {
    * is asked, 1.5 s at most; works before {@link start}.
    */
   async brokerMemberGroup(): Promise<ReadonlyMap<number, string>> {
-    const { config, identity } = this.#options;
-    const answers = await Promise.all(
-      splitAddressList(config.namesrvAddr ?? "").map(async (address) => {
-        try {
-          const request = createRequest(RequestCode.GET_BROKER_CLUSTER_INFO);
-          const answer = await this.#questions.invoke(address, request, UNREGISTER_TIMEOUT_MS);
-          if (answer.code === ResponseCode.SUCCESS) return membersIn(answer.body, config, identity().brokerAddr);
-        } catch {
-          // One that is away knows nobody.
-        }
-        return new Map<number, string>();
-      }),
-    );
+    const addresses = splitAddressList(this.#options.config.namesrvAddr ?? "");
+    const answers = await Promise.all(addresses.map((address) => this.#membersAt(address)));
     return answers.find((members) => members.size > 0) ?? new Map();
+  }
+
+  /** {@link brokerMemberGroup} as one NameServer has it. */
+  async #membersAt(namesrv: string): Promise<ReadonlyMap<number, string>> {
+    const { config, identity } = this.#options;
+    try {
+      const request = createRequest(RequestCode.GET_BROKER_CLUSTER_INFO);
+      const answer = await this.#questions.invoke(namesrv, request, UNREGISTER_TIMEOUT_MS);
+      if (answer.code === ResponseCode.SUCCESS) return membersIn(answer.body, config, identity().brokerAddr);
+    } catch {
+      // One that is away knows nobody.
+    }
+    return new Map();
   }
 
   /**
@@ -283,7 +295,12 @@ export class BrokerOuterAPI {
 
   /** One registration; says a change from working to failing and back, once. */
   async #register(namesrv: Namesrv): Promise<boolean> {
-    const { logger, config } = this.#options;
+    const { logger, config, identity, onIdHeld } = this.#options;
+    if (!namesrv.known && onIdHeld !== undefined) {
+      const holder = (await this.#membersAt(namesrv.address)).get(identity().brokerId);
+      if (!this.#running) return false;
+      if (holder !== undefined) onIdHeld(holder);
+    }
     const request = this.#registerRequest();
     try {
       const answer = await this.#client.invoke(namesrv.address, request, config.registerBrokerTimeoutMills);
@@ -294,6 +311,7 @@ export class BrokerOuterAPI {
         logger.info("Registered with the NameServer", { namesrv: namesrv.address });
       }
       namesrv.registered = true;
+      namesrv.known = true;
       namesrv.error = null;
       namesrv.result = {
         haServerAddr: answer.extFields.get("haServerAddr") ?? null,
@@ -306,6 +324,7 @@ export class BrokerOuterAPI {
         logger.warn("Can't register with the NameServer, trying again", { namesrv: namesrv.address, error: text });
       }
       namesrv.registered = false;
+      namesrv.known = false;
       namesrv.error = text;
       // What it said before is no longer known to hold.
       namesrv.result = null;

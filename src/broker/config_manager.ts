@@ -3,7 +3,7 @@
 // documents meaning; nothing here is called by more than one owner.
 
 import { makeDurableDirectory } from "../base/durable_directory.ts";
-import { errorMessage } from "../base/errors.ts";
+import { errorMessage, StoreError } from "../base/errors.ts";
 import { utf8 } from "../base/bytes.ts";
 import type { Logger } from "../base/logger.ts";
 import { FILE_FORMAT, isJavaJsonObject, javaJsonObject, parseJavaJson, writeJavaJson } from "../remoting/java_json.ts";
@@ -51,8 +51,16 @@ export class ConfigManager {
     return this.#document;
   }
 
-  /** Reads the file, else its `.bak`, else starts empty. Returns where it came from. */
+  /**
+   * Reads the file, else its `.bak`; starts empty where neither is there. Returns where it came from. Throws
+   * {@link StoreError} when there is something and none of it can be read: no crash of ours leaves that, and to go on
+   * with nothing would start every group over. Apache's broker does not start either when both are broken; it does,
+   * empty, when the only one is.
+   */
   load(): "file" | "bak" | "empty" {
+    this.#document = javaJsonObject();
+    this.#fileText = null;
+    const problems: string[] = [];
     for (const [source, path] of [["file", this.path], ["bak", `${this.path}.bak`]] as const) {
       const text = this.#read(path);
       if (text === null) continue;
@@ -67,12 +75,17 @@ export class ConfigManager {
         }
         return source;
       } catch (error) {
+        problems.push(`"${path}" (${errorMessage(error)})`);
         this.options.logger.warn("Can't read a config file", { path, error: errorMessage(error) });
       }
     }
-    this.#document = javaJsonObject();
-    this.#fileText = null;
-    return "empty";
+    if (problems.length === 0) return "empty";
+    throw new StoreError(
+      `Can't read ${
+        problems.join(" nor ")
+      }, wanted a JSON object; restore "${this.path}" from a copy, or remove it and its .bak to start ` +
+        "without what they held",
+    );
   }
 
   /** Puts a new document in place, at once and whole. {@link persist} writes it. */

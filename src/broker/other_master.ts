@@ -1,7 +1,9 @@
-// Before a master takes its first put: is another one of its name alive, with more in its log? That is a master which
-// comes back after its slave was promoted. Taking puts would part the two logs for good, so it starts read-only.
+// Is another broker alive where this one is about to be? Before a master takes its first put: another master of its name
+// with more in its log is its promoted slave. Taking puts would part the two logs for good, so it starts read-only. And
+// of any role: two brokers with one brokerId take the route from each other for ever, which an operator must hear of.
 
 import type { Logger } from "../base/logger.ts";
+import { flagName } from "../config/load.ts";
 
 /** What is asked, and of whom. */
 export interface OtherMasterPorts {
@@ -35,4 +37,41 @@ export async function objectionToMaster(ports: OtherMasterPorts): Promise<string
   }
   return `${address} is the master of this name and its log ends at ${maxOffset}, this one's at ${ownMaxOffset}; ` +
     "make this node its slave (verb role slave), or stop the other and lift it by PUT /fenced";
+}
+
+/** What {@link SharedIdWarning} needs. */
+export interface SharedIdPorts {
+  /** Whether a broker answers at this remoting address. */
+  isAlive(address: string): Promise<boolean>;
+  readonly logger: Logger;
+}
+
+/** Says that another live broker has this one's brokerId, once for each address. Apache's broker does not notice. */
+export class SharedIdWarning {
+  readonly #ports: SharedIdPorts;
+  #spokenOf: string | null = null;
+
+  constructor(ports: SharedIdPorts) {
+    this.#ports = ports;
+  }
+
+  /** Of this address enough was said otherwise. */
+  leaveOut(address: string): void {
+    this.#spokenOf = address;
+  }
+
+  /** A NameServer has this broker's id at `address`. A dead broker stays there for up to two minutes: that is no news. */
+  async held(address: string, { brokerName, brokerId }: { brokerName: string; brokerId: number }): Promise<void> {
+    if (address === this.#spokenOf) return;
+    this.#spokenOf = address;
+    if (!await this.#ports.isAlive(address)) {
+      if (this.#spokenOf === address) this.#spokenOf = null;
+      return;
+    }
+    const advice = brokerId === 0 ? "stop one of the two" : `give one of them another ${flagName("brokerId")}`;
+    this.#ports.logger.warn(
+      `Another live broker has brokerId ${brokerId} of "${brokerName}", the two take the route from each other; ${advice}`,
+      { address },
+    );
+  }
 }

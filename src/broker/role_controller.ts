@@ -15,6 +15,11 @@ export interface RoleChange {
   readonly brokerId?: number;
   readonly masterAddress?: string;
   readonly force?: boolean;
+  /**
+   * For a planned promotion: where the log of the master ended that has stepped down for this node. Its having been heard
+   * just now is no objection then; an end of this log elsewhere is.
+   */
+  readonly masterEnd?: number;
 }
 
 /** Done, or why not. */
@@ -161,7 +166,7 @@ export class RoleController {
     const fenced = before === "SLAVE" || change.force === true ? null : this.#parts.fencedReason();
     if (fenced !== null) return refused(`${fenced}; give force to take puts all the same`);
     if (before === "SLAVE") {
-      const objection = change.force === true ? null : this.#objectionToPromotion();
+      const objection = change.force === true ? null : this.#objectionToPromotion(change.masterEnd ?? null);
       if (objection !== null) return refused(objection);
       // Once this resolves nothing is appended by replication any more, so the log's end stands still.
       await client.stop();
@@ -179,7 +184,13 @@ export class RoleController {
     await this.#parts.setServices(true);
     this.#finish();
     if (before === change.role) logger.info(`Role is ${change.role} already`);
-    else logger.info(`Role switched from ${before} to ${change.role}`, { brokerId: 0, forced: change.force === true });
+    else {
+      logger.info(`Role switched from ${before} to ${change.role}`, {
+        brokerId: 0,
+        forced: change.force === true,
+        planned: change.masterEnd !== undefined,
+      });
+    }
     return DONE;
   }
 
@@ -188,6 +199,7 @@ export class RoleController {
     const before = this.#role;
     const brokerId = change.brokerId ?? (this.#brokerId > 0 ? this.#brokerId : 1);
     if (brokerId < 1) return refused(`brokerId is ${brokerId}, wanted 1 or more for a SLAVE`);
+    if (change.masterEnd !== undefined) return refused("masterEnd is given, wanted for a promotion only");
     const address = change.masterAddress ?? this.#masterAddress;
     if (address === null) return refused("A SLAVE needs masterAddress: none is given, configured or learned");
     if (this.#parts.isOwnAddress(address)) return refused(ownAddressReason(address));
@@ -207,11 +219,15 @@ export class RoleController {
     return DONE;
   }
 
-  #objectionToPromotion(): string | null {
+  #objectionToPromotion(masterEnd: number | null): string | null {
     const { client, clock } = this.#parts;
     const status = client.status;
     const silentMs = clock.now() - status.lastReadTimestamp;
-    if (status.lastReadTimestamp > 0 && silentMs < MASTER_ALIVE_MS) {
+    if (masterEnd !== null && status.maxOffset !== masterEnd) {
+      return `The log ends at ${status.maxOffset}, wanted ${masterEnd}, where the master stepped down; ` +
+        "let it catch up, or give force";
+    }
+    if (masterEnd === null && status.lastReadTimestamp > 0 && silentMs < MASTER_ALIVE_MS) {
       return `Master ${status.masterAddress} was heard ${silentMs} ms ago, wanted ${MASTER_ALIVE_MS} ms of silence; ` +
         "stop it first, use switchover, or give force";
     }

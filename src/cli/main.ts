@@ -233,7 +233,7 @@ function addVerify(program: Command, runtime: Runtime, done: Done): void {
     .argument("<store>", "the store's directory")
     .option(
       "--against <store|host:port>",
-      "compare byte for byte with another store, or with a master over its HA port",
+      "compare byte for byte with another store, or with a master over its HA port (seen there as a peer that only reads)",
     )
     .option("--commit-log <dir>", "the commit log's directory when it is not in the store")
     .option("--ha-tls-cert-file <file>", "for a master with haTlsEnable: the certificate to show (PEM)")

@@ -53,7 +53,7 @@ export async function runSwitchover(
     await from.request("PUT", "/role", { body: follow });
     await until(`${from.address} to follow ${slave.haServerAddr}`, () => notFollowing(from));
     say(`${from.address} is SLAVE and follows ${slave.haServerAddr}`);
-    promoted = await promote(to, master);
+    promoted = await promote(to, { role: master.brokerRole, masterEnd: fenced.maxOffset });
   } catch (error) {
     throw new Error(`Switchover failed: ${errorMessage(error)}. ${await goBack(from, wayBack)}`, { cause: error });
   }
@@ -97,11 +97,14 @@ function checkPair(from: AdminClient, master: NodeStatus, to: AdminClient, slave
 
 /**
  * Promotes and answers the new status; `null` when nobody can say whether it was done. Throws when it was not. The master
- * being heard just now is what a switchover is about, hence force; that the log's end is verified was checked above.
+ * was heard just now, as a switchover has it; with `masterEnd` the node sees that nothing is missing, and needs no force.
  */
-async function promote(to: AdminClient, master: NodeStatus): Promise<NodeStatus | null> {
+async function promote(
+  to: AdminClient,
+  body: { readonly role: string; readonly masterEnd: number },
+): Promise<NodeStatus | null> {
   try {
-    return await to.request<NodeStatus>("PUT", "/role", { body: { role: master.brokerRole, force: true } });
+    return await to.request<NodeStatus>("PUT", "/role", { body });
   } catch (error) {
     if (error instanceof AdminError && error.status < 500) throw error;
     const status = await to.status().catch(() => null);

@@ -20,6 +20,9 @@ export const ADAPTIVE_BATCH_SIZE_MAX = 1024 * 1024;
  */
 const HEARTBEAT_SLACK_MS = 10;
 
+/** Who repeats its request so long after it was sent something, ms, acknowledges nothing: no report takes that long to come. */
+const READER_AFTER_MS = 1000;
+
 /** The keys a connection reads, live: a change counts from the next frame on. */
 export interface HAConnectionOptions extends FlowMonitorOptions {
   /** Heartbeat after so long without a write, ms. */
@@ -39,6 +42,8 @@ export interface HAConnectionObserver {
   onStateChanged(connection: HAConnection): void;
   /** `slaveAckOffset` grew. */
   onAck(connection: HAConnection): void;
+  /** {@link HAConnection.isReader} became true. */
+  onReader(connection: HAConnection): void;
   /** Something was refused; `detail` is one line for the operator. */
   onRefused(connection: HAConnection, reason: HARefusalReason, detail: string): void;
 }
@@ -80,9 +85,15 @@ export class HAConnection {
   #transferFromWhere = -1;
   /** First byte this slave was served. */
   #servedFrom = -1;
+  /** When it was first sent something of the log; -1 before that. */
+  #firstSentAt = -1;
+  /** It repeated its request long after that. */
+  #repeatsRequest = false;
   /** A frame is being read from the log or written to the socket. */
   #busy = false;
   #heard = false;
+  /** A slave that holds nothing asked a log that holds nothing for it, and is yet to be shown where it starts. */
+  #owesStart = false;
   #lastReadTimestamp: number;
   #lastWriteTimestamp: number;
   /** For a slave that is ahead: whether it was told, and until when its own close is waited for. */
@@ -140,6 +151,14 @@ export class HAConnection {
     return this.#slaveAckOffset > this.#slaveRequestOffset ? this.#slaveAckOffset : -1;
   }
 
+  /**
+   * Whether it takes what it is sent and acknowledges none of it, as `verify --against` does: it is nobody's copy, so it
+   * counts as no slave. One that is merely slow counts again with its first acknowledgement.
+   */
+  get isReader(): boolean {
+    return this.#repeatsRequest && this.#slaveAckOffset <= this.#slaveRequestOffset;
+  }
+
   /** The next byte to send; -1 before the first report. */
   get transferFromWhere(): number {
     return this.#transferFromWhere;
@@ -175,7 +194,7 @@ export class HAConnection {
     this.#heard = true;
     try {
       const report = this.#decoder.push(bytes);
-      if (report !== null) this.#onReport(report);
+      if (report !== null) this.#onReport(report, now);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#refuse("badReport", errorMessage(error));
@@ -214,7 +233,7 @@ export class HAConnection {
     if (this.#closeReason !== null) return null;
     const size = Math.min(this.#bytesToSend(), this.flowMonitor.budget(now) - TRANSFER_HEADER_SIZE);
     if (size > 0) return this.#asked(this.#transferFromWhere, size);
-    return now >= this.#heartbeatDeadline() ? this.#asked(this.#transferFromWhere, 0) : null;
+    return this.#owesStart || now >= this.#heartbeatDeadline() ? this.#asked(this.#transferFromWhere, 0) : null;
   }
 
   /**
@@ -234,6 +253,8 @@ export class HAConnection {
   onTransferStarted(size: number, now: number): void {
     assert(this.#busy, "A transfer started that was not taken");
     if (this.#farewell === "owed") this.#farewell = "sent";
+    this.#owesStart = false;
+    if (size > 0 && this.#firstSentAt < 0) this.#firstSentAt = now;
     this.#transferFromWhere += size;
     this.#lastWriteTimestamp = now;
     this.flowMonitor.add(TRANSFER_HEADER_SIZE + size, now);
@@ -261,7 +282,7 @@ export class HAConnection {
     this.#setState(HAConnectionState.SHUTDOWN);
   }
 
-  #onReport(report: number): void {
+  #onReport(report: number, now: number): void {
     if (this.#slaveRequestOffset < 0) return this.#onRequest(report);
     if (report < this.#reportedOffset) {
       return this.#refuse("ackWentBack", `Ack is ${report}, wanted at least its last report ${this.#reportedOffset}`);
@@ -270,7 +291,12 @@ export class HAConnection {
       return this.#refuse("ackBeyondSent", `Ack is ${report}, wanted at most the end sent ${this.#transferFromWhere}`);
     }
     this.#reportedOffset = report;
-    if (this.#state === HAConnectionState.TRANSFER) this.#acked(report);
+    if (this.#state !== HAConnectionState.TRANSFER) return;
+    this.#acked(report);
+    const isLate = this.#firstSentAt >= 0 && now - this.#firstSentAt >= READER_AFTER_MS;
+    if (report > this.#slaveRequestOffset || !isLate || this.#repeatsRequest) return;
+    this.#repeatsRequest = true;
+    this.#observer.onReader(this);
   }
 
   #onRequest(request: number): void {
@@ -289,6 +315,8 @@ export class HAConnection {
     }
     if (this.#transferFromWhere < log.minOffset) return this.#suspendBelowMin();
     this.#setState(HAConnectionState.TRANSFER);
+    // A slave with nothing to compare follows from the first frame on. Apache's, too, takes a heartbeat at any time.
+    this.#owesStart = request === 0 && this.#bytesToSend() <= 0;
     this.#acked(request);
   }
 

@@ -53,7 +53,7 @@ export interface HAConnectionRuntimeInfo {
   readonly state: HAConnectionState;
   /** Ours: the first report; -1 before it. */
   readonly slaveRequestOffset: number;
-  /** Ours: why it is not served, else null. */
+  /** Ours: why it is not served, or not counted; else null. */
   readonly reason: string | null;
 }
 

@@ -51,6 +51,9 @@ export interface HAConnectionPort {
 /** What replication says to a put. Values of Apache's `PutMessageStatus`. */
 export type ReplicationStatus = GroupCommitStatus | "SLAVE_NOT_AVAILABLE";
 
+/** Why a peer in TRANSFER is not in sync, whatever its lag. */
+const READER_REASON = "Reads and acknowledges nothing, as verify --against does: it counts as no slave";
+
 const DIFF_FIRST_MS = 10_000;
 const DIFF_INTERVAL_MS = 60_000;
 
@@ -323,18 +326,18 @@ export class HAService implements HAConnectionObserver {
   connectionInfos(now: number): HAConnectionRuntimeInfo[] {
     const { maxOffset } = this.#log;
     return [...this.#connections.keys()].map((connection) => {
-      const { state, slaveAckOffset } = connection;
+      const { state, slaveAckOffset, isReader } = connection;
       const diff = maxOffset - Math.max(slaveAckOffset, 0);
       return {
         addr: connection.remoteAddress,
         slaveAckOffset,
         diff,
-        inSync: state === HAConnectionState.TRANSFER && diff < this.#options.haMaxGapNotInSync,
+        inSync: state === HAConnectionState.TRANSFER && !isReader && diff < this.#options.haMaxGapNotInSync,
         transferredByteInSecond: connection.flowMonitor.transferredByteInSecond(now),
         transferFromWhere: connection.transferFromWhere,
         state,
         slaveRequestOffset: connection.slaveRequestOffset,
-        reason: connection.suspendReason,
+        reason: connection.suspendReason ?? (isReader ? READER_REASON : null),
       };
     });
   }
@@ -391,6 +394,13 @@ export class HAService implements HAConnectionObserver {
   }
 
   /** {@link HAConnectionObserver}: called by the connections. */
+  onReader(connection: HAConnection): void {
+    this.#acks = this.#confirmed = null;
+    this.#logger.info(`HA peer: ${READER_REASON}`, { slave: connection.remoteAddress });
+    this.#onChange();
+  }
+
+  /** {@link HAConnectionObserver}: called by the connections. */
   onRefused(connection: HAConnection, reason: HARefusalReason, detail: string): void {
     const entry = this.#connections.get(connection);
     if (entry !== undefined) this.#sayRefused(entry.host, connection.remoteAddress, reason, detail);
@@ -438,6 +448,7 @@ export class HAService implements HAConnectionObserver {
   #ofSlavesDescending(offsetOf: (connection: HAConnection) => number): number[] {
     const bySlave = new Map<string, number>();
     for (const { connection } of this.#serving) {
+      if (connection.isReader) continue;
       const offset = offsetOf(connection);
       if (offset > (bySlave.get(connection.slaveKey) ?? -1)) bySlave.set(connection.slaveKey, offset);
     }
@@ -455,7 +466,8 @@ export class HAService implements HAConnectionObserver {
     const fastest = this.slaveFallBehindMuch();
     if (this.#role === "SLAVE" || fastest === null) return;
     const { maxOffset } = this.#log;
-    for (const { connection } of this.#serving) {
+    const slaves = [...this.#serving].filter(({ connection }) => !connection.isReader);
+    for (const { connection } of slaves) {
       const { remoteAddress, slaveAckOffset } = connection;
       const transferredByteInSecond = connection.flowMonitor.transferredByteInSecond(this.#now);
       const diff = maxOffset - slaveAckOffset;
@@ -466,7 +478,7 @@ export class HAService implements HAConnectionObserver {
         transferredByteInSecond,
       });
     }
-    this.#logger.info("Replication lag of the fastest slave", { diff: fastest, maxOffset, slaves: this.#serving.size });
+    this.#logger.info("Replication lag of the fastest slave", { diff: fastest, maxOffset, slaves: slaves.length });
   }
 }
 

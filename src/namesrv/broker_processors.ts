@@ -126,6 +126,12 @@ function registerBroker({ config, clock, routes, logger, kvConfig, onRegistered 
       return createResponse(request, ResponseCode.SUCCESS, orderTopics());
     }
     onRegistered(result.expiresAt);
+    if (result.replaced !== null) {
+      say("warn", "Two live brokers register one brokerId and replace each other; give one of them another brokerId", {
+        ...fields,
+        oldBrokerAddr: result.replaced,
+      }, `${clusterName}\n${brokerName}\n${brokerId}`);
+    }
     if (result.isNew) say("info", "Broker registered", { ...fields, topics: registration.body.topics.length });
     const { haServerAddr, masterAddr } = result;
     return createResponse(request, ResponseCode.SUCCESS, { ext: { haServerAddr, masterAddr }, ...orderTopics() });
@@ -170,11 +176,16 @@ function registrationOf(request: RemotingCommand): BrokerRegistration {
   };
 }
 
-/** A broker that comes and goes, or is refused at each try, is said once a minute. */
+/** A broker that comes and goes, or is refused at each try, is said once a minute. `key` tells whom a line is about. */
 function limitedLines(logger: Logger, clock: Clock) {
   const lines = new LineLimiter();
-  return (level: "info" | "warn", message: string, fields: LogFields & { readonly brokerAddr: string }): void => {
-    const repeated = lines.admit(`${message} ${fields.brokerAddr}`, clock.monotonic());
+  return (
+    level: "info" | "warn",
+    message: string,
+    fields: LogFields & { readonly brokerAddr: string },
+    key: string = fields.brokerAddr,
+  ): void => {
+    const repeated = lines.admit(`${message} ${key}`, clock.monotonic());
     if (repeated !== null) logger[level](message, { ...fields, repeated });
   };
 }

@@ -3,7 +3,14 @@
 // is an object it compares and hands back.
 
 import { quoted } from "../base/printable.ts";
-import { BrokerAddrTable, brokerDataOf, type BrokerGroup, minId, withoutPrototype } from "./broker_addr_table.ts";
+import {
+  BrokerAddrTable,
+  brokerDataOf,
+  type BrokerGroup,
+  type Member,
+  minId,
+  withoutPrototype,
+} from "./broker_addr_table.ts";
 import { type BrokerLiveInfo, BrokerLiveTable, expiresAt } from "./broker_live_table.ts";
 import {
   type BrokerAddrInfo,
@@ -52,6 +59,8 @@ export type RegisterBrokerResult =
     readonly type: "registered";
     /** Whether the broker was unknown before. */
     readonly isNew: boolean;
+    /** Address of another live broker that had the id until now, when it was not a change of roles; null: of none. */
+    readonly replaced: string | null;
     /** Of the live master, for a slave that registers. */
     readonly haServerAddr: string | null;
     readonly masterAddr: string | null;
@@ -111,8 +120,11 @@ export class RouteInfoManager<C extends object> {
     group.zoneName = registration.zoneName;
     const minChanged = brokerId < (minId(group) ?? 0);
     // A slave that became master has the same address under another id.
+    let hadOtherId = false;
     for (const [id, member] of group.members) {
-      if (id !== brokerId && member.brokerAddr === brokerAddr) this.#brokers.removeMember(brokerName, id);
+      if (id === brokerId || member.brokerAddr !== brokerAddr) continue;
+      this.#brokers.removeMember(brokerName, id);
+      hadOtherId = true;
     }
     const ignored = this.#conflict(group, registration);
     if (ignored !== null) {
@@ -127,9 +139,11 @@ export class RouteInfoManager<C extends object> {
       this.#registerTopics(registration, { isFirst, readOnly: isPrimeSlave && group.enableActingMaster });
     }
     const isNew = this.#live.get(registration) === undefined;
+    // In a planned switch of roles the old master takes the id of the slave, which then gives it up.
+    const replaced = hadOtherId ? null : this.#replacedBy(registration, before, connection, now);
     const live = this.#setLive(registration, connection, now);
     if (minChanged) this.#notify(group, { offlineBrokerAddr: null, haBrokerAddr: live.haServerAddr });
-    return { type: "registered", isNew, ...this.#masterOf(group, registration), expiresAt: expiresAt(live) };
+    return { type: "registered", isNew, replaced, ...this.#masterOf(group, registration), expiresAt: expiresAt(live) };
   }
 
   /** A broker says that it goes. Whether it was known. Mirrors `unRegisterBroker` for one request. */
@@ -332,6 +346,20 @@ export class RouteInfoManager<C extends object> {
     if (theirs <= its) return null;
     return `${old.brokerAddr} has id ${brokerId} of ${quoted(group.brokerName)} with state version ${theirs}, ` +
       `${brokerAddr} came with ${its}`;
+  }
+
+  /**
+   * Who of two live brokers loses the id. Apache's rule is that the newcomer wins, without a word. A broker that came back
+   * with another port is no case of this: the end of its old connection took its old address out.
+   */
+  #replacedBy(
+    { brokerAddr }: BrokerRegistration,
+    before: Member | undefined,
+    connection: C,
+    now: number,
+  ): string | null {
+    const live = before === undefined || before.brokerAddr === brokerAddr ? undefined : this.#live.get(before);
+    return live === undefined || live.connection === connection || expiresAt(live) < now ? null : live.brokerAddr;
   }
 
   #registerTopics(

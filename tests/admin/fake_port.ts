@@ -97,6 +97,7 @@ export function slaveStatus(changes: Partial<SlaveStatus> = {}): SlaveStatus {
     transferFromWhere: 1000,
     diff: 100,
     inSync: true,
+    reason: null,
     transferredByteInSecond: 50,
     ...changes,
   };

@@ -446,6 +446,61 @@ describe("a node's role", () => {
   });
 });
 
+describe("two brokers of one id", () => {
+  it("are said by the one that comes second, and by the NameServer; one that comes back is not", async () => {
+    const world = new SimulatedWorld(12);
+    const master = new Node(world, "master", { brokerRole: "ASYNC_MASTER", namesrvEnable: true });
+    const namesrvAddr = `${master.host.address}:9876`;
+    const slaves = ["s1", "s2"].map((name) => new Node(world, name, { brokerRole: "SLAVE", brokerId: 1, namesrvAddr }));
+    const [first, second] = slaves as [Node, Node];
+    const shared = (node: Node) => node.said(/^Another live broker has brokerId/);
+    await master.start();
+    await first.start();
+    await world.run(() => first.said(/^Registered with the NameServer/) === 1, 10_000);
+    // It dies and comes back where it was, as far as the NameServer knows still there.
+    first.host.crash();
+    await first.start();
+    await world.run(() => first.said(/^Registered with the NameServer/) === 2, 10_000);
+    assert.deepEqual([shared(first), master.said(/replace each other/)], [0, 0]);
+    await second.start();
+    await world.run(() => shared(second) === 1, 10_000);
+    assert.match(
+      second.logger.lines.find(({ message }) => /^Another live/.test(message))!.message,
+      /brokerId 1 of "b".* another --broker-id/,
+    );
+    await world.run(() => master.said(/replace each other/) > 0, 60_000);
+    await world.advance(120_000);
+    assert.equal(shared(second), 1, "once");
+    // Two masters of one name have a word of their own.
+    assert.equal(shared(master), 0);
+    for (const node of [first, second, master]) await node.stop();
+  });
+});
+
+describe("a node whose tables can't be read", () => {
+  it("does not start, names the file and what to do, and lets go of the store; without them it starts", async () => {
+    const world = new SimulatedWorld(11);
+    const node = new Node(world, "n", { brokerRole: "ASYNC_MASTER" });
+    await node.start();
+    await node.stop();
+    const { fs } = node.host.runtime;
+    for (const name of ["consumerOffset.json", "subscriptionGroup.json", "topics.json", "consumerFilter.json"]) {
+      const path = `/store/config/${name}`;
+      fs.makeDirectory("/store/config");
+      for (const each of [path, `${path}.bak`]) fs.writeFile(each, BODY);
+      await assert.rejects(node.start(), (error: Error) => {
+        assert.equal(error.name, "StoreError");
+        assert.ok(error.message.includes(`"${path}"`) && error.message.includes(`"${path}.bak"`), error.message);
+        assert.match(error.message, /restore .* or remove it and its \.bak/);
+        return true;
+      });
+      for (const each of [path, `${path}.bak`]) fs.remove(each);
+    }
+    await node.start();
+    await node.stop();
+  });
+});
+
 describe("a slave of a slave", () => {
   /** Three in a row; `resync` for the one in the middle. */
   async function chain(

@@ -9,6 +9,7 @@ import { SILENT_LOGGER } from "../../src/base/logger.ts";
 import {
   BrokerOuterAPI,
   type BrokerOuterAPIConfig,
+  type BrokerOuterAPIOptions,
   type RegisterBrokerResult,
 } from "../../src/broker/broker_outer_api.ts";
 import { MasterInfoClient } from "../../src/broker/master_info_client.ts";
@@ -33,6 +34,10 @@ class FakeNamesrv {
   readonly requests: RemotingCommand[] = [];
   answer: ExtValues = {};
   code = 0;
+  /** `brokerAddrTable` of its cluster info. */
+  brokers: Record<string, { cluster: string; brokerAddrs: Record<string, string> }> = {};
+  /** Questions for it; not among the {@link requests}. */
+  questions = 0;
   last: RequestContext | null = null;
   server!: RemotingServer;
   address = "";
@@ -47,7 +52,11 @@ class FakeNamesrv {
       net: runtime.net,
       clock: runtime.clock,
       logger: SILENT_LOGGER,
-      processors: new Map([[103, process], [104, process]]),
+      processors: new Map<number, RequestProcessor>([[103, process], [104, process], [106, (request) => {
+        this.questions++;
+        const body = utf8.encode(JSON.stringify({ brokerAddrTable: this.brokers }));
+        return createResponse(request, 0, { body });
+      }]]),
       hostname: "127.0.0.1",
       port,
     });
@@ -61,7 +70,11 @@ class FakeNamesrv {
   }
 }
 
-function makeApi(namesrvAddr: string | null, config: Partial<BrokerOuterAPIConfig> = {}) {
+function makeApi(
+  namesrvAddr: string | null,
+  config: Partial<BrokerOuterAPIConfig> = {},
+  more: Partial<BrokerOuterAPIOptions> = {},
+) {
   const clock = new ManualClock();
   const { logger, lines } = recordingLogger();
   const results: RegisterBrokerResult[] = [];
@@ -88,6 +101,7 @@ function makeApi(namesrvAddr: string | null, config: Partial<BrokerOuterAPIConfi
     identity: () => identity,
     topics,
     onRegistered: (result) => results.push(result),
+    ...more,
   });
   cleanups.push(() => api.stop());
   return { api, clock, results, topics, identity, lines };
@@ -211,6 +225,32 @@ describe("BrokerOuterAPI", () => {
       await waitFor("the next", () => namesrv.requests.length === round + 1);
       await waitFor("its answer", () => clock.ringsIn(30_000));
     }
+  });
+
+  it("asks who has its id before it registers over a new connection, and not again while that lasts", async () => {
+    const namesrv = await new FakeNamesrv().start();
+    const groupOf = (brokerAddrs: Record<string, string>) => ({ "broker-a": { cluster: "C", brokerAddrs } });
+    namesrv.brokers = groupOf({ 0: "10.0.0.1:10911", 1: "10.0.0.3:10911" });
+    const held: string[] = [];
+    const { api, clock } = makeApi(namesrv.address, {}, { onIdHeld: (address) => held.push(address) });
+    api.start();
+    await waitFor("the first", () => clock.ringsIn(10_000));
+    assert.deepEqual(held, ["10.0.0.3:10911"]);
+    clock.advance(10_000);
+    await waitFor("the second", () => namesrv.requests.length === 2 && clock.ringsIn(30_000));
+    assert.equal(namesrv.questions, 1);
+    // By now it is this one's own, or nobody's: no word of that.
+    for (const own of [{ 1: "10.0.0.2:10911" }, { 0: "10.0.0.1:10911" }] as Record<string, string>[]) {
+      namesrv.brokers = groupOf(own);
+      const { questions } = namesrv;
+      const count = namesrv.requests.length;
+      namesrv.last!.connection.close("local", "Gone");
+      await waitFor("the retry timer", () => clock.ringsIn(1000));
+      clock.advance(1000);
+      await waitFor("the next", () => namesrv.requests.length === count + 1 && clock.ringsIn(30_000));
+      assert.equal(namesrv.questions, questions + 1);
+    }
+    assert.equal(held.length, 1);
   });
 
   it("tries again after a failure, with growing waits up to the period", async () => {

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { IoError, RemotingError } from "../../src/base/errors.ts";
+import { IoError, RemotingError, StoreError } from "../../src/base/errors.ts";
 import { SILENT_LOGGER } from "../../src/base/logger.ts";
 import { ConfigManager, type ConfigManagerOptions } from "../../src/broker/config_manager.ts";
 import { ConsumerOffsetManager } from "../../src/broker/consumer_offset_manager.ts";
@@ -14,6 +14,8 @@ import { SubscriptionGroupManager } from "../../src/broker/subscription_group_ma
 import { TOPIC_DEFAULTS, TopicConfigManager } from "../../src/broker/topic_config_manager.ts";
 import { checkTopicName } from "../../src/broker/topic_validator.ts";
 import { type JavaJsonObject, javaJsonObject, parseJavaJson } from "../../src/remoting/java_json.ts";
+import type { FileSystem } from "../../src/runtime/runtime.ts";
+import { SimulatedWorld } from "../../src/runtime/simulated/mod.ts";
 import { ManualClock, recordingLogger, runtime } from "../remoting/support.ts";
 
 let directory: string;
@@ -169,9 +171,29 @@ describe("ConfigManager", () => {
     assert.match(get("topics.json"), /"New":\{/);
   });
 
-  it("starts empty when both are broken", () => {
-    put("topics.json", "{");
-    put("topics.json.bak", "}");
+  it("refuses to start without what was there: both broken, or the only one", () => {
+    for (const [file, bak] of [["{", "}"], ["{", null], ["[]", ""], [null, "}"], ["", "\0\0"]] as const) {
+      for (const [name, text] of [["topics.json", file], ["topics.json.bak", bak]] as const) {
+        if (text === null) rmSync(join(directory, name), { force: true });
+        else put(name, text);
+      }
+      assert.throws(() => new TopicConfigManager(options()).load(), (error: Error) => {
+        assert.ok(error instanceof StoreError);
+        assert.match(
+          error.message,
+          /^Can't read ".*topics\.json.*restore ".*topics\.json" .* or remove it and its \.bak/,
+        );
+        return true;
+      });
+      // Nothing is touched: somebody may mend it by hand.
+      if (file !== null) assert.equal(get("topics.json"), file);
+      if (bak !== null) assert.equal(get("topics.json.bak"), bak);
+    }
+  });
+
+  it("starts empty when both are empty, as a new broker of Apache's may leave them", () => {
+    put("topics.json", "");
+    put("topics.json.bak", " \n");
     assert.equal(new TopicConfigManager(options()).load(), "empty");
   });
 
@@ -190,6 +212,32 @@ describe("ConfigManager", () => {
     failing = false;
     await topics.persist();
     assert.match(get("topics.json"), /"New":\{/);
+  });
+
+  it("can be read after a loss of power at any moment, and is new once the write has resolved", async () => {
+    const seen = new Set<string>();
+    for (let seed = 0; seed < 60; seed++) {
+      const world = new SimulatedWorld(seed);
+      const host = world.host("n");
+      const managerOn = (fs: FileSystem) => new ConfigManager("a.json", options({ fs, directory: "/n/config" }));
+      const manager = managerOn(host.runtime.fs);
+      let resolved = 0;
+      // The third one writes over a `.bak`, without a sync.
+      for (const state of [1, 2, 3]) {
+        manager.replace(javaJsonObject({ state }));
+        void manager.persist().then(() => resolved = state, () => undefined);
+        if (state <= seed % 3) await world.run(() => resolved === state, 60_000);
+      }
+      await world.settle();
+      for (let left = seed % 5; left > 0; left--) await world.step();
+      host.crash();
+      const after = managerOn(host.restart().fs);
+      const source = after.load();
+      const state = source === "empty" ? 0 : after.document.state as number;
+      assert.ok(state >= resolved, `seed ${seed}: ${source} ${state} after ${resolved}`);
+      seen.add(`${source} ${state}`);
+    }
+    assert.deepEqual([...seen].sort(), ["empty 0", "file 1", "file 2", "file 3"]);
   });
 
   it("creates its directory", async () => {

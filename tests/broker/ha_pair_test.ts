@@ -115,9 +115,10 @@ describe("our slave at our master", () => {
     }
   });
 
-  it("waits at an empty master and takes a single record at once", async () => {
+  it("follows an empty master at once, waits there, and takes a single record at once", async () => {
     const pair = new Pair(2);
     await withPair(pair, async () => {
+      await pair.until(() => pair.driver.status.state === "following", 1000);
       await pair.world.advance(12_000);
       assert.equal(pair.driver.status.state, "following");
       assert.equal(pair.log.maxOffset, 0);

@@ -112,6 +112,20 @@ describe("RoleController", () => {
     assert.deepEqual(await bench.roles.switchRole({ role: "ASYNC_MASTER" }), { type: "done" });
   });
 
+  it("needs no force for a planned promotion, but the master's end, verified", async () => {
+    const bench = new Bench({ masterAddress: "a:1" });
+    const planned = (masterEnd: number) => bench.roles.switchRole({ role: "ASYNC_MASTER", masterEnd });
+    bench.status = { ...bench.status, lastReadTimestamp: NOW - 1 };
+    assert.match(reasonOf(await planned(1000)), /unverified/);
+    bench.clientBecomes("following");
+    assert.match(reasonOf(await planned(1001)), /ends at 1000, wanted 1001, where the master stepped down/);
+    assert.match(reasonOf(await planned(999)), /ends at 1000, wanted 999/);
+    assert.match(reasonOf(await bench.roles.switchRole({ role: "SLAVE", masterEnd: 1000 })), /for a promotion only/);
+    assert.deepEqual(bench.took(), [], "nothing was touched");
+    assert.deepEqual(await planned(1000), { type: "done" });
+    assert.deepEqual(bench.logger.lines.at(-1)?.fields, { brokerId: 0, forced: false, planned: true });
+  });
+
   it("takes puts that are held off on a master by force only; as a slave it goes without", async () => {
     const fencedReason = () => "Started read-only: another has more";
     const bench = new Bench({ role: "ASYNC_MASTER", brokerId: 0, masterAddress: "a:1" }, { fencedReason });

@@ -27,6 +27,7 @@ function harness(changes: Partial<MutableHAServiceOptions> = {}, log = filledLog
     observer: {
       onStateChanged: (each) => events.push(each.state),
       onAck: (each) => events.push(`ack ${each.slaveAckOffset}`),
+      onReader: () => events.push("reader"),
       onRefused: (_each, reason) => events.push(`refused ${reason}`),
     },
   });
@@ -87,13 +88,23 @@ describe("HAConnection: requests", () => {
     assert.equal(send(1000)?.offset, 2 * FILE);
   });
 
-  it("answers 0 of an empty log with heartbeats at 0, then with what comes", () => {
+  it("answers 0 of an empty log with heartbeats at 0, the first at once, then with what comes", () => {
     const { connection, send, log } = harness({}, new MemoryReplicaLog({ mappedFileSize: FILE }));
     connection.onBytes(report(0), 1000);
+    assert.deepEqual(send(1000), { offset: 0, size: 0 });
     assert.equal(send(1000), null);
+    assert.equal(send(6009), null);
     assert.deepEqual(send(6010), { offset: 0, size: 0 });
     log.put(10);
     assert.deepEqual(send(6011), { offset: 0, size: 46 });
+  });
+
+  it("answers 0 with what has come by then, and no heartbeat before it", () => {
+    const { connection, send, log } = harness({}, new MemoryReplicaLog({ mappedFileSize: FILE }));
+    connection.onBytes(report(0), 1000);
+    log.put(10);
+    assert.deepEqual(send(1000), { offset: 0, size: 46 });
+    assert.equal(send(1000), null);
   });
 
   it("serves any offset between min and max as it is", () => {
@@ -362,6 +373,37 @@ describe("HAConnection: frames", () => {
     assert.equal(connection.nextDeadline(1999), 2000);
     assert.deepEqual(send(2000), { offset: 1000, size: 1000 });
     assert.equal(connection.flowMonitor.transferredByteInSecond(2000), 1012);
+  });
+});
+
+describe("HAConnection: who only reads", () => {
+  it("is told by its request, repeated long after it was sent something, until it acknowledges more", () => {
+    const { connection, send, events } = harness();
+    connection.onBytes(report(136), 1000);
+    // Nothing was sent so far: a slave that waits says the same.
+    connection.onBytes(report(136), 9000);
+    send(9000);
+    // Under way while the first frame was, or while it was compared.
+    connection.onBytes(report(136), 9999);
+    assert.equal(connection.isReader, false);
+    connection.onBytes(report(136), 10_000);
+    connection.onBytes(report(136), 11_000);
+    assert.equal(connection.isReader, true);
+    assert.equal(connection.state, HAConnectionState.TRANSFER, "it is served on");
+    assert.ok(send(11_000)!.size > 0);
+    assert.equal(connection.retainOffset, 136, "and its files are kept");
+    connection.onBytes(report(137), 12_000);
+    assert.equal(connection.isReader, false);
+    assert.deepEqual(events, ["TRANSFER", "ack 136", "reader", "ack 137"]);
+  });
+
+  it("is no slave that was sent heartbeats only, nor one that asked for nothing and got nothing", () => {
+    const { connection, send, events } = harness({}, new MemoryReplicaLog({ mappedFileSize: FILE }));
+    connection.onBytes(report(0), 1000);
+    assert.equal(send(1000)?.size, 0);
+    connection.onBytes(report(0), 6000);
+    connection.onBytes(report(0), 11_000);
+    assert.deepEqual(events, ["TRANSFER", "ack 0"]);
   });
 });
 

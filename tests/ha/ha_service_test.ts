@@ -156,6 +156,29 @@ describe("HAService: what a put is told", () => {
     assert.deepEqual(later, ["FLUSH_SLAVE_TIMEOUT"]);
   });
 
+  it("does not count who reads and acknowledges nothing, as verify --against does", () => {
+    const { service, slave, ack, put, later, log, logger } = harness({ options: { minInSyncReplicas: 2 } });
+    const { connection } = slave("10.0.0.2", 1);
+    assert.equal(put(), null, "for a moment it looks like a slave");
+    ack(connection, 1, 1000);
+    assert.equal(connection.isReader, true);
+    service.onTick(3000);
+    assert.deepEqual(later, ["FLUSH_SLAVE_TIMEOUT"], "which makes no PUT_OK");
+    assert.equal(service.beforePut(true), "IN_SYNC_REPLICAS_NOT_ENOUGH");
+    assert.equal(put(3000), "SLAVE_NOT_AVAILABLE");
+    assert.deepEqual([service.inSyncSlaveNums(log.maxOffset), service.slaveFallBehindMuch()], [0, null]);
+    const [info] = service.connectionInfos(3000);
+    assert.equal(info!.inSync, false);
+    assert.match(info!.reason!, /acknowledges nothing/);
+    assert.equal(service.retainOffset(), 1, "what it reads is kept");
+    service.onTick(10_000);
+    assert.ok(!logger.lines.some(({ message }) => message.startsWith("Replication lag")));
+    // A slave after all, only slow.
+    ack(connection, connection.transferFromWhere, 11_000);
+    assert.equal(service.beforePut(true), null);
+    assert.equal(service.connectionInfos(11_000)[0]!.reason, null);
+  });
+
   it("says IN_SYNC_REPLICAS_NOT_ENOUGH before writing", () => {
     const { service, slave } = harness({ options: { minInSyncReplicas: 2 } });
     assert.equal(service.beforePut(true), "IN_SYNC_REPLICAS_NOT_ENOUGH");

@@ -48,6 +48,11 @@ describe("command line", () => {
       args: ["--role", "slave", "--master", a.addresses.ha, ...common],
     });
     await until("the slave to follow", 20_000, async () => (await b.ha()).master.verified);
+    // Nor meets it a stranger, whatever listens on 9876.
+    for (const node of [a, b]) {
+      const { namesrvAddr, namesrvEnable } = (await node.admin("GET", "/config")).config;
+      assert.deepEqual([namesrvAddr, namesrvEnable], [null, false]);
+    }
     const at = { a: ["--admin", a.addresses.admin], b: ["--admin", b.addresses.admin] };
     for (let i = 0; i < 3; i++) assert.match(ok("send", "--topic", "Cli", "--body", `body ${i}`, ...at.a), /PUT_OK/);
     assert.match(ok("status", ...at.a), /SYNC_MASTER/);
@@ -60,6 +65,7 @@ describe("command line", () => {
     assert.equal((await b.ha()).brokerRole, "SLAVE");
 
     ok("switchover", "--from", a.addresses.admin, "--to", b.addresses.admin);
+    assert.match(b.process.output(), /Role switched from SLAVE to SYNC_MASTER.*"forced":false,"planned":true/);
     assert.equal((await a.ha()).brokerRole, "SLAVE");
     assert.notEqual((await b.ha()).brokerRole, "SLAVE");
     await until("the old master to follow", 20_000, async () => (await a.ha()).master.verified);

@@ -436,6 +436,28 @@ describe("what brokers do", () => {
     assert.match(lines.join("\n"), /warn Broker's connection ended, it is unregistered .*127.0.0.1:11911/);
   });
 
+  it("are named when two live ones replace each other under one id, once a minute", async () => {
+    const { peer, clock, lines } = await start();
+    const [first, second] = [peer(), peer()];
+    const other = { ...SLAVE, brokerAddr: "127.0.0.1:12911" };
+    for (let round = 0; round < 3; round++) {
+      await register(first, SLAVE);
+      await register(second, other);
+      clock.advance(30_000);
+    }
+    const said = lines.filter((line) => line.includes("replace each other"));
+    assert.equal(said.length, 2);
+    assert.match(said[0]!, /^warn Two live brokers register one brokerId .* give one of them another brokerId/);
+    const fields = JSON.parse(said[0]!.slice(said[0]!.indexOf("{")));
+    assert.deepEqual([fields.brokerName, fields.brokerId], ["b", 1]);
+    assert.deepEqual([fields.brokerAddr, fields.oldBrokerAddr, fields.repeated], [
+      "127.0.0.1:12911",
+      "127.0.0.1:11911",
+      0,
+    ]);
+    assert.equal(JSON.parse(said[1]!.slice(said[1]!.indexOf("{"))).repeated, 2);
+  });
+
   it("fall silent: after their time they are gone and their connection is closed; without brokers no timer runs", async () => {
     const { peer, clock, namesrv, lines } = await start();
     const [master, slave] = [peer(), peer()];

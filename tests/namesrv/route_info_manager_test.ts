@@ -44,6 +44,7 @@ describe("registration of a master", () => {
     assert.deepEqual(register(registration()), {
       type: "registered",
       isNew: true,
+      replaced: null,
       haServerAddr: null,
       masterAddr: null,
       expiresAt: 120_000,
@@ -257,6 +258,42 @@ describe("two brokers with one id", () => {
     assert.deepEqual(addrs(), { 0: "10.0.0.1:10911" });
     register(other({ dataVersion: version(1, { stateVersion: 3 }) }), TWO);
     assert.deepEqual(addrs(), { 0: "10.0.0.5:10911" });
+  });
+
+  it("names whom the newcomer replaces, each time, while that one is live", () => {
+    const { routes, register } = manager();
+    const replaced = (...args: Parameters<typeof register>) => {
+      const result = register(...args);
+      return result.type === "registered" ? result.replaced : result.type;
+    };
+    const second = (brokerAddr: string) => slave({ brokerAddr });
+    assert.equal(replaced(slave(), ONE), null);
+    assert.equal(replaced(slave(), ONE, 30_000), null);
+    assert.equal(replaced(second("10.0.0.3:1"), TWO, 31_000), "10.0.0.2:10911");
+    assert.equal(replaced(slave(), ONE, 60_000), "10.0.0.3:1");
+    // One that says another address over its connection is one and the same.
+    assert.equal(replaced(second("10.0.0.4:1"), ONE, 60_000), null);
+    // Back with another port after its connection ended.
+    routes.onConnectionClosed(ONE);
+    assert.equal(replaced(second("10.0.0.4:2"), THREE, 61_000), null);
+    // Not heard for too long, though nobody has looked yet.
+    assert.equal(replaced(second("10.0.0.3:1"), TWO, 181_001), null);
+  });
+
+  it("names nobody in a planned switch of roles, where the old master takes the id of the slave", () => {
+    const { register } = manager();
+    register(registration(), ONE);
+    register(slave(), TWO);
+    for (
+      const [each, over] of [
+        [registration({ brokerId: 1 }), ONE],
+        [slave({ brokerId: 0 }), TWO],
+        [registration({ brokerId: 1 }), ONE],
+      ] as const
+    ) {
+      const result = register(each, over);
+      assert.equal(result.type === "registered" ? result.replaced : "", null);
+    }
   });
 
   it("with a higher one of the old one: the newcomer is ignored and loses what it was", () => {

@@ -45,6 +45,7 @@ export const CONNECTION: FuzzTarget = {
     let now = 1000;
     let refusals = 0;
     let acked = -1;
+    let readers = 0;
     const connection = new HAConnection({
       remoteAddress: "10.0.0.2:1",
       slaveKey: "10.0.0.2",
@@ -56,6 +57,9 @@ export const CONNECTION: FuzzTarget = {
         onAck: (slave) => {
           assert.ok(slave.slaveAckOffset > acked, "An ack fell");
           acked = slave.slaveAckOffset;
+        },
+        onReader: (peer) => {
+          assert.ok(peer.isReader && peer.confirmedOffset === -1 && ++readers === 1, "Called a reader, and is none");
         },
         onRefused: (_, __, detail) => {
           refusals++;

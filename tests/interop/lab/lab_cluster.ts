@@ -195,7 +195,9 @@ class Broker implements LabBroker {
       brokerName: name,
       brokerId: role === "SLAVE" ? 1 : 0,
       brokerRole: role,
-      ...(namesrv === null ? {} : { namesrvAddr: namesrv }),
+      // Left out, it would be port 9876 of this machine, whoever is there.
+      namesrvAddr: namesrv ?? "none",
+      ...(namesrv === null && all.namesrvListenPort === undefined ? { namesrvEnable: "false" } : {}),
       brokerIP1: "127.0.0.1",
       brokerIP2: "127.0.0.1",
       bindAddress: "127.0.0.1",

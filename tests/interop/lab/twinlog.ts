@@ -63,6 +63,15 @@ export class TwinlogNode {
 
 let started = 0;
 
+/**
+ * Flags that keep a node to itself, unless `args` say something of NameServers or leave it to a file: by default it would
+ * register with whatever answers on port 9876 of this machine, or serve strangers there.
+ */
+function withoutNamesrv(args: readonly string[]): string[] {
+  const isSaid = args.some((arg) => arg === "-c" || arg === "namesrv" || arg.startsWith("--namesrv-"));
+  return isSaid ? [] : ["--namesrv-addr", "none", "--namesrv-enable", "false"];
+}
+
 /** Starts a node and waits for its ready line. `args` are cli flags. */
 export async function startTwinlog(options: {
   runtime: RuntimeName;
@@ -77,7 +86,8 @@ export async function startTwinlog(options: {
   const [command, leading] = cliCommand(options.runtime);
   const logPath = path.join(options.directory, `twinlog-${options.runtime}-${port}-${started++}.log`);
   fs.writeFileSync(logPath, "");
-  const args = [...leading, "--json", "--listen-port", String(port), "--store", options.store, ...options.args];
+  const args = [...leading, "--json", "--listen-port", String(port), "--store", options.store, ...options.args]
+    .concat(withoutNamesrv(options.args));
   const child = new LabProcess(`twinlog on ${options.runtime} (${port})`, command, args, {
     logPath,
     ...(options.env ? { env: options.env } : {}),
