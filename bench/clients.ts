@@ -46,7 +46,7 @@ const rounds = smoke ? 1 : wholeNumber("rounds", values.rounds);
 const windowMs = smoke ? 300 : wholeNumber("window", values.window);
 const amounts: ClientAmounts = smoke
   ? { warmUpMs: 100, windowMs, consumed: 1000, idleMs: 0 }
-  : { warmUpMs: 1000, windowMs, consumed: 100_000, idleMs: 5000 };
+  : { warmUpMs: 1000, windowMs, consumed: 400_000, idleMs: 5000 };
 
 const work = path.join(CACHE, smoke ? "clients-smoke" : "clients");
 fs.rmSync(work, { recursive: true, force: true });

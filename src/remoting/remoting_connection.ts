@@ -72,6 +72,12 @@ const OUTBOUND_MAX_BYTES = 64 * 1024 * 1024;
 const IN_FLIGHT_MAX = 1024;
 /** Likewise for their bodies, bytes: sends that wait for a slave keep theirs. */
 const IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024;
+/**
+ * A request with so large a body, or an answer, bytes, is work enough for itself: what is to be written leaves before the
+ * next request is begun, so that the peer works on while this side does. Small ones share a write to the log and one to
+ * the socket.
+ */
+const LARGE_BODY_SIZE_MIN = 16 * 1024;
 /** A larger body would make the peer close the connection; the rest is for the header. */
 const ANSWER_BODY_MAX = FRAME_SIZE_MAX - 64 * 1024;
 
@@ -154,6 +160,7 @@ export class RemotingConnection {
         for (let command = decoder.next(); command !== null; command = decoder.next()) {
           this.#frameSinceMs = null;
           this.#accept(command);
+          if (command.body.length >= LARGE_BODY_SIZE_MIN || this.#outbound.bytes >= LARGE_BODY_SIZE_MIN) await null;
           while (this.#isFull() && !this.#closed) await this.#waitForRoom();
           if (this.#closed) return;
         }
