@@ -10,10 +10,12 @@ import { loadConfig } from "../config/load.ts";
 import type { LoadedConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { readUserFile } from "../config/user_file.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { Runtime, Timer } from "../runtime/runtime.ts";
 
-/** A clean stop that takes longer is cut off. */
-const STOP_LIMIT_MS = 5000;
+/** A clean stop that takes longer says so, each time; only many queues or a slow disk take so long. */
+const STOP_NOTE_MS = 5000;
+/** It is cut off after so many notes: before service managers kill, which is after 90 s mostly. */
+const STOP_NOTES_MAX = 15;
 /** What messages call the store's directory. */
 export const STORE_NAME = "storePathRootDir (--store)";
 const LEVELS = ["debug", "info", "warn", "error"] as const;
@@ -38,7 +40,7 @@ export async function runServe(
   return 0;
 }
 
-/** Waits for a signal, then for a clean stop; one that takes longer than 5 s ends the process with 1. */
+/** Waits for a signal, then for a clean stop; one that takes longer than 80 s ends the process with 1. */
 export async function stopOnSignal(
   runtime: Runtime,
   logger: Logger,
@@ -46,15 +48,25 @@ export async function stopOnSignal(
   node: { stop(): Promise<void> },
 ): Promise<void> {
   logger.info(`Stopping on ${await stopping.first}`);
-  const since = runtime.clock.monotonic();
-  const late = runtime.clock.setTimer(STOP_LIMIT_MS, () => {
-    logger.error(`Not stopped after ${STOP_LIMIT_MS} ms, giving up: the next start recovers the store`);
-    runtime.process.exit(1);
-  });
+  const { clock, process } = runtime;
+  const since = clock.monotonic();
+  const elapsed = () => Math.round(clock.monotonic() - since);
+  const note = (count: number): Timer =>
+    clock.setTimer(STOP_NOTE_MS, () => {
+      if (count > STOP_NOTES_MAX) {
+        logger.error(`Not stopped after ${elapsed()} ms, giving up: the next start recovers the store`);
+        process.exit(1);
+      }
+      logger.info(
+        `Still stopping after ${elapsed()} ms: bringing the store to the disk. Another signal ends it at once`,
+      );
+      late = note(count + 1);
+    });
+  let late = note(1);
   await node.stop();
   late.cancel();
   stopping.end();
-  logger.info(`Stopped in ${Math.round(runtime.clock.monotonic() - since)} ms`);
+  logger.info(`Stopped in ${elapsed()} ms`);
 }
 
 /** Reads `broker.conf` when named, merges, and checks what only shows on this machine. Throws {@link ConfigError}. */

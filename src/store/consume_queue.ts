@@ -20,6 +20,8 @@ const PENDING_UNITS_MIN = 64;
 const PENDING_UNITS_KEPT = 1024;
 /** Units of a queue that recovery reads at once. */
 const COMPARED_UNITS = 64;
+/** Units read at once where the end of a queue is searched: about a page. */
+const SEARCHED_UNITS = 204;
 /** A loss of power leaves a sector of the disk old or new. */
 const SECTOR_SIZE = 512;
 
@@ -119,16 +121,21 @@ export class ConsumeQueue {
   }
 
   #searchEnd(): number {
-    const perFile = this.#queue.mappedFileSize / CQ_STORE_UNIT_SIZE;
     for (const file of this.#queue.files.toReversed()) {
       const from = file.fileFromOffset / CQ_STORE_UNIT_SIZE;
-      const end = searchFirst(from, from + perFile, (index) => {
-        const unit = this.#unitAt(index);
-        return unit.pos >= 0 && unit.size > 0;
-      });
+      const end = this.#searchEndFrom(from, from + this.#queue.mappedFileSize / CQ_STORE_UNIT_SIZE);
       if (end > from) return end * CQ_STORE_UNIT_SIZE;
     }
     return this.#queue.minOffset;
+  }
+
+  /** With one read where there are few units, as in most queues of a store that has many: each halving would be a read. */
+  #searchEndFrom(from: number, to: number): number {
+    const units = this.readUnits(from, new Uint8Array(SEARCHED_UNITS * CQ_STORE_UNIT_SIZE));
+    const read = units.length / CQ_STORE_UNIT_SIZE;
+    const end = searchFirst(0, read, (index) => isUnit(decodeCqUnit(units, index * CQ_STORE_UNIT_SIZE, from + index)));
+    if (end < read) return from + end;
+    return searchFirst(from + read, to, (index) => isUnit(this.#unitAt(index)));
   }
 
   /** The third file from the end, or the first before it that begins with a unit which was flushed. */
@@ -479,6 +486,10 @@ export function searchFirst(from: number, end: number, isBelow: (index: number) 
     else end = middle;
   }
   return from;
+}
+
+function isUnit({ pos, size }: CqUnit): boolean {
+  return pos >= 0 && size > 0;
 }
 
 /** Whether a unit only fills the front of a queue. */
