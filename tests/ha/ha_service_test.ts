@@ -181,7 +181,7 @@ describe("HAService: what a put is told", () => {
   });
 
   it("waits for a slave whose heartbeat comes while its first bytes are late", () => {
-    const { service, slave, sendAll, ack, put, later, log } = harness({
+    const { slave, sendAll, ack, put, later, log } = harness({
       options: { minInSyncReplicas: 1, inSyncReplicas: 2, enableAutoInSyncReplicas: true },
     });
     // Idle until now: an Apache slave, whose request is the end of its log, has had nothing to acknowledge.
