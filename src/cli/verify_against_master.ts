@@ -35,10 +35,10 @@ const CONNECT_TIMEOUT_MS = 5000;
 /** A master writes at least every 5 s; nothing for so long means that it is no master. */
 const SILENCE_MAX_MS = 30_000;
 /**
- * A master closes a connection that reports nothing for 20 s. Ours tells by the repeated request, within two of these,
- * that this is no slave to wait for.
+ * A master closes a connection that reports nothing for 20 s. Ours tells by the request repeated twice
+ * from a second on, so within four of these, that this is no slave to wait for.
  */
-const REPORT_INTERVAL_MS = 1000;
+const REPORT_INTERVAL_MS = 500;
 
 /**
  * Compares what both hold, with `tls` over an encrypted connection. Throws {@link IoError}, {@link ProtocolError} when the

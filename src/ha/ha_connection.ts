@@ -20,8 +20,12 @@ export const ADAPTIVE_BATCH_SIZE_MAX = 1024 * 1024;
  */
 const HEARTBEAT_SLACK_MS = 10;
 
-/** Who repeats its request so long after it was sent something, ms, acknowledges nothing: no report takes that long to come. */
+/**
+ * Who repeats its request so long after it was sent something, ms, and does so again, acknowledges nothing. Once may be a
+ * slave's heartbeat that came while its first frame was lost on the way, or while its disk or this process stood still.
+ */
 const READER_AFTER_MS = 1000;
+const READER_REPEATS = 2;
 
 /** The keys a connection reads, live: a change counts from the next frame on. */
 export interface HAConnectionOptions extends FlowMonitorOptions {
@@ -87,8 +91,8 @@ export class HAConnection {
   #servedFrom = -1;
   /** When it was first sent something of the log; -1 before that. */
   #firstSentAt = -1;
-  /** It repeated its request long after that. */
-  #repeatsRequest = false;
+  /** How often it repeated its request long after that, up to {@link READER_REPEATS}. */
+  #lateRepeats = 0;
   /** A frame is being read from the log or written to the socket. */
   #busy = false;
   #heard = false;
@@ -156,7 +160,7 @@ export class HAConnection {
    * counts as no slave. One that is merely slow counts again with its first acknowledgement.
    */
   get isReader(): boolean {
-    return this.#repeatsRequest && this.#slaveAckOffset <= this.#slaveRequestOffset;
+    return this.#lateRepeats === READER_REPEATS && this.#slaveAckOffset <= this.#slaveRequestOffset;
   }
 
   /** The next byte to send; -1 before the first report. */
@@ -294,9 +298,8 @@ export class HAConnection {
     if (this.#state !== HAConnectionState.TRANSFER) return;
     this.#acked(report);
     const isLate = this.#firstSentAt >= 0 && now - this.#firstSentAt >= READER_AFTER_MS;
-    if (report > this.#slaveRequestOffset || !isLate || this.#repeatsRequest) return;
-    this.#repeatsRequest = true;
-    this.#observer.onReader(this);
+    if (report > this.#slaveRequestOffset || !isLate || this.#lateRepeats === READER_REPEATS) return;
+    if (++this.#lateRepeats === READER_REPEATS) this.#observer.onReader(this);
   }
 
   #onRequest(request: number): void {

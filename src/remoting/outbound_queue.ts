@@ -36,7 +36,7 @@ export class OutboundQueue {
 
   /** Memory taken for them, bytes. */
   get heldBytes(): number {
-    return this.#piecesHeld + (this.#buffer?.length ?? 0);
+    return this.#piecesHeld + (this.#buffer?.buffer.byteLength ?? 0);
   }
 
   /**
@@ -58,7 +58,8 @@ export class OutboundQueue {
     if (isLent) {
       this.#used = end;
       this.#cut();
-      this.#add(body, body.length, release);
+      // One that is used again has a buffer of its own, which may be larger.
+      this.#add(body, release === undefined ? body.length : body.buffer.byteLength, release);
     } else {
       buffer.set(body, end);
       this.#used = end + body.length;
@@ -108,7 +109,7 @@ export class OutboundQueue {
   #cut(): void {
     const buffer = this.#buffer;
     if (buffer !== null && this.#used > 0) {
-      this.#add(buffer.subarray(0, this.#used), buffer.length, () => giveBuffer(buffer));
+      this.#add(buffer.subarray(0, this.#used), buffer.buffer.byteLength, () => giveBuffer(buffer));
     }
     this.#buffer = null;
     this.#used = 0;

@@ -59,7 +59,14 @@ export class RecordReader {
     let pending: Promise<boolean>[] | null = null;
     for (let from = 0, at = 0; from < positions.length;) {
       const run = this.#runFrom(places, from);
-      const read = this.#readRun(places, from, run, target.subarray(at, at + run.bytes));
+      let read: boolean | Promise<boolean>;
+      try {
+        read = this.#readRun(places, from, run, target.subarray(at, at + run.bytes));
+      } catch (error) {
+        // Whoever waits for all of them hears of the others' failures, too; unheard, one would end the process.
+        if (pending === null) throw error;
+        read = Promise.reject(error);
+      }
       if (read instanceof Promise) (pending ??= []).push(read);
       else if (!read) isWhole = false;
       from = run.to;

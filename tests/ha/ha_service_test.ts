@@ -161,6 +161,7 @@ describe("HAService: what a put is told", () => {
     const { connection } = slave("10.0.0.2", 1);
     assert.equal(put(), null, "for a moment it looks like a slave");
     ack(connection, 1, 1000);
+    ack(connection, 1, 1500);
     assert.equal(connection.isReader, true);
     service.onTick(3000);
     assert.deepEqual(later, ["FLUSH_SLAVE_TIMEOUT"], "which makes no PUT_OK");
@@ -177,6 +178,22 @@ describe("HAService: what a put is told", () => {
     ack(connection, connection.transferFromWhere, 11_000);
     assert.equal(service.beforePut(true), null);
     assert.equal(service.connectionInfos(11_000)[0]!.reason, null);
+  });
+
+  it("waits for a slave whose heartbeat comes while its first bytes are late", () => {
+    const { slave, sendAll, ack, put, later, log } = harness({
+      options: { minInSyncReplicas: 1, inSyncReplicas: 2, enableAutoInSyncReplicas: true },
+    });
+    // Idle until now: an Apache slave, whose request is the end of its log, has had nothing to acknowledge.
+    const { connection } = slave("10.0.0.2");
+    const end = log.maxOffset;
+    assert.equal(put(1000), null);
+    sendAll(connection, 1000);
+    ack(connection, end, 2200);
+    assert.equal(put(2300), null, "no PUT_OK for the master's copy alone");
+    sendAll(connection, 2300);
+    ack(connection, log.maxOffset, 2400);
+    assert.deepEqual(later, ["PUT_OK", "PUT_OK"]);
   });
 
   it("says IN_SYNC_REPLICAS_NOT_ENOUGH before writing", () => {

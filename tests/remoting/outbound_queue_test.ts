@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { describe, it } from "node:test";
+import { giveBuffer, takeBuffer } from "../../src/base/buffer_pool.ts";
 import { LENT_BODY_SIZE_MIN, OutboundQueue } from "../../src/remoting/outbound_queue.ts";
 import {
   createRequest,
@@ -126,6 +127,22 @@ describe("OutboundQueue", () => {
     queue.clear();
     queue.push(withBody(50_000));
     assert.notEqual(queue.front()!.buffer, written, "a write may still be reading it");
+  });
+
+  it("counts the memory that it holds, which is more than what it uses of it", () => {
+    const queue = new OutboundQueue();
+    const memory = new Set<ArrayBufferLike>();
+    for (const size of [33_000, 70_000]) {
+      const records = takeBuffer(size);
+      queue.push({ ...withBody(0), body: records, release: () => giveBuffer(records) });
+    }
+    const { heldBytes } = queue;
+    for (let piece = queue.front(); piece !== null; piece = queue.front()) {
+      memory.add(piece.buffer);
+      queue.written();
+    }
+    assert.equal(heldBytes, [...memory].reduce((sum, { byteLength }) => sum + byteLength, 0));
+    assert.equal(queue.heldBytes, 0);
   });
 
   it("writes numbers that got where texts belong, as JSON does", () => {

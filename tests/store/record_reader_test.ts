@@ -1,8 +1,11 @@
 // Records read together into memory that was used before: nothing of before may be left in what is answered.
 
 import assert from "node:assert/strict";
+import process from "node:process";
 import { describe, it } from "node:test";
+import { sleep } from "../../src/base/async.ts";
 import { giveBuffer, takeBuffer } from "../../src/base/buffer_pool.ts";
+import { SYSTEM_CLOCK } from "../../src/runtime/system_clock.ts";
 import { RecordReader } from "../../src/store/record_reader.ts";
 
 const SIZE = 3000;
@@ -54,4 +57,26 @@ describe("RecordReader", () => {
       });
     }
   }
+
+  it("leaves no failure unheard when one read fails at once while another is under way", async () => {
+    const places = { positions: [0, 90_000], sizes: [SIZE, SIZE] };
+    const log = {
+      ...logUntil(LOG.length, false),
+      isHot: (pos: number) => pos >= 90_000,
+      read(pos: number) {
+        if (pos >= 90_000) throw new Error("at once");
+        return Promise.reject(new Error("later"));
+      },
+    } as unknown as ConstructorParameters<typeof RecordReader>[0];
+    const unheard: unknown[] = [];
+    const onUnheard = (error: unknown) => void unheard.push(error);
+    process.on("unhandledRejection", onUnheard);
+    try {
+      await assert.rejects(async () => await new RecordReader(log).read(places, 2 * SIZE), /later|at once/);
+      await sleep(SYSTEM_CLOCK, 10);
+      assert.deepEqual(unheard, []);
+    } finally {
+      process.off("unhandledRejection", onUnheard);
+    }
+  });
 });
