@@ -28,7 +28,7 @@ import { BrokerOuterAPI } from "./broker_outer_api.ts";
 import { brokerHAPort } from "./broker_ha_port.ts";
 import type { ConfigManager } from "./config_manager.ts";
 import { loadConfigManagers } from "./config_managers.ts";
-import { LearnedMaster, learnFromNamesrv } from "./learned_master.ts";
+import { LearnedMaster, learnFromNamesrv, MissingMaster } from "./learned_master.ts";
 import { BrokerServices } from "./broker_services.ts";
 import { FollowedMaster } from "./followed_master.ts";
 import { startEmbeddedNamesrv } from "./embedded_namesrv.ts";
@@ -36,6 +36,7 @@ import { HAClientDriver } from "./ha_client_driver.ts";
 import { HAMasterDriver } from "./ha_master_driver.ts";
 import type { Namesrv } from "../namesrv/namesrv_controller.ts";
 import { HeldBytes } from "../remoting/held_bytes.ts";
+import { MasterFileSize } from "./master_file_size.ts";
 import { MasterInfoClient } from "./master_info_client.ts";
 import { mendTables } from "./mend_tables.ts";
 import { objectionToMaster, SharedIdWarning } from "./other_master.ts";
@@ -188,6 +189,7 @@ class BrokerController implements BrokerNode {
     this.#undo.push(() => remotingClient.close());
     const masterInfo = new MasterInfoClient({ client: remotingClient, logger });
     const learned = new LearnedMaster();
+    const masterFileSize = new MasterFileSize({ masterInfo, config, logger });
     const clientDriver = new HAClientDriver({
       net,
       clock,
@@ -201,6 +203,7 @@ class BrokerController implements BrokerNode {
         managers.consumerOffsetManager.forgetOwnCommits();
       },
       tls,
+      isOwnEnd: (connection) => masterDriver.isOtherEnd(connection),
       onFatal,
     }, config);
     const puts = new PutMessageService({
@@ -265,6 +268,7 @@ class BrokerController implements BrokerNode {
       setServices: (isMaster) => services.setMaster(isMaster),
       setReplicationRole: (next) => masterDriver.setRole(next),
       isOwnAddress: (address) => this.#isOwnAddress(address, this.#identity(roles).haServerAddr),
+      hasNamesrv: () => config.namesrvAddr !== null,
       fencedReason: () => puts.fencedReason,
       unfence: () => puts.liftFence(),
       onChanged: () => {
@@ -342,11 +346,17 @@ class BrokerController implements BrokerNode {
           // One that was promoted has no past as a master: what a slave was told before may count what is gone.
           if (!wasSlave) void standIns.ask();
         }
-        learnFromNamesrv(result, { learned, roles, slaveSynchronize });
+        learnFromNamesrv(result, { learned, roles, slaveSynchronize, missing: missingMaster });
       },
+      awaitsMaster: () => roles.awaitsMaster,
+      adviceWithout: () =>
+        roles.role === "SLAVE" && config.haMasterAddress !== null
+          ? `a slave that is given its master needs none: ${flagName("namesrvAddr")} none`
+          : null,
       onIdHeld: (address) =>
         void sharedId.held(address, { brokerName: config.brokerName, brokerId: this.#identity(roles).brokerId }),
     });
+    const missingMaster = new MissingMaster({ config, logger, states: () => outerApi.namesrvStates() });
     const sharedId = new SharedIdWarning({
       isAlive: (address) => masterInfo.brokerRuntimeInfo(address).then(() => true, () => false),
       logger,
@@ -385,7 +395,9 @@ class BrokerController implements BrokerNode {
     });
     clientDriver.onStateChange((status) => {
       admin.changed();
-      if (following.changed(status)) slaveSynchronize.onFollowing();
+      if (!following.changed(status)) return;
+      slaveSynchronize.onFollowing();
+      if (status.masterAddress !== null) void masterFileSize.compare(learned.remotingOf(status.masterAddress));
     });
 
     // Ports first, so that a taken one stops the start before anything is written.

@@ -72,9 +72,14 @@ export interface BrokerOuterAPIOptions {
   readonly onRegistered: (result: RegisterBrokerResult) => void;
   /**
    * Told, before this broker registers over a new connection, who has its brokerId there: an address that is not its own,
-   * live or not. Later is too late to ask, for the newcomer takes the place. Unset: nobody is asked.
+   * live or not. Later is too late to ask, for the newcomer takes the place. A master asks before each registration that
+   * falls due, as two of them take puts side by side: the other one came meanwhile. Unset: nobody is asked.
    */
   readonly onIdHeld?: (address: string) => void;
+  /** Whether this is a slave that waits to hear of its master: it asks more often then. Unset: never. */
+  readonly awaitsMaster?: () => boolean;
+  /** How this broker does without a NameServer, said when none can be reached; null or unset: it doesn't. */
+  readonly adviceWithout?: () => string | null;
 }
 
 /** State of one NameServer, for `/ha` and the log. */
@@ -88,6 +93,8 @@ export interface NamesrvState {
 
 /** After the first registration, as Apache has it. */
 const SECOND_REGISTRATION_MS = 10_000;
+/** A slave that was started before its master waits so long for the next answer at most. */
+const AWAITED_MASTER_MS = 3000;
 /** Wait after a failure; doubled up to the period. */
 const RETRY_MS = 1000;
 /** Queues of a topic on one broker that are believed. */
@@ -207,16 +214,19 @@ export class BrokerOuterAPI {
     let firstDone = false;
     let retryMs = RETRY_MS;
     let asked = true;
+    // The answer to a registration is what names the master.
+    const awaits = () => this.#options.awaitsMaster?.() === true;
     while (this.#running) {
       const register = async () =>
-        !asked && namesrv.registered === true && !config.forceRegister && await this.#isKnown(namesrv) ||
-        await this.#register(namesrv);
+        !asked && !awaits() && namesrv.registered === true && !config.forceRegister && await this.#isKnown(namesrv) ||
+        await this.#register(namesrv, !asked);
       const served = namesrv.waiting.splice(0);
       const ok = await Promise.race([register(), this.#stopped.promise]);
       for (const resolve of served) resolve();
       if (!this.#running) return;
       const period = Math.max(10_000, Math.min(60_000, this.#options.config.registerNameServerPeriod));
-      const waitMs = ok ? (firstDone ? period : SECOND_REGISTRATION_MS) : retryMs;
+      const dueMs = firstDone ? period : SECOND_REGISTRATION_MS;
+      const waitMs = ok ? (awaits() ? Math.min(dueMs, AWAITED_MASTER_MS) : dueMs) : retryMs;
       retryMs = ok ? RETRY_MS : Math.min(2 * retryMs, period);
       firstDone ||= ok;
       asked = await namesrv.wake.wait(clock, waitMs);
@@ -294,9 +304,9 @@ export class BrokerOuterAPI {
   }
 
   /** One registration; says a change from working to failing and back, once. */
-  async #register(namesrv: Namesrv): Promise<boolean> {
-    const { logger, config, identity, onIdHeld } = this.#options;
-    if (!namesrv.known && onIdHeld !== undefined) {
+  async #register(namesrv: Namesrv, isDue: boolean): Promise<boolean> {
+    const { logger, config, identity, onIdHeld, adviceWithout } = this.#options;
+    if ((!namesrv.known || isDue && identity().brokerId === 0) && onIdHeld !== undefined) {
       const holder = (await this.#membersAt(namesrv.address)).get(identity().brokerId);
       if (!this.#running) return false;
       if (holder !== undefined) onIdHeld(holder);
@@ -321,7 +331,11 @@ export class BrokerOuterAPI {
     } catch (error) {
       const text = invokeErrorText(error);
       if (this.#running && namesrv.registered !== false) {
-        logger.warn("Can't register with the NameServer, trying again", { namesrv: namesrv.address, error: text });
+        const advice = adviceWithout?.() ?? null;
+        logger.warn(`Can't register with the NameServer, trying again${advice === null ? "" : `; ${advice}`}`, {
+          namesrv: namesrv.address,
+          error: text,
+        });
       }
       namesrv.registered = false;
       namesrv.known = false;

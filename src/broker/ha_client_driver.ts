@@ -4,6 +4,7 @@
 
 import { deferred, startLoop, WakeUp } from "../base/async.ts";
 import { assertNever, IoError } from "../base/errors.ts";
+import type { LogFields } from "../base/logger.ts";
 import { FlowMonitor } from "../ha/flow_monitor.ts";
 import { HAClient, type HAClientState, type HAVerdict } from "../ha/ha_client.ts";
 import { HAConnectionState } from "../ha/ha_connection_state.ts";
@@ -23,6 +24,9 @@ export type { HAClientCounters, HAClientDriverOptions, HAClientDriverParts } fro
 
 /** READY for so long means the connection will not come, ms (`HAConnectionStateNotificationService`). */
 const READY_MAX_MS = 10_000;
+
+/** Information lines remembered, so that they are said once: there are two of an attempt. */
+const INFORMED_MAX = 16;
 
 /** What `/ha` and HARuntimeInfo say of a slave. Timestamps are Unix ms, 0 when there was none; offsets are bytes. */
 export interface HAClientStatus {
@@ -71,6 +75,8 @@ export class HAClientDriver {
   #probe: number | null = null;
   #relearned = false;
   #lastWarning = "";
+  /** Information lines since the connection was last of use. */
+  readonly #informed = new Set<string>();
   #publishedRevision = -1;
   #publishedState: HAClientState = "idle";
 
@@ -90,6 +96,7 @@ export class HAClientDriver {
         parts.clock.monotonic(),
       ),
       onChange: () => this.#publish(),
+      inform: (message, fields) => this.#informOnce(message, fields),
     };
   }
 
@@ -235,6 +242,7 @@ export class HAClientDriver {
   /** Carries out what the verdict asks for; returns the wait before the next attempt, ms. */
   async #conclude(verdict: HAVerdict, address: string): Promise<number> {
     const { logger } = this.#parts;
+    const wasFollowing = this.#client.state === "following";
     this.#counters.disconnects++;
     switch (verdict.type) {
       case "close":
@@ -242,6 +250,7 @@ export class HAClientDriver {
         this.#client.closed(verdict.reason);
         // After a connection that was of use the same reason is news.
         if (this.#client.failures === 1) this.#lastWarning = "";
+        if (this.#client.failures === 1 && wasFollowing) this.#informed.clear();
         this.#warnOnce(`Not following master ${address}: ${verdict.reason}; trying again`);
         return this.#reconnectDelay();
       case "relearn": {
@@ -354,6 +363,7 @@ export class HAClientDriver {
     this.#probe = null;
     this.#relearned = false;
     this.#lastWarning = "";
+    this.#informed.clear();
   }
 
   #interrupt(): void {
@@ -366,6 +376,14 @@ export class HAClientDriver {
   #warnOnce(message: string): void {
     if (message !== this.#lastWarning) this.#parts.logger.warn(message);
     this.#lastWarning = message;
+  }
+
+  /** As {@link #warnOnce}, for the few lines that belong to each attempt. */
+  #informOnce(message: string, fields?: LogFields): void {
+    if (this.#informed.has(message)) return;
+    if (this.#informed.size >= INFORMED_MAX) this.#informed.clear();
+    this.#informed.add(message);
+    this.#parts.logger.info(message, fields);
   }
 
   /** Tells a change of state to whoever listens. */

@@ -4,10 +4,10 @@
 
 import { type Deferred, deferred } from "../base/async.ts";
 import { IoError, ProtocolError } from "../base/errors.ts";
-import type { Logger } from "../base/logger.ts";
+import type { LogFields, Logger } from "../base/logger.ts";
 import { BodyRun } from "../ha/body_run.ts";
 import type { FlowMonitor } from "../ha/flow_monitor.ts";
-import { REPORT_HEADER_SIZE, writeReport } from "../ha/frames.ts";
+import { IS_HA_PORT, REPORT_HEADER_SIZE, writeReport } from "../ha/frames.ts";
 import type { HAClient, HAClientOptions, HAVerdict } from "../ha/ha_client.ts";
 import type { ReplicaLog } from "../ha/replica_log.ts";
 import type { MasterRange } from "../ha/start_offset.ts";
@@ -41,6 +41,11 @@ export interface HAClientDriverParts {
    * also one that came in between.
    */
   readonly onCut?: (reason: string) => void;
+  /**
+   * Whether a connection ends at this very node: who follows itself agrees with everything and gets nothing. Asked once
+   * the first byte came. Unset: never.
+   */
+  readonly isOwnEnd?: (connection: Connection) => boolean;
   /** Ours: what this node shows its master under `haTlsEnable`. */
   readonly tls?: TlsIdentity | null;
   /** Gets an error that is neither the network's, the peer's nor the disk's: a bug of ours. The loop has ended. */
@@ -78,6 +83,8 @@ export interface HAClientShared {
   readonly flowMonitor: FlowMonitor;
   /** The state may have changed: called after every read and timer. */
   readonly onChange: () => void;
+  /** An information line that is left out when the attempt before, which failed, said the same. */
+  readonly inform: (message: string, fields?: LogFields) => void;
 }
 
 /** One try at following a master. */
@@ -155,8 +162,8 @@ export class HAClientSession {
 
   /** Asks, plans, connects and sends the request. */
   async #open(): Promise<HAVerdict | null> {
-    const { log, net, clock, logger } = this.#shared.parts;
-    const client = this.#shared.client;
+    const { log, net, clock } = this.#shared.parts;
+    const { client, inform } = this.#shared;
     if (client.wantsMasterRange || this.#probe !== null) {
       this.range = await this.#during(this.#ask());
     }
@@ -178,8 +185,8 @@ export class HAClientSession {
     this.#shared.counters.connects++;
     this.#bytesReadBefore = this.#shared.counters.bytesRead;
     const from = client.request;
-    logger.info(`Connected to master ${this.#address}, requesting from ${from}`, { maxOffset: log.maxOffset });
-    if (client.startNote !== null) logger.info(`This log is empty, starting at ${from}: ${client.startNote}`);
+    inform(`Connected to master ${this.#address}, requesting from ${from}`, { maxOffset: log.maxOffset });
+    if (client.startNote !== null) inform(`This log is empty, starting at ${from}: ${client.startNote}`);
     client.connected(clock.monotonic());
     this.#report();
     this.#shared.onChange();
@@ -195,6 +202,9 @@ export class HAClientSession {
       const bytes = await connection.read();
       if (this.#over) return this.#ended.promise;
       if (bytes === null) return { type: "close", reason: this.#endReason() };
+      if (!this.#isHeard && this.#shared.parts.isOwnEnd?.(connection) === true) {
+        return { type: "close", reason: "this is this node's own HA port, wanted another node's" };
+      }
       const now = clock.monotonic();
       this.#shared.client.received(now);
       this.#shared.flowMonitor.add(bytes.length, now);
@@ -209,10 +219,17 @@ export class HAClientSession {
     }
   }
 
-  /** A master that refuses a certificate may do no more than close. */
+  /** Whether a byte came over this connection. */
+  get #isHeard(): boolean {
+    return this.#shared.counters.bytesRead !== this.#bytesReadBefore;
+  }
+
+  /** A master that refuses an address or a certificate may do no more than close; so do other ports than HA's. */
   #endReason(): string {
-    const isUnheard = this.#shared.parts.tls != null && this.#shared.counters.bytesRead === this.#bytesReadBefore;
-    return "master closed the connection" + (isUnheard ? ", it may not accept this node's certificate" : "");
+    const reason = "master closed the connection";
+    if (this.#isHeard) return reason;
+    const may = this.#shared.parts.tls != null ? "accept this node's certificate" : "allow this node's address";
+    return `${reason} without a word: it may not ${may}, or ${IS_HA_PORT}`;
   }
 
   /** Uses up what was fed. Synchronous, but for a comparison whose own bytes have to come from the disk. */

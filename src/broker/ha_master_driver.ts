@@ -6,6 +6,7 @@ import { deferred, sleep, startLoop, WakeUp } from "../base/async.ts";
 import { AllowedPeers } from "../base/connection_limits.ts";
 import { assert, errorMessage, IoError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
+import { normalHost } from "../base/peer_networks.ts";
 import { TRANSFER_HEADER_SIZE, writeTransferHeader } from "../ha/frames.ts";
 import type { HAConnection } from "../ha/ha_connection.ts";
 import type { HAConnectionStateNotificationRequest } from "../ha/ha_connection_state.ts";
@@ -49,6 +50,8 @@ export class HAMasterDriver {
   readonly #allowed: AllowedPeers;
   readonly #buffers = new TransferBufferPool();
   readonly #loops = new Set<Promise<void>>();
+  /** Sockets that are served. */
+  readonly #sockets = new Set<Connection>();
   #listener: Listener | null = null;
   #stopListening: WakeUp | null = null;
   #unsubscribe: (() => void) | null = null;
@@ -135,6 +138,19 @@ export class HAMasterDriver {
     this.#armFromService();
   }
 
+  /**
+   * Whether the other end of a connection that this process made was accepted here: who follows itself, under whatever
+   * name, is told by the pair of addresses, which no other connection has. Sure once a byte came over it.
+   */
+  isOtherEnd({ localAddress, remoteAddress }: Pick<Connection, "localAddress" | "remoteAddress">): boolean {
+    for (const socket of this.#sockets) {
+      if (sameAddress(socket.remoteAddress, localAddress) && sameAddress(socket.localAddress, remoteAddress)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   /** Closes every connection: call it before the log is cut or replaced (`--resync`), so that none reads across it. */
   dropConnections(reason: string): void {
     this.service.dropConnections(reason, this.#now());
@@ -198,7 +214,8 @@ export class HAMasterDriver {
     const connection = this.service.accept(socket.remoteAddress, port, now);
     if (connection === null) return socket.close();
     this.#arm(connection.nextDeadline(now));
-    this.#run(() => this.#readLoop(socket, connection));
+    this.#sockets.add(socket);
+    this.#run(() => this.#readLoop(socket, connection).finally(() => this.#sockets.delete(socket)));
     this.#run(() => this.#writeLoop(socket, connection, wakeUp));
   }
 
@@ -369,4 +386,8 @@ export class HAMasterDriver {
       this.#armFromService();
     });
   }
+}
+
+function sameAddress(a: NetAddress, b: NetAddress): boolean {
+  return a.port === b.port && normalHost(a.hostname) === normalHost(b.hostname);
 }

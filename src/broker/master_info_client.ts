@@ -1,5 +1,5 @@
 // Questions a broker asks another broker's remoting port for the sake of replication: how far its log reaches (28) and
-// who the HA master is (906). It keeps no state; when to ask is the HA client's and the controller's business.
+// who the HA master is (906), how large its files are (26). It keeps no state; when to ask is the HA client's and the controller's business.
 
 import type { Logger } from "../base/logger.ts";
 import { RemotingError } from "../base/errors.ts";
@@ -54,6 +54,16 @@ export class MasterInfoClient {
     // A nested value is no figure, and has no text: Java's table is of strings.
     for (const [key, value] of Object.entries(table)) if (typeof value !== "object") texts.set(key, String(value));
     return texts;
+  }
+
+  /**
+   * `mappedFileSizeCommitLog` of GET_BROKER_CONFIG, bytes; null where it is not told. Throws `IoError`,
+   * {@link RemotingError}.
+   */
+  async mappedFileSizeOf(address: string): Promise<number | null> {
+    const { body } = await this.#ask(address, createRequest(RequestCode.GET_BROKER_CONFIG));
+    const size = Number(/^mappedFileSizeCommitLog=(\d+)\s*$/m.exec(utf8.decode(body))?.[1]);
+    return Number.isSafeInteger(size) ? size : null;
   }
 
   /**

@@ -39,6 +39,8 @@ export interface RoleParts {
   readonly setReplicationRole: (role: BrokerRole) => void;
   /** Whether an HA `host:port` is this node's own: who follows itself agrees with everything and gets nothing. */
   readonly isOwnAddress: (haAddress: string) => boolean;
+  /** Whether there is a NameServer that a slave without an address learns its master from. */
+  readonly hasNamesrv: () => boolean;
   /** Why puts are held off on a master; null when they are not. */
   readonly fencedReason: () => string | null;
   /** Puts are taken again after a change, whatever held them off. */
@@ -100,6 +102,11 @@ export class RoleController {
     return this.#masterAddress;
   }
 
+  /** Whether this is a slave that has no master and takes the one a NameServer names. */
+  get awaitsMaster(): boolean {
+    return this.#role === "SLAVE" && this.#masterAddress === null && !this.#addressIsGiven;
+  }
+
   /** Puts the initial role in force. Replication and the store must be running. */
   async start(): Promise<void> {
     const { client, setStoreRole, setServices, setReplicationRole, onChanged } = this.#parts;
@@ -107,6 +114,12 @@ export class RoleController {
     await setStoreRole(this.#role === "SLAVE" ? "slave" : "master");
     await setServices(this.#role !== "SLAVE");
     if (this.#role === "SLAVE") {
+      const address = this.#masterAddress;
+      if (address !== null && this.#parts.isOwnAddress(address)) {
+        // What was given stays given: whom a NameServer names is not what was asked for.
+        this.#masterAddress = null;
+        this.#parts.logger.error(`Following nobody: ${ownAddressReason(address)} (--master, or verb master-address)`);
+      }
       client.updateMasterAddress(this.#masterAddress);
       client.start();
     }
@@ -201,8 +214,10 @@ export class RoleController {
     if (brokerId < 1) return refused(`brokerId is ${brokerId}, wanted 1 or more for a SLAVE`);
     if (change.masterEnd !== undefined) return refused("masterEnd is given, wanted for a promotion only");
     const address = change.masterAddress ?? this.#masterAddress;
-    if (address === null) return refused("A SLAVE needs masterAddress: none is given, configured or learned");
-    if (this.#parts.isOwnAddress(address)) return refused(ownAddressReason(address));
+    if (address === null && !this.#parts.hasNamesrv()) {
+      return refused("A SLAVE needs masterAddress: none is given or configured, and no NameServer to learn it from");
+    }
+    if (address !== null && this.#parts.isOwnAddress(address)) return refused(ownAddressReason(address));
     if (before !== "SLAVE") {
       await setStoreRole("slave");
       setReplicationRole("SLAVE");
@@ -211,7 +226,8 @@ export class RoleController {
     }
     this.#role = "SLAVE";
     this.#brokerId = brokerId;
-    this.#addressIsGiven ||= change.masterAddress !== undefined;
+    // Without any address a NameServer names the master, also where an operator had said to follow nobody.
+    this.#addressIsGiven = change.masterAddress !== undefined || this.#addressIsGiven && address !== null;
     this.#follow(address);
     if (before !== "SLAVE") client.start();
     this.#finish();

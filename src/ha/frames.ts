@@ -33,6 +33,9 @@ export const TLS_HANDSHAKE_BYTE = 0x16;
 /** See {@link TLS_HANDSHAKE_BYTE}. */
 export const TLS_ALERT_BYTE = 0x15;
 
+/** What to ask whoever reached a port that speaks something else, in words that end a message. */
+export const IS_HA_PORT = "is this the master's HA port (listenPort + 1)?";
+
 /** A transfer's header. */
 export interface TransferHeader {
   /** Where the body stands in the log; of a heartbeat: the next offset the master will send. Bytes, never negative. */

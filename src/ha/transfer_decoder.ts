@@ -3,7 +3,7 @@
 // slave's driver feeds it what it read and drains it before it reads again.
 
 import { assert, ProtocolError } from "../base/errors.ts";
-import { readTransferHeader, TLS_ALERT_BYTE, TRANSFER_HEADER_SIZE } from "./frames.ts";
+import { IS_HA_PORT, readTransferHeader, TLS_ALERT_BYTE, TRANSFER_HEADER_SIZE, type TransferHeader } from "./frames.ts";
 
 /** What {@link TransferDecoder.next} found: a whole header, or a piece of the body of the last one. */
 export type TransferPart = "header" | "body";
@@ -25,6 +25,7 @@ export class TransferDecoder {
   readonly #header = new Uint8Array(TRANSFER_HEADER_SIZE);
   #headerHeld = 0;
   #atStart = true;
+  #isFirst = true;
   #bodyLeft = 0;
   #input: Uint8Array = NO_BYTES;
   #at = 0;
@@ -77,12 +78,23 @@ export class TransferDecoder {
   }
 
   #take(bytes: Uint8Array, at: number): void {
-    const header = readTransferHeader(bytes, at);
+    const header = this.#isFirst ? readFirstHeader(bytes, at) : readTransferHeader(bytes, at);
+    this.#isFirst = false;
     const end = header.physicOffset + header.bodySize;
     if (!Number.isSafeInteger(end)) throw new ProtocolError(`Transfer ends at ${end}, wanted at most 2^53 - 1`);
     this.physicOffset = header.physicOffset;
     this.bodySize = header.bodySize;
     this.#bodyLeft = header.bodySize;
+  }
+}
+
+/** What comes first and is no header is mostly another port's protocol: text, or a remoting command. */
+function readFirstHeader(bytes: Uint8Array, at: number): TransferHeader {
+  try {
+    return readTransferHeader(bytes, at);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw new ProtocolError(`${error.message}; ${IS_HA_PORT}`);
   }
 }
 

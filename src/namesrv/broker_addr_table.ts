@@ -19,6 +19,8 @@ export interface BrokerGroup {
   zoneName: string | null;
   /** By brokerId. Changed by the table only. */
   readonly members: ReadonlyMap<number, Member>;
+  /** By brokerId, who lived and registered it before the member that has it took it away. RouteInfoManager's. */
+  readonly displaced: Map<number, Member>;
 }
 
 /** Mirrors the `brokerAddrTable` and the `clusterAddrTable` of Apache's `RouteInfoManager`. */
@@ -49,7 +51,14 @@ export class BrokerAddrTable {
   getOrAdd(brokerName: string, cluster: string): BrokerGroup {
     let group = this.#groups.get(brokerName);
     if (group === undefined) {
-      group = { brokerName, cluster, enableActingMaster: false, zoneName: null, members: new Map() };
+      group = {
+        brokerName,
+        cluster,
+        enableActingMaster: false,
+        zoneName: null,
+        members: new Map(),
+        displaced: new Map(),
+      };
       this.#groups.set(brokerName, group);
     }
     return group;

@@ -123,7 +123,7 @@ export class RouteInfoManager<C extends object> {
     let hadOtherId = false;
     for (const [id, member] of group.members) {
       if (id === brokerId || member.brokerAddr !== brokerAddr) continue;
-      this.#brokers.removeMember(brokerName, id);
+      this.#removeMember(group, id);
       hadOtherId = true;
     }
     const ignored = this.#conflict(group, registration);
@@ -141,6 +141,8 @@ export class RouteInfoManager<C extends object> {
     const isNew = this.#live.get(registration) === undefined;
     // In a planned switch of roles the old master takes the id of the slave, which then gives it up.
     const replaced = hadOtherId ? null : this.#replacedBy(registration, before, connection, now);
+    for (const [id, member] of group.displaced) if (member.brokerAddr === brokerAddr) group.displaced.delete(id);
+    if (replaced !== null) group.displaced.set(brokerId, before!);
     const live = this.#setLive(registration, connection, now);
     if (minChanged) this.#notify(group, { offlineBrokerAddr: null, haBrokerAddr: live.haServerAddr });
     return { type: "registered", isNew, replaced, ...this.#masterOf(group, registration), expiresAt: expiresAt(live) };
@@ -423,7 +425,7 @@ export class RouteInfoManager<C extends object> {
       member.brokerAddr === brokerAddr && (clusterName === null || member.clusterName === clusterName)
     );
     if (found.length === 0) return false;
-    for (const [id] of found) this.#brokers.removeMember(brokerName, id);
+    for (const [id] of found) this.#removeMember(group, id);
     const minAfter = minId(group);
     if (minAfter === null) {
       this.#brokers.removeGroup(brokerName);
@@ -433,6 +435,22 @@ export class RouteInfoManager<C extends object> {
       if (minAfter !== minBefore) this.#notify(group, { offlineBrokerAddr: brokerAddr, haBrokerAddr: null });
     }
     return true;
+  }
+
+  /**
+   * Takes an id out, and gives it back to the live broker from which it was taken, if any. Apache leaves it to nobody until
+   * that one registers again, for half a minute: without a route, and unseen by the next one that looks for a master here.
+   */
+  #removeMember(group: BrokerGroup, id: number): void {
+    const { brokerName, displaced } = group;
+    this.#brokers.removeMember(brokerName, id);
+    const before = displaced.get(id);
+    displaced.delete(id);
+    const live = before && this.#live.get(before);
+    if (live === undefined || live.brokerName !== brokerName) return;
+    this.#brokers.setMember(brokerName, id, before!);
+    // Topics are as the other one had them: whatever it registers next is a change.
+    this.#live.set({ ...live, dataVersion: null });
   }
 
   #notify(group: BrokerGroup, why: Pick<MinBrokerIdNotice, "offlineBrokerAddr" | "haBrokerAddr">): void {

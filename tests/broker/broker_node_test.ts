@@ -389,6 +389,29 @@ describe("a node's role", () => {
     });
   });
 
+  it("never follows itself under a name that only the network knows", async () => {
+    await group({ slaves: 1 }, async ({ world, slaves }) => {
+      const slave = slaves[0]!;
+      const address = `${slave.host.name}:10912`;
+      assert.deepEqual(await world.drive(slave.admin.updateMasterAddress(address)), { type: "done" });
+      await world.advance(40_000);
+      assert.match(slave.admin.notReadyReason() ?? "", /own HA port/);
+      assert.equal(slave.status.master?.verified, false);
+      assert.equal(slave.said(/own HA port/), 1);
+    });
+  });
+
+  it("starts with its own address as its master's following nobody", async () => {
+    const world = new SimulatedWorld(6);
+    const node = new Node(world, "n", { brokerRole: "SLAVE", haMasterAddress: "127.0.0.1:10912" });
+    await node.start();
+    await world.advance(10_000);
+    assert.equal(node.status.master?.masterAddr, null);
+    assert.notEqual(node.admin.notReadyReason(), null);
+    assert.equal(node.said(/^Following nobody: .*own HA address/), 1);
+    await node.stop();
+  });
+
   it("goes through switches asked for at once one after another, each answered", async () => {
     await group({ slaves: 1 }, async ({ world, master, slaves }) => {
       const slave = slaves[0]!;
@@ -442,6 +465,109 @@ describe("a node's role", () => {
       assert.ok(["done", "refused"].includes((await outcome).type));
       assert.ok(world.nowMs - startedAt < 5000);
       assert.equal(master.status.brokerRole, "SYNC_MASTER");
+    });
+  });
+});
+
+describe("nodes at one NameServer", () => {
+  /** A NameServer that outlives the brokers: inside one of another name. */
+  async function namesrvAt(world: SimulatedWorld) {
+    const namesrv = new Node(world, "ns", { brokerRole: "ASYNC_MASTER", brokerName: "ns", namesrvEnable: true });
+    await namesrv.start();
+    return { namesrv, namesrvAddr: `${namesrv.host.address}:9876` };
+  }
+
+  it("after a failover the old master becomes a slave by the word alone, and learns whom to follow", async () => {
+    const world = new SimulatedWorld(21);
+    const { namesrv, namesrvAddr } = await namesrvAt(world);
+    const old = new Node(world, "old", { brokerRole: "ASYNC_MASTER", namesrvAddr });
+    const heir = new Node(world, "heir", { brokerRole: "SLAVE", namesrvAddr });
+    await old.start();
+    await heir.start();
+    await world.run(() => heir.status.master?.verified === true, 30_000);
+    await old.putStatus();
+    await world.run(() => heir.status.maxOffset === old.status.maxOffset, 30_000);
+    old.host.kill();
+    await world.advance(10_500);
+    assert.deepEqual(await world.drive(heir.admin.switchRole({ role: "ASYNC_MASTER" })), { type: "done" });
+    await heir.putStatus();
+    await world.advance(1000);
+    await old.start();
+    assert.equal(old.status.fenced, true);
+    assert.equal(old.said(/make this node its slave \(verb role slave\)/), 1);
+    assert.deepEqual(await world.drive(old.admin.switchRole({ role: "SLAVE" })), { type: "done" });
+    await world.run(() => old.status.master?.verified === true, 3000);
+    assert.equal(old.status.master?.masterAddr, heir.ha);
+    await world.run(() => old.status.maxOffset === heir.status.maxOffset, 3000);
+    for (const node of [old, heir]) await node.stop();
+    await namesrv.stop();
+  });
+
+  it("a second master that restarts is seen at once, and clients keep a route meanwhile", async () => {
+    const world = new SimulatedWorld(22);
+    const { namesrv, namesrvAddr } = await namesrvAt(world);
+    const [first, second] = ["m1", "m2"].map((name) =>
+      new Node(world, name, { brokerRole: "ASYNC_MASTER", namesrvAddr })
+    ) as [Node, Node];
+    const addresses = () => ({
+      ...namesrv.admin.clients.namesrv()?.brokers.find((one) => one.brokerName === "b")?.addresses,
+    });
+    await first.start();
+    await world.advance(11_000);
+    await second.start();
+    assert.equal(second.said(/^Another master of this name is alive/), 1);
+    await world.advance(2000);
+    assert.deepEqual(addresses(), { 0: `${second.host.address}:10911` });
+    await second.stop();
+    assert.deepEqual(addresses(), { 0: `${first.host.address}:10911` });
+    await first.putStatus();
+    await world.advance(5000);
+    await second.start();
+    assert.equal(second.said(/^Started read-only: .* is the master of this name/), 1);
+    for (const node of [second, first]) await node.stop();
+    await namesrv.stop();
+  });
+
+  it("a slave that was there before its master says what it misses, once, and follows within seconds", async () => {
+    const world = new SimulatedWorld(23);
+    const { namesrv, namesrvAddr } = await namesrvAt(world);
+    const slave = new Node(world, "s", { brokerRole: "SLAVE", namesrvAddr });
+    const master = new Node(world, "m", { brokerRole: "ASYNC_MASTER", namesrvAddr });
+    const missing = () => slave.logger.lines.filter(({ message }) => /^No master named/.test(message));
+    await slave.start();
+    await world.advance(60_000);
+    assert.deepEqual(missing().map(({ level, message }) => [level, message]), [
+      [
+        "warn",
+        `No master named "b" at the NameServer ${namesrvAddr} yet, following nobody; it is asked for again and again`,
+      ],
+    ]);
+    await master.start();
+    await world.run(() => slave.status.master?.verified === true, 4000);
+    await world.advance(60_000);
+    assert.equal(missing().length, 1);
+    for (const node of [slave, master]) await node.stop();
+    await namesrv.stop();
+  });
+
+  it("a slave that is given its master and reaches none is told how to do without", async () => {
+    const world = new SimulatedWorld(24);
+    const node = new Node(world, "s", { brokerRole: "SLAVE", haMasterAddress: "10.9.9.9:10912" });
+    await node.start({ namesrvAddr: "10.9.9.9:9876" });
+    await world.run(() => node.said(/^Can't register with the NameServer.*--namesrv-addr none$/) === 1, 60_000);
+    await node.stop();
+  });
+});
+
+describe("a slave with files of another size than its master's", () => {
+  it("hears of it as soon as it follows, once", async () => {
+    const slave = { mappedFileSizeCommitLog: 128 * 1024 };
+    await group({ slaves: 1, slave }, async ({ world, slaves: [slave] }) => {
+      await world.run(() => slave!.said(/^mappedFileSizeCommitLog is 131072, the master's is 65536/) === 1, 5000);
+    });
+    await group({ slaves: 1 }, async ({ world, slaves: [slave] }) => {
+      await world.advance(5000);
+      assert.equal(slave!.said(/^mappedFileSizeCommitLog/), 0);
     });
   });
 });

@@ -253,6 +253,49 @@ describe("BrokerOuterAPI", () => {
     assert.equal(held.length, 1);
   });
 
+  it("as a master asks so before each registration that falls due: another one may have come", async () => {
+    const namesrv = await new FakeNamesrv().start();
+    const held: string[] = [];
+    const { api, clock, identity } = makeApi(namesrv.address, {}, { onIdHeld: (address) => held.push(address) });
+    identity.brokerId = 0;
+    api.start();
+    await waitFor("the first", () => clock.ringsIn(10_000));
+    namesrv.brokers = { "broker-a": { cluster: "C", brokerAddrs: { 0: "10.0.0.3:10911" } } };
+    // Not those that are asked for, which may be many.
+    api.registerBrokerAll();
+    await waitFor("the one asked for", () => namesrv.requests.length === 2 && clock.ringsIn(30_000));
+    assert.deepEqual(held, []);
+    clock.advance(30_000);
+    await waitFor("the next", () => namesrv.requests.length === 3 && clock.ringsIn(30_000));
+    assert.deepEqual(held, ["10.0.0.3:10911"]);
+  });
+
+  it("registers every 3 s while a slave waits to hear of its master", async () => {
+    const namesrv = await new FakeNamesrv().start();
+    let awaits = true;
+    const { api, clock, results } = makeApi(namesrv.address, { forceRegister: false }, { awaitsMaster: () => awaits });
+    api.start();
+    for (let count = 1; count <= 6; count++) {
+      await waitFor("a registration", () => namesrv.requests.length === count && clock.ringsIn(3000));
+      clock.advance(3000);
+    }
+    namesrv.answer = { haServerAddr: "10.0.0.1:10912", masterAddr: "10.0.0.1:10911" };
+    awaits = false;
+    await waitFor("a registration", () => namesrv.requests.length === 7 && clock.ringsIn(30_000));
+    assert.deepEqual(new Set(namesrv.codes()), new Set([103]), "each is one that is answered with the master");
+    assert.equal(results.length, 7);
+  });
+
+  it("says what to do without a NameServer, where that is possible", async () => {
+    for (const advice of [null, "give none"]) {
+      const { api, clock, lines } = makeApi("127.0.0.1:1", {}, { adviceWithout: () => advice });
+      api.start();
+      await waitFor("a failure", () => clock.ringsIn(1000));
+      const line = lines.find((each) => each.includes("Can't register"))!;
+      assert.equal(line.includes("; give none"), advice !== null, line);
+    }
+  });
+
   it("tries again after a failure, with growing waits up to the period", async () => {
     const namesrv = await new FakeNamesrv().start();
     namesrv.code = 1;
@@ -328,6 +371,19 @@ describe("MasterInfoClient", () => {
     assert.equal(await ask.askMasterRange(address), null);
     assert.equal(await ask.askMasterRange("127.0.0.1:1"), null);
     assert.equal(await ask.askMasterRange("nonsense"), null);
+  });
+
+  it("learns the size of a master's files, or null", async () => {
+    let text = "listenPort=10911\nmappedFileSizeCommitLog=1073741824\nnamesrvAddr=n:9876\n";
+    const { address, ask } = await startBroker(
+      new Map([[26, (request) => createResponse(request, 0, { body: utf8.encode(text) })]]),
+    );
+    assert.equal(await ask.mappedFileSizeOf(address), 1073741824);
+    for (const none of ["", "xmappedFileSizeCommitLog=7\n", "mappedFileSizeCommitLog=\n"]) {
+      text = none;
+      assert.equal(await ask.mappedFileSizeOf(address), null);
+    }
+    await assert.rejects(ask.mappedFileSizeOf("127.0.0.1:1"));
   });
 
   it("exchanges HA addresses in both directions", async () => {

@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { IoError } from "../../src/base/errors.ts";
-import type { Logger } from "../../src/base/logger.ts";
+import { type Logger, SILENT_LOGGER } from "../../src/base/logger.ts";
 import { HAClientDriver, type HAClientDriverOptions, type HAClientStatus } from "../../src/broker/ha_client_driver.ts";
+import { HAMasterDriver } from "../../src/broker/ha_master_driver.ts";
+import { HAService } from "../../src/ha/ha_service.ts";
 import type { MasterRange } from "../../src/ha/start_offset.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
-import type { Net } from "../../src/runtime/runtime.ts";
+import type { Connection, Net } from "../../src/runtime/runtime.ts";
 import { fastClock } from "../support/fast_clock.ts";
+import { haOptions } from "../support/ha_options.ts";
 import { MemoryReplicaLog } from "../support/memory_replica_log.ts";
 import { makeFrame, ScriptedMaster, type ScriptedSlave } from "../support/scripted_master.ts";
 
@@ -33,8 +36,13 @@ const logger: Logger = {
 
 const noTls: Pick<Net, "tlsServer"> = { tlsServer: (options) => runtime.net.tlsServer(options) };
 
-function makeDriver(options: Partial<HAClientDriverOptions> = {}, net: Net = runtime.net): HAClientDriver {
+function makeDriver(
+  options: Partial<HAClientDriverOptions> = {},
+  net: Net = runtime.net,
+  isOwnEnd: (connection: Connection) => boolean = () => false,
+): HAClientDriver {
   return new HAClientDriver({
+    isOwnEnd,
     net,
     clock,
     random: runtime.random,
@@ -249,6 +257,68 @@ describe("HAClientDriver, connections", () => {
     assert.ok(lines.filter((line) => line.startsWith("warn")).length <= 2, lines.join("\n"));
     master = await ScriptedMaster.listen(runtime.net, Number(address.split(":")[1]));
     await acceptRequest(0);
+  });
+
+  it("asks whether that is the HA port where another one answers, and says nothing twice", async () => {
+    const hint = /is this the master's HA port \(listenPort \+ 1\)\?/;
+    const count = (pattern: RegExp) => lines.filter((line) => pattern.test(line)).length;
+    // A remoting port closes on what is no command.
+    start();
+    for (let i = 0; i < 4; i++) (await acceptRequest(0)).connection.close();
+    await awaitStatus(({ counters }) => counters.disconnects >= 4);
+    assert.match(lines.find((line) => line.startsWith("warn"))!, /closed the connection without a word/);
+    assert.match(lines.find((line) => line.startsWith("warn"))!, hint);
+    assert.deepEqual([count(/^warn/), count(/Connected to/), count(/This log is empty/)], [1, 1, 1]);
+    // An admin port answers, in its own words.
+    for (let i = 0; i < 2; i++) {
+      const slave = await acceptRequest(0);
+      await slave.send(new TextEncoder().encode("HTTP/1.1 400 Bad Request\r\n"));
+      await slave.awaitClose();
+    }
+    await awaitStatus(({ counters }) => counters.disconnects >= 6);
+    assert.deepEqual([count(/^warn/), count(/Connected to/), count(/This log is empty/)], [2, 1, 1]);
+    assert.match(lines.findLast((line) => line.startsWith("warn"))!, hint);
+    // After a connection that was of use the lines are news again, and the port is not in question.
+    const slave = await acceptRequest(0);
+    await slave.send(makeFrame(0));
+    await awaitState("following");
+    slave.connection.close();
+    await acceptRequest(0);
+    assert.deepEqual([count(/^warn/), count(/Connected to/)], [3, 2]);
+    assert.doesNotMatch(lines.findLast((line) => line.startsWith("warn"))!, hint);
+  });
+
+  it("never follows its own node, under whatever address it is given", async () => {
+    const own = new HAMasterDriver({
+      net: runtime.net,
+      clock,
+      log,
+      service: new HAService({ log, options: haOptions(), role: "SLAVE", logger: SILENT_LOGGER }),
+      logger: SILENT_LOGGER,
+      onFatal: (error) => fatal = error,
+    });
+    const { port } = await own.start({ hostname: "0.0.0.0", port: 0 });
+    try {
+      seed(1000);
+      driver = makeDriver({}, runtime.net, (connection) => own.isOtherEnd(connection));
+      const states = new Set<string>();
+      driver.onStateChange(({ state }) => states.add(state));
+      driver.updateMasterAddress(`127.0.0.1:${port}`);
+      driver.start();
+      const { lastReadTimestamp } = await awaitStatus(({ counters }) => counters.disconnects >= 2);
+      assert.ok(!states.has("following"), [...states].join());
+      assert.equal(lastReadTimestamp, 0, "no master was heard");
+      assert.deepEqual(lines.filter((line) => line.startsWith("warn")), [
+        `warn Not following master 127.0.0.1:${port}: this is this node's own HA port, wanted another node's; trying again`,
+      ]);
+      // Another node's connections are another matter.
+      driver.updateMasterAddress(master.address);
+      await (await acceptRequest(log.lastRecordOffset)).serve(masterLog, log.lastRecordOffset);
+      await awaitState("following");
+    } finally {
+      await driver.stop();
+      await own.stop();
+    }
   });
 
   it("leaves a silent master after haHousekeepingInterval", async () => {

@@ -60,6 +60,7 @@ class Bench {
       setServices: () => Promise.resolve(),
       setReplicationRole: (role) => void this.calls.push(`replication ${role}`),
       isOwnAddress: (address) => address === OWN,
+      hasNamesrv: () => false,
       fencedReason: () => null,
       unfence: () => void this.calls.push("unfence"),
       onChanged: () => {},
@@ -181,6 +182,32 @@ describe("RoleController", () => {
     assert.match(reasonOf(await master({ brokerId: 2 })), /brokerId is 2/);
     assert.deepEqual(await master({}), { type: "done" });
     assert.match(reasonOf(await bench.roles.updateMasterAddress("a:1")), /only a SLAVE follows/);
+  });
+
+  it("becomes a slave without an address where a NameServer names one, and takes that one", async () => {
+    const bench = new Bench({ role: "ASYNC_MASTER", brokerId: 0 }, { hasNamesrv: () => true });
+    assert.equal(bench.roles.awaitsMaster, false);
+    assert.deepEqual(await bench.roles.switchRole({ role: "SLAVE" }), { type: "done" });
+    assert.deepEqual(bench.took(), ["store slave", "replication SLAVE", "follow null", "client starts", "unfence"]);
+    assert.equal(bench.roles.awaitsMaster, true);
+    bench.roles.learnMasterAddress("a:1", "NameServer");
+    assert.deepEqual(bench.took(), ["follow a:1"]);
+    assert.equal(bench.roles.awaitsMaster, false);
+    // Told to follow nobody it waits for no one, until it is asked to be a slave again.
+    await bench.roles.updateMasterAddress(null);
+    assert.equal(bench.roles.awaitsMaster, false);
+    await bench.roles.switchRole({ role: "SLAVE" });
+    assert.equal(bench.roles.awaitsMaster, true);
+  });
+
+  it("does not start to follow itself, and says so once", async () => {
+    const bench = new Bench({ masterAddress: OWN });
+    await bench.roles.start();
+    assert.deepEqual(bench.took(), ["replication SLAVE", "store slave", "follow null", "client starts"]);
+    assert.deepEqual(bench.logger.lines.map(({ level }) => level), ["error"]);
+    assert.match(bench.logger.lines[0]!.message, /^Following nobody: .*own HA address/);
+    bench.roles.learnMasterAddress("a:1", "NameServer");
+    assert.deepEqual(bench.took(), [], "an address was given");
   });
 
   it("goes by the NameServer until an operator says otherwise, and saves only the operator's word", async () => {

@@ -273,7 +273,8 @@ describe("two brokers with one id", () => {
     assert.equal(replaced(slave(), ONE, 60_000), "10.0.0.3:1");
     // One that says another address over its connection is one and the same.
     assert.equal(replaced(second("10.0.0.4:1"), ONE, 60_000), null);
-    // Back with another port after its connection ended.
+    // Back with another port after its connection ended; the other one, which would have the id back, is gone too.
+    routes.onConnectionClosed(TWO);
     routes.onConnectionClosed(ONE);
     assert.equal(replaced(second("10.0.0.4:2"), THREE, 61_000), null);
     // Not heard for too long, though nobody has looked yet.
@@ -331,6 +332,62 @@ describe("two brokers with one id", () => {
     );
     assert.deepEqual(addrs(), { 0: "10.0.0.5:10911" });
     assert.ok(routes.pickupTopicRouteData("T1"));
+  });
+});
+
+describe("a broker whose id another one took", () => {
+  const own = { clusterName: "C", brokerAddr: "10.0.0.1:10911", brokerName: "broker-a" };
+  const second = { ...own, brokerAddr: "10.0.0.5:10911" };
+
+  it("has it back at once when that one goes, and its topics count as changed", () => {
+    for (const leave of ["unregister", "close", "silence"] as const) {
+      const { routes, register, addrs, queue } = manager();
+      register(registration({ topics: [topic("T1", { writeQueueNums: 4 })].concat(topic("T2")) }), ONE, 60_000);
+      register(registration({ ...second, topics: [topic("T1", { writeQueueNums: 9 }), topic("T2")] }), TWO);
+      assert.deepEqual(addrs(), { 0: second.brokerAddr });
+      if (leave === "unregister") assert.equal(routes.unregisterBroker(second), true);
+      else if (leave === "close") routes.onConnectionClosed(TWO);
+      else routes.scanNotActiveBroker(120_001);
+      assert.deepEqual(addrs(), { 0: own.brokerAddr }, leave);
+      assert.equal(routes.isBrokerTopicConfigChanged(own, version(1)), true);
+      register(registration(), ONE, 60_001);
+      assert.equal(queue("T1")?.writeQueueNums, 4);
+      // Nothing of it is left behind.
+      routes.onConnectionClosed(ONE);
+      assert.deepEqual(addrs(), {});
+    }
+  });
+
+  it("has it not when it is gone, or registered something else meanwhile, or gave it up to its slave", () => {
+    const gone = manager();
+    gone.register(registration(), ONE);
+    gone.register(registration(second), TWO);
+    gone.routes.onConnectionClosed(ONE);
+    gone.routes.unregisterBroker(second);
+    assert.deepEqual(gone.addrs(), {});
+
+    const demoted = manager();
+    demoted.register(registration(), ONE);
+    demoted.register(registration(second), TWO);
+    demoted.register(registration({ brokerId: 1 }), ONE);
+    demoted.routes.unregisterBroker(second);
+    assert.deepEqual(demoted.addrs(), { 1: own.brokerAddr });
+
+    // A promoted slave leaves again: its old master, which hangs, is no better than nobody.
+    const promoted = manager();
+    promoted.register(registration(), ONE);
+    promoted.register(slave(), TWO);
+    promoted.register(slave({ brokerId: 0 }), TWO);
+    promoted.routes.onConnectionClosed(TWO);
+    assert.deepEqual(promoted.addrs(), {});
+  });
+
+  it("has it back when that one takes another id", () => {
+    const { register, addrs } = manager();
+    register(registration(), ONE);
+    register(registration(second), TWO);
+    register(registration({ ...second, brokerId: 1 }), TWO);
+    assert.deepEqual(addrs(), { 0: own.brokerAddr, 1: second.brokerAddr });
   });
 });
 
