@@ -10,6 +10,7 @@ export type IoErrorKind =
   | "notFound"
   | "noSpace"
   | "permission"
+  | "noAddress"
   | "closed"
   | "other";
 
@@ -39,6 +40,9 @@ export class ProtocolError extends Error {
 export class StoreError extends Error {
   override readonly name = "StoreError";
 }
+
+/** No file of the store has the configured size: not its damage, but a mistake of configuration. Exits with 2 like those. */
+export class StoreSizeError extends StoreError {}
 
 /** A remoting request that ends in a response code other than success. */
 export class RemotingError extends Error {

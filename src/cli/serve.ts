@@ -90,8 +90,12 @@ export function readConfigFile(
   return { name, bytes: readUserFile((path) => fs.readFile(path), "Configuration file", name) };
 }
 
-/** Throws {@link ConfigError} when something that is no directory is where `key` wants one. */
+/** Throws {@link ConfigError} when something that is no directory, or a `~`, is where `key` wants one. */
 export function checkDirectory({ fs }: Runtime, key: string, path: string): void {
+  // Where no shell has put a home directory in its place, a directory of that name would be made here.
+  if (/^~[^/]*(\/|$)/.test(path)) {
+    throw new ConfigError(`${key} is "${path}", wanted a path without ~: only a shell knows what it stands for`);
+  }
   let isDirectory: boolean;
   try {
     isDirectory = fs.stat(path)?.isDirectory ?? true;

@@ -13,7 +13,10 @@ import { formatBytes, formatDuration, formatTable } from "./format.ts";
 
 const TRY_AGAIN_MS = 1000;
 
-/** `status [--watch]`. Under watch it goes on until the user ends it, also over a node that is away for a while. */
+/**
+ * `status [--watch]`. Under watch it goes on until the user ends it, or the one who reads it does, also over a node that is
+ * away for a while.
+ */
 export async function runStatus(
   runtime: Runtime,
   client: AdminClient,
@@ -33,6 +36,7 @@ export async function runStatus(
         wasSeen = true;
         isAway = false;
         process.writeOut(`${clear}${show(status)}\n${clear || options.json ? "" : "\n"}`);
+        if (process.stdoutIsClosed) return 0;
       }
     } catch (error) {
       // A node that never answered is a wrong address, and a refusal stays one.

@@ -2,7 +2,7 @@
 // use is wrong or nobody answers.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
@@ -88,6 +88,8 @@ describe("wrong use and configuration: exit code 2", () => {
     [["--ha-master-address", "h:1"], /--ha-master-address is "h:1" and brokerRole is ASYNC_MASTER, wanted --role/],
     [["send", "--topic", "T", "--body", ""], /--body is "", wanted a body of at least one byte/],
     [["send", "--topic", "T", "--file", "empty"], /File "empty" is empty, wanted a body of at least one byte/],
+    [["send", "--topic", "", "--body", "x"], /^twinlog: --topic is empty, wanted the name of a topic$/m],
+    [["tail", "--topic", ""], /^twinlog: --topic is empty/m],
     [["send", "--topic", "T"], /Nothing was sent: standard input holds no line of text, wanted a body/],
     [["start", "--help"], /unknown verb 'start'/],
     [["role", "boss"], /Role is "boss", wanted one of .*slave/],
@@ -137,6 +139,9 @@ describe("files and directories that are none: exit code 2", () => {
     const directory = mkdtempSync(join(tmpdir(), "twinlog-cli-"));
     const file = join(directory, "file");
     writeFileSync(file, "");
+    const store = join(directory, "store");
+    mkdirSync(join(store, "commitlog"), { recursive: true });
+    writeFileSync(join(store, "commitlog", "00000000000000000000"), new Uint8Array(4096));
     const readAt = (at: string, ...args: string[]) => [[...args, at], "can't be read \\(\\w+\\)"] as const;
     const cases = [
       [["-c", directory], `^twinlog: Configuration file "${directory}" is a directory, wanted a file`],
@@ -144,6 +149,11 @@ describe("files and directories that are none: exit code 2", () => {
       [["--role", "namesrv", "-c", directory], "is a directory, wanted a file"],
       [["send", "--topic", "T", "--file", directory], `^twinlog: File "${directory}" is a directory, wanted a file`],
       [["status", "--admin-token-file", directory], `^twinlog: Admin token file "${directory}" is a directory`],
+      [["verify", file], `^twinlog: "${file}" is a file, wanted a store's directory`],
+      [["verify", join(store, "commitlog")], `commitlog" is a commit log, wanted a store's directory: "${store}"`],
+      [["--store", store, "--ha-listen-port", "0"], "has 4096 bytes, wanted 1073741824; set mappedFileSizeCommitLog"],
+      [["--store", "~/q"], `^twinlog: storePathRootDir \\(--store\\) is "~/q", wanted a path without ~`],
+      [["--role", "namesrv", "--store", "~"], `is "~", wanted a path without ~`],
       [["--store", file], `^twinlog: storePathRootDir \\(--store\\) is "${file}", which is a file, wanted a directory`],
       [["--store", `${file}/below`], `is "${file}/below", which can't be \\w+ \\(ENOTDIR\\), wanted a directory`],
       [["--role", "namesrv", "--store", file], `is "${file}", which is a file, wanted a directory`],
@@ -156,6 +166,28 @@ describe("files and directories that are none: exit code 2", () => {
         assert.equal(await runCli({ ...real, process }, args), 2, args.join(" "));
         assert.match(err, new RegExp(pattern));
         assert.equal(err.split("\n").length, 2, err);
+      }
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+describe("an address to bind that is none: exit code 2", () => {
+  it("is told by the flag that names it", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "twinlog-cli-"));
+    const node = ["--listen-port", "0", "--store", directory, "--admin", "none"];
+    const cases = [
+      [[...node, "--bind-address", "nohost.invalid"], '--bind-address is "nohost.invalid", wanted'],
+      [[...node, "--bind-address", "192.0.2.9"], '--bind-address is "192.0.2.9", wanted'],
+      [["--role", "namesrv", "--listen-port", "0", "--bind-address", "nohost.invalid"], '--bind-address is "nohost'],
+    ] as const;
+    try {
+      for (const [args, text] of cases) {
+        let err = "";
+        const process = { ...real.process, env: () => undefined, writeErr: (text: string) => err += text };
+        assert.equal(await runCli({ ...real, process }, args), 2, err);
+        assert.ok(err.includes(`twinlog: ${text} an address of this machine`) || err.includes(text), err);
       }
     } finally {
       rmSync(directory, { recursive: true });
@@ -251,6 +283,8 @@ describe("send", () => {
         .length,
       3,
     );
+    assert.match((await run(["send", "--topic", "T", ...at()], { stdin: "\n\nx\n" })).err, /^Skipped 2 empty lines$/m);
+    port.messages.pop();
     assert.deepEqual(bodies(), ["hello", "from a file", "eins", "zwö", "last"]);
   });
 
