@@ -29,6 +29,12 @@ export class IoError extends Error {
 /** A mistake in flags or configuration that the user has to mend. The command line exits with 2. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
+  /** Each mistake by itself, where there are several; the message has them all. */
+  readonly problems: readonly string[];
+  constructor(message: string, options: ErrorOptions & { readonly problems?: readonly string[] } = {}) {
+    super(message, options);
+    this.problems = options.problems ?? [message];
+  }
 }
 
 /** The peer sent something its protocol does not allow: that connection is closed and the reason counted. */

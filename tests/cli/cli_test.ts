@@ -98,6 +98,9 @@ describe("wrong use and configuration: exit code 2", () => {
     [["serve", "--role", "slave", "--broker-id", "0"], /--broker-id is 0 and brokerRole is SLAVE/],
     [["-c", "missing.conf"], /"missing.conf" does not exist/],
     [["-c", "a.conf"], /enableControllerMode \(a.conf, line 1\) is "true", wanted "false"/],
+    [["--acl-enable", "true"], /^twinlog: --acl-enable is "true", wanted "false": access control is not supported/],
+    [["--acl-enable"], /^twinlog: --acl-enable is "true", wanted "false"/],
+    [["--listen-port", "x", "--name", ""], /^twinlog: --name is "", .*\ntwinlog: --listen-port is "x", .*\n$/],
     [["--admin", "0.0.0.0:1"], /there is no token/],
     [["--ha-slave-fallbehind-max", "1", "--ha-max-gap-not-in-sync", "2"], /they are the same setting/],
     [["status", "--admin", "nowhere"], /--admin is "nowhere", wanted HOST:PORT/],
@@ -214,6 +217,7 @@ describe("status", () => {
     const master = await run(["status", ...at()]);
     assert.equal(master.code, 0);
     assert.match(master.out, /broker-a \(cluster DefaultCluster, id 0\) is ASYNC_MASTER/);
+    assert.match(master.out, /^Registers with: 127\.0\.0\.1:9876, ns2:9876 \(fails\)$/m);
     assert.match(master.out, /^10\.0\.0\.2:40000 +TRANSFER +yes +900 +100 B +50 B\/s$/m);
     port.figures = followingStatus({
       master: { ...followingStatus().master!, reason: "diverged at 5", verified: false, diff: null },
