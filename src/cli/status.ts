@@ -91,6 +91,7 @@ export function formatStatus(status: NodeStatus, now: number): string {
     }, HA ${addresses.ha} (told as ${status.haServerAddr}), admin ${addresses.admin ?? "none"}, NameServer ${
       addresses.namesrv ?? "none"
     }`,
+    `Registers with: ${status.namesrvs.map(registration).join(", ") || "no NameServer"}`,
     `Log: ${status.minOffset} to ${status.maxOffset} (${
       formatBytes(status.maxOffset - status.minOffset)
     }), flushed ${status.flushedOffset}, confirmed ${status.confirmOffset}, ${
@@ -105,6 +106,10 @@ export function formatStatus(status: NodeStatus, now: number): string {
   const text = lines.map(printable).join("\n");
   if (status.slaves.length === 0) return text;
   return `${text}\n\n${formatTable([SLAVE_HEAD, ...status.slaves.map((slave) => slaveRow(slave).map(printable))])}`;
+}
+
+function registration({ address, registered }: NodeStatus["namesrvs"][number]): string {
+  return registered === true ? address : `${address} (${registered === null ? "not yet" : "fails"})`;
 }
 
 const SLAVE_HEAD = ["SLAVE", "STATE", "IN SYNC", "ACK", "LAG", "RATE"];
