@@ -31,9 +31,12 @@ export async function binding<T>(bound: Promise<T>, address: HostPort, setting: 
     }
     if (error.kind === "permission") {
       const seen = `${flag}: ${formatHostPort(address)}`;
-      throw new ConfigError(`${seen} may not be used by this user (${error.code}), wanted a port from 1024 on, or rights`, {
-        cause: error,
-      });
+      throw new ConfigError(
+        `${seen} may not be used by this user (${error.code}), wanted a port from 1024 on, or rights`,
+        {
+          cause: error,
+        },
+      );
     }
     throw new IoError(error.kind, portMessage(error, address, setting), error.code, { cause: error });
   }

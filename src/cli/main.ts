@@ -206,7 +206,10 @@ function addNodeVerbs(program: Command, runtime: Runtime, done: Done): void {
 
 function addMessageVerbs(program: Command, runtime: Runtime, done: Done): void {
   nodeVerb(program, "send", "put messages: --body, --file, or one per line of standard input")
-    .requiredOption("--topic <topic>", "where to")
+    .requiredOption(
+      "--topic <topic>",
+      "where to; a topic that is missing is made with 4 queues, as for Apache's producers (defaultTopicQueueNums at most)",
+    )
     .option("--body <text>", "one message of this text")
     .option("--file <file>", "one message of this file's bytes")
     .option("--tags <tags>", "its tags")

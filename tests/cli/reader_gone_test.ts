@@ -49,7 +49,8 @@ async function pipeline(verb: string[], reader: string, { input = "", meanwhile 
   const codeFile = join(directory, "code");
   const inFile = join(directory, "in");
   writeFileSync(inFile, input);
-  const script = `reader="$1"; shift; { "$@" <"${inFile}"; echo $? >"${codeFile}"; } | sh -c "$reader"; cat "${codeFile}"`;
+  const script =
+    `reader="$1"; shift; { "$@" <"${inFile}"; echo $? >"${codeFile}"; } | sh -c "$reader"; cat "${codeFile}"`;
   const words = [process.execPath, ...runtimeArguments, ...verb, "--admin", admin];
   const child = spawn("sh", ["-c", script, "sh", reader, ...words], {
     stdio: ["ignore", "pipe", "pipe"],
