@@ -181,16 +181,16 @@ describe("an address to bind that is none: exit code 2", () => {
     const directory = mkdtempSync(join(tmpdir(), "twinlog-cli-"));
     const node = ["--listen-port", "0", "--store", directory, "--admin", "none"];
     const cases = [
-      [[...node, "--bind-address", "nohost.invalid"], '--bind-address is "nohost.invalid", wanted'],
-      [[...node, "--bind-address", "192.0.2.9"], '--bind-address is "192.0.2.9", wanted'],
-      [["--role", "namesrv", "--listen-port", "0", "--bind-address", "nohost.invalid"], '--bind-address is "nohost'],
+      [[...node, "--bind-address", "nohost.invalid"], '--bind-address is "nohost.invalid"'],
+      [[...node, "--bind-address", "192.0.2.9"], '--bind-address is "192.0.2.9"'],
+      [["--role", "namesrv", "--listen-port", "0", "--bind-address", "nohost.invalid"], '--bind-address is "nohost.invalid"'],
     ] as const;
     try {
       for (const [args, text] of cases) {
         let err = "";
         const process = { ...real.process, env: () => undefined, writeErr: (text: string) => err += text };
         assert.equal(await runCli({ ...real, process }, args), 2, err);
-        assert.ok(err.includes(`twinlog: ${text} an address of this machine`) || err.includes(text), err);
+        assert.ok(err.includes(`twinlog: ${text}, wanted an address of this machine`), err);
       }
     } finally {
       rmSync(directory, { recursive: true });
