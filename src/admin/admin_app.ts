@@ -11,7 +11,7 @@ import type { AdminPort } from "./admin_port.ts";
 import { addClientRoutes } from "./client_routes.ts";
 import { limitBodies } from "./body_limits.ts";
 import { EventStreams } from "./events.ts";
-import { checkRequest, SAFE_HEADERS } from "./guard.ts";
+import { checkRequest, OPEN_PATHS, SAFE_HEADERS } from "./guard.ts";
 import { addMessageRoutes } from "./message_routes.ts";
 import { renderMetrics } from "./metrics.ts";
 import { addNodeRoutes } from "./node_routes.ts";
@@ -56,16 +56,35 @@ export function createAdminApp(port: AdminPort, options: AdminAppOptions): OpenA
   addMessageRoutes(app, port, options);
   addClientRoutes(app, port);
   addPlainRoutes(app, port, new EventStreams(port, { ...options, streamsMax: EVENT_STREAMS_MAX }));
-  app.doc31("/openapi.json", (c) => ({
-    openapi: "3.1.0",
-    info: { title: "Twinlog admin API", version: port.status().version },
-    servers: [{ url: new URL(c.req.url).origin }],
-  }));
+  app.get("/openapi.json", (c) => {
+    const document = app.getOpenAPI31Document({
+      openapi: "3.1.0",
+      info: { title: "Twinlog admin API", version: port.status().version },
+      servers: [{ url: new URL(c.req.url).origin }],
+    });
+    return c.json(withGuard(document), 200);
+  });
   app.notFound((c) =>
     c.json({ error: `${c.req.method} ${c.req.path} does not exist, /openapi.json lists what does` }, 404)
   );
   app.onError(answerError);
   return app;
+}
+
+/** The document with what every route may answer before it is asked: the guard's refusals, and those of a body's type. */
+function withGuard<D extends ReturnType<OpenAPIHono["getOpenAPI31Document"]>>(document: D): D {
+  const refusal = (description: string) => ({
+    description,
+    content: { "application/json": { schema: { $ref: "#/components/schemas/Error" } } },
+  });
+  for (const [path, methods] of Object.entries(document.paths ?? {})) {
+    for (const route of Object.values(methods) as { requestBody?: unknown; responses: Record<string, unknown> }[]) {
+      if (!OPEN_PATHS.has(path)) route.responses["401"] ??= refusal("No token, or another node's");
+      route.responses["403"] ??= refusal("Asked by another site's page, or, without a token, by a host name");
+      if (route.requestBody !== undefined) route.responses["415"] ??= refusal("Content-Type is not application/json");
+    }
+  }
+  return document;
 }
 
 /** The routes whose answers are not JSON. */

@@ -70,6 +70,8 @@ export interface NodeStatus {
   readonly runtime: string;
   readonly startTimestamp: number;
   readonly addresses: BrokerAddresses;
+  /** The NameServers it registers with, and whether the last time succeeded; `null` before that. */
+  readonly namesrvs: readonly { readonly address: string; readonly registered: boolean | null }[];
   /** The HA address others are told: `brokerIP2:port`. What a demoted master follows after `switchover`. */
   readonly haServerAddr: string;
   /** Whether a put would be tried now. */

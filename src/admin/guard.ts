@@ -12,7 +12,7 @@ export interface Refusal {
 }
 
 /** Paths that need no token: probes, and the page itself, which holds no data and asks for the token. */
-const OPEN_PATHS = new Set(["/", "/healthz", "/readyz"]);
+export const OPEN_PATHS = new Set(["/", "/healthz", "/readyz"]);
 
 /** Headers of every answer that doesn't bring its own: nothing is sniffed, framed, run, kept or read by other sites. */
 export const SAFE_HEADERS: Readonly<Record<string, string>> = {

@@ -125,5 +125,5 @@ function configView(port: AdminPort): z.infer<typeof schemas.ConfigAnswer> {
 
 /** The port's figures under the schema's type: here the compiler checks that the two agree. */
 function mutable(figures: NodeStatus): z.infer<typeof schemas.StatusAnswer> {
-  return { ...figures, slaves: [...figures.slaves] };
+  return { ...figures, namesrvs: [...figures.namesrvs], slaves: [...figures.slaves] };
 }

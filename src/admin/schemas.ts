@@ -52,6 +52,7 @@ export const StatusAnswer = z.object({
     advertised: z.string(),
     namesrv: z.string().nullable(),
   }),
+  namesrvs: z.array(z.object({ address: z.string(), registered: z.boolean().nullable() })),
   haServerAddr: z.string(),
   writable: z.boolean(),
   notWritableReason: z.string().nullable(),

@@ -10,6 +10,7 @@ export type IoErrorKind =
   | "notFound"
   | "noSpace"
   | "permission"
+  | "noAddress"
   | "closed"
   | "other";
 
@@ -28,6 +29,12 @@ export class IoError extends Error {
 /** A mistake in flags or configuration that the user has to mend. The command line exits with 2. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
+  /** Each mistake by itself, where there are several; the message has them all. */
+  readonly problems: readonly string[];
+  constructor(message: string, options: ErrorOptions & { readonly problems?: readonly string[] } = {}) {
+    super(message, options);
+    this.problems = options.problems ?? [message];
+  }
 }
 
 /** The peer sent something its protocol does not allow: that connection is closed and the reason counted. */
@@ -39,6 +46,9 @@ export class ProtocolError extends Error {
 export class StoreError extends Error {
   override readonly name = "StoreError";
 }
+
+/** No file of the store has the configured size: not its damage, but a mistake of configuration. Exits with 2 like those. */
+export class StoreSizeError extends StoreError {}
 
 /** A remoting request that ends in a response code other than success. */
 export class RemotingError extends Error {

@@ -1,6 +1,6 @@
 // The message about a port that can't be bound: which flag it comes from and what to give instead. It binds nothing itself.
 
-import { IoError } from "../base/errors.ts";
+import { ConfigError, IoError } from "../base/errors.ts";
 import { formatHostPort, type HostPort } from "../base/host_port.ts";
 
 /** Where a port comes from. */
@@ -9,16 +9,35 @@ export interface PortSetting {
   readonly what: string;
   /** `--ha-listen-port`. */
   readonly flag: string;
+  /** The flag that its address comes from. */
+  readonly hostFlag: string;
   /** The flag it goes by while its own is not given, with that one's value. */
   readonly goesBy?: string;
 }
 
-/** Waits until the port is bound; an {@link IoError} gets the words that help whoever started the node. */
+/**
+ * Waits until the port is bound; an {@link IoError} gets the words that help whoever started the node. What another start
+ * would not mend, an address that is none or a port that is not allowed, becomes a {@link ConfigError}.
+ */
 export async function binding<T>(bound: Promise<T>, address: HostPort, setting: PortSetting): Promise<T> {
   try {
     return await bound;
   } catch (error) {
     if (!(error instanceof IoError)) throw error;
+    const { flag, hostFlag } = setting;
+    if (error.kind === "noAddress") {
+      const seen = `${hostFlag} is "${address.hostname}"`;
+      throw new ConfigError(`${seen}, wanted an address of this machine (${error.code})`, { cause: error });
+    }
+    if (error.kind === "permission") {
+      const seen = `${flag}: ${formatHostPort(address)}`;
+      throw new ConfigError(
+        `${seen} may not be used by this user (${error.code}), wanted a port from 1024 on, or rights`,
+        {
+          cause: error,
+        },
+      );
+    }
     throw new IoError(error.kind, portMessage(error, address, setting), error.code, { cause: error });
   }
 }

@@ -95,6 +95,7 @@ export class BrokerAdmin implements AdminPort {
       runtime: `${runtime.name} ${runtime.version}`,
       startTimestamp: this.#startTimestamp,
       addresses: addresses(),
+      namesrvs: this.#parts.namesrvStates().map(({ address, registered }) => ({ address, registered })),
       haServerAddr: haServerAddr(),
       writable: notWritableReason === null,
       notWritableReason,

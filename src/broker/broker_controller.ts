@@ -484,6 +484,7 @@ class BrokerController implements BrokerNode {
     return binding(bound, { hostname, port }, {
       what,
       flag: flagName(key),
+      hostFlag: flagName(key === "adminAddress" ? key : "bindAddress"),
       ...(isDerived ? { goesBy: `${flagName("listenPort")} ${listenPort}` } : {}),
     });
   }

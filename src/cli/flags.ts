@@ -2,7 +2,7 @@
 // what was typed into keys and texts; config/load.ts checks them.
 
 import { Command, type Help, Option } from "commander";
-import { ALIASES } from "../config/apache_keys.ts";
+import { ALIASES, REFUSED } from "../config/apache_keys.ts";
 import { flagName } from "../config/load.ts";
 import { NAMESRV_ROLE, NAMESRV_SETTINGS } from "../config/namesrv_config.ts";
 import { nearest } from "../config/nearest.ts";
@@ -17,7 +17,7 @@ export interface ConfigOption {
   readonly option: Option;
 }
 
-/** Every flag of the table, by section; then the old spellings, hidden. */
+/** Every flag of the table, by section; then, hidden, the old spellings and the modes that are refused. */
 export function configOptions(): ConfigOption[] {
   const sectionOf = new Map(
     SECTIONS.flatMap(({ title, settings }) => Object.keys(settings).map((key) => [key, title])),
@@ -32,7 +32,13 @@ export function configOptions(): ConfigOption[] {
     section: "",
     option: optionOf(spelling, { ...settingOf(key), alias: undefined }).hideHelp(),
   }));
-  return [...options, ...old];
+  // Known, so that they are refused in the words that a file's are.
+  const refused = Object.entries(REFUSED).map(([key]) => ({
+    key,
+    section: "",
+    option: new Option(`${flagName(key)} [value]`).hideHelp(),
+  }));
+  return [...options, ...old, ...refused];
 }
 
 /** How help shows a value; a choice shows its words. */

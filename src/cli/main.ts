@@ -2,7 +2,7 @@
 // needs is imported when it runs, so that `serve` starts fast.
 
 import { Command, CommanderError, InvalidArgumentError } from "commander";
-import { ConfigError } from "../base/errors.ts";
+import { ConfigError, StoreSizeError } from "../base/errors.ts";
 import { quoted } from "../base/printable.ts";
 import { VERSION } from "../broker/version.ts";
 import { isNamesrvRole, NAMESRV_ROLE } from "../config/namesrv_config.ts";
@@ -30,7 +30,7 @@ export async function runCli(runtime: Runtime, args?: readonly string[]): Promis
     // Commander has printed its own message, or the help that was asked for.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.wrongUse;
     printError(runtime, error);
-    return error instanceof ConfigError ? EXIT.wrongUse : EXIT.failed;
+    return error instanceof ConfigError || error instanceof StoreSizeError ? EXIT.wrongUse : EXIT.failed;
   }
 }
 
@@ -44,7 +44,8 @@ function createProgram(runtime: Runtime, done: (code: number) => void): Command 
     .configureOutput({
       writeOut: (text) => runtime.process.writeOut(text),
       writeErr: (text) => runtime.process.writeErr(text),
-      outputError: (text, write) => write(withSuggestion(text)),
+      // One prefix for every error, whoever found it.
+      outputError: (text, write) => write(withSuggestion(text).replace(/^error: /, "twinlog: ")),
       getOutHelpWidth: () => HELP_WIDTH,
       getErrHelpWidth: () => HELP_WIDTH,
     })
@@ -205,7 +206,10 @@ function addNodeVerbs(program: Command, runtime: Runtime, done: Done): void {
 
 function addMessageVerbs(program: Command, runtime: Runtime, done: Done): void {
   nodeVerb(program, "send", "put messages: --body, --file, or one per line of standard input")
-    .requiredOption("--topic <topic>", "where to")
+    .requiredOption(
+      "--topic <topic>",
+      "where to; a topic that is missing is made with 4 queues, as for Apache's producers (defaultTopicQueueNums at most)",
+    )
     .option("--body <text>", "one message of this text")
     .option("--file <file>", "one message of this file's bytes")
     .option("--tags <tags>", "its tags")

@@ -36,12 +36,17 @@ const BODY_WANTED = "wanted a body of at least one byte";
 
 /**
  * `send`: one message from --body or --file, else one per line of standard input. 1 when any was less than PUT_OK. Throws
- * {@link ConfigError} when there is no body.
+ * {@link ConfigError} when there is no body, an Error when nobody reads the answers any more while there is more to send.
  */
 export async function runSend(runtime: Runtime, client: AdminClient, options: SendOptions): Promise<number> {
+  checkTopic(options.topic);
   let failed = 0;
   let sent = 0;
   for await (const body of bodies(runtime, options)) {
+    // As if SIGPIPE had ended it; but what is left unsent is no success.
+    if (sent > 0 && runtime.process.stdoutIsClosed) {
+      throw new Error(`Stopped after ${sent} messages, as nobody reads standard output any more`);
+    }
     const { topic, tags, keys, queueId } = options;
     const answer = await client.request<PutAnswer & { error?: string }>(
       "POST",
@@ -83,12 +88,17 @@ async function* bodies(
   }
   const decoder = new TextDecoder();
   let rest = "";
+  let skipped = 0;
   for await (const chunk of runtime.process.stdin()) {
     const lines = (rest + decoder.decode(chunk, { stream: true })).split(/\r?\n/);
     rest = lines.pop()!;
-    for (const line of lines) if (line !== "") yield { body: line };
+    for (const line of lines) {
+      if (line === "") skipped++;
+      else yield { body: line };
+    }
   }
   if (rest !== "") yield { body: rest };
+  if (skipped > 0) runtime.process.writeErr(`Skipped ${skipped} empty line${skipped === 1 ? "" : "s"}\n`);
 }
 
 /** What `tail` was given. `from` is a queue offset; absent: what comes from now on. */
@@ -104,23 +114,33 @@ export interface TailOptions {
 /** How long one request waits for a first message. */
 const WAIT_MS = 20_000;
 const TOPIC_RETRY_MS = 500;
+/**
+ * How long the last of several messages is held back on a pipe, so that who has read enough of them (`head -1`) is gone when
+ * it is written: nothing but a write tells.
+ */
+const LEAVE_MS = 50;
 
 interface Topic {
   queues: { queueId: number; minOffset: number; maxOffset: number }[];
 }
 
-/** `tail`: prints messages of every queue of the topic as they come, each queue in order. */
+/** `tail`: prints messages of every queue of the topic as they come, each queue in order, for as long as anybody reads. */
 export async function runTail(runtime: Runtime, client: AdminClient, options: TailOptions): Promise<number> {
+  checkTopic(options.topic);
   const path = `/topics/${encodeURIComponent(options.topic)}`;
   const { queues, isNew } = await findQueues(runtime, client, path, options);
   const { stdoutIsTerminal } = runtime.process;
   if (!isNew) sayWaiting(runtime, queues, options);
   let left = options.count ?? Infinity;
+  const unread = Promise.withResolvers<void>();
   const print = (message: MessageView) => {
     if (left <= 0) return;
     left--;
     const text = options.json ? printableJson(JSON.stringify(message)) : formatMessage(message, stdoutIsTerminal);
     runtime.process.writeOut(`${text}\n`);
+    if (!runtime.process.stdoutIsClosed) return;
+    left = 0;
+    unread.resolve();
   };
   const follow = async (queue: Topic["queues"][number]) => {
     let offset = isNew ? 0 : options.from ?? queue.maxOffset;
@@ -131,7 +151,11 @@ export async function runTail(runtime: Runtime, client: AdminClient, options: Ta
         "GET",
         `${path}/messages?${query}`,
       );
-      answer.messages.forEach(print);
+      for (const [at, message] of answer.messages.entries()) {
+        const isLast = at === answer.messages.length - 1;
+        if (at > 0 && isLast && !stdoutIsTerminal) await sleep(runtime.clock, LEAVE_MS);
+        print(message);
+      }
       // The node would go on at the queue's end; what lies before the offset is not wanted.
       isBeyond &&= answer.nextOffset < offset;
       if (isBeyond) continue;
@@ -139,8 +163,14 @@ export async function runTail(runtime: Runtime, client: AdminClient, options: Ta
     }
   };
   // With --count, the queue that prints the last message ends it; the others are waiting for theirs.
-  await (options.count === undefined ? Promise.all(queues.map(follow)) : Promise.race(queues.map(follow)));
+  const ends = queues.map(follow);
+  await Promise.race([unread.promise, ...(options.count === undefined ? [Promise.all(ends)] : ends)]);
   return 0;
+}
+
+/** Throws {@link ConfigError} for a topic without a name, of which a path would make another request. */
+function checkTopic(topic: string): void {
+  if (topic === "") throw new ConfigError("--topic is empty, wanted the name of a topic");
 }
 
 /** Says that `from` is beyond the end of queues, as nothing would be seen for as long. */

@@ -26,8 +26,9 @@ export async function runServe(
   options: { flags: ReadonlyMap<string, string>; file: string | null },
 ): Promise<number> {
   const { process } = runtime;
-  const { config, warnings } = loadServeConfig(runtime, options);
+  const { config, warnings, notes } = loadServeConfig(runtime, options);
   const logger = configLogger(runtime, config);
+  for (const note of notes) logger.info(note);
   for (const warning of warnings) logger.warn(warning);
   makeDirectory(runtime, STORE_NAME, config.storePathRootDir);
   checkDirectory(runtime, "storePathCommitLog", config.storePathCommitLog);
@@ -90,8 +91,12 @@ export function readConfigFile(
   return { name, bytes: readUserFile((path) => fs.readFile(path), "Configuration file", name) };
 }
 
-/** Throws {@link ConfigError} when something that is no directory is where `key` wants one. */
+/** Throws {@link ConfigError} when something that is no directory, or a `~`, is where `key` wants one. */
 export function checkDirectory({ fs }: Runtime, key: string, path: string): void {
+  // Where no shell has put a home directory in its place, a directory of that name would be made here.
+  if (/^~[^/]*(\/|$)/.test(path)) {
+    throw new ConfigError(`${key} is "${path}", wanted a path without ~: only a shell knows what it stands for`);
+  }
   let isDirectory: boolean;
   try {
     isDirectory = fs.stat(path)?.isDirectory ?? true;
@@ -179,7 +184,9 @@ export function stopSignals(runtime: Runtime, logger: Logger): StopSignals {
   return { first: promise, end };
 }
 
-/** Prints what a verb threw as one line on stderr. */
+/** Prints what a verb threw on stderr: as one line, of a configuration one for each mistake. */
 export function printError(runtime: Runtime, error: unknown): void {
-  runtime.process.writeErr(`twinlog: ${printable(errorMessage(error))}\n`);
+  for (const line of error instanceof ConfigError ? error.problems : [errorMessage(error)]) {
+    runtime.process.writeErr(`twinlog: ${printable(line)}\n`);
+  }
 }

@@ -46,6 +46,7 @@ export async function runNamesrv(
   const namesrv = await binding(started, { hostname: config.bindAddress, port: config.listenPort }, {
     what: "NameServer port",
     flag: "--listen-port",
+    hostFlag: "--bind-address",
   });
   runtime.process.writeOut(readyLine(runtime, config, formatHostPort(namesrv.address)));
   await stopOnSignal(runtime, logger, stopping, namesrv);

@@ -13,7 +13,10 @@ import { formatBytes, formatDuration, formatTable } from "./format.ts";
 
 const TRY_AGAIN_MS = 1000;
 
-/** `status [--watch]`. Under watch it goes on until the user ends it, also over a node that is away for a while. */
+/**
+ * `status [--watch]`. Under watch it goes on until the user ends it, or the one who reads it does, also over a node that is
+ * away for a while.
+ */
 export async function runStatus(
   runtime: Runtime,
   client: AdminClient,
@@ -33,6 +36,7 @@ export async function runStatus(
         wasSeen = true;
         isAway = false;
         process.writeOut(`${clear}${show(status)}\n${clear || options.json ? "" : "\n"}`);
+        if (process.stdoutIsClosed) return 0;
       }
     } catch (error) {
       // A node that never answered is a wrong address, and a refusal stays one.
@@ -87,6 +91,7 @@ export function formatStatus(status: NodeStatus, now: number): string {
     }, HA ${addresses.ha} (told as ${status.haServerAddr}), admin ${addresses.admin ?? "none"}, NameServer ${
       addresses.namesrv ?? "none"
     }`,
+    `Registers with: ${status.namesrvs.map(registration).join(", ") || "no NameServer"}`,
     `Log: ${status.minOffset} to ${status.maxOffset} (${
       formatBytes(status.maxOffset - status.minOffset)
     }), flushed ${status.flushedOffset}, confirmed ${status.confirmOffset}, ${
@@ -101,6 +106,10 @@ export function formatStatus(status: NodeStatus, now: number): string {
   const text = lines.map(printable).join("\n");
   if (status.slaves.length === 0) return text;
   return `${text}\n\n${formatTable([SLAVE_HEAD, ...status.slaves.map((slave) => slaveRow(slave).map(printable))])}`;
+}
+
+function registration({ address, registered }: NodeStatus["namesrvs"][number]): string {
+  return registered === true ? address : `${address} (${registered === null ? "not yet" : "fails"})`;
 }
 
 const SLAVE_HEAD = ["SLAVE", "STATE", "IN SYNC", "ACK", "LAG", "RATE"];

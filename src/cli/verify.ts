@@ -2,7 +2,7 @@
 // are the store's; here are the choice, the progress and the words.
 
 import { ConfigError } from "../base/errors.ts";
-import { printable, printableJson } from "../base/printable.ts";
+import { printable, printableJson, quoted } from "../base/printable.ts";
 import { haTlsIdentity, type TlsConfig } from "../config/ha_tls.ts";
 import { parseHostPort } from "../config/setting.ts";
 import type { Runtime, TlsIdentity } from "../runtime/runtime.ts";
@@ -26,7 +26,7 @@ export interface VerifyVerbOptions {
 export async function runVerify(runtime: Runtime, store: string, options: VerifyVerbOptions): Promise<number> {
   const { fs, process } = runtime;
   const tls = haTlsIdentity(options.tls, (path) => fs.readFile(path));
-  checkDirectory(runtime, options.commitLog ?? `${store}/commitlog`);
+  checkStore(runtime, store, options.commitLog);
   const log = options.commitLog === null ? {} : { storePathCommitLog: options.commitLog };
   const result = await withProgress(
     runtime,
@@ -71,15 +71,25 @@ async function compare(
     const directory = log.storePathCommitLog ?? `${store}/commitlog`;
     return await compareWithMaster(runtime, address, { directory, ...result, onProgress }, tls);
   }
-  checkDirectory(runtime, `${against}/commitlog`);
+  checkStore(runtime, against, null);
   const { files, ...compared } = await compareStores(runtime.fs, store, against, { ...log, onProgress });
   return { ...compared, notes: files.length > 0 ? [`The files are ${files.join(" and ")}`] : [] };
 }
 
-function checkDirectory(runtime: Runtime, path: string): void {
-  if (runtime.fs.stat(path)?.isDirectory !== true) {
-    throw new ConfigError(`Directory "${path}" does not exist, wanted a store with a commit log`);
-  }
+/** Characters of a path in a message. */
+const PATH_MAX = 1000;
+
+/** Throws {@link ConfigError} for what is no store's directory: with the one that was meant, where it shows. */
+function checkStore({ fs }: Runtime, store: string, commitLog: string | null): void {
+  const isDirectory = (path: string) => fs.stat(path)?.isDirectory === true;
+  const wanted = "wanted a store's directory";
+  if (fs.stat(store)?.isDirectory === false) throw new ConfigError(`${quoted(store, PATH_MAX)} is a file, ${wanted}`);
+  const directory = commitLog ?? `${store}/commitlog`;
+  if (isDirectory(directory)) return;
+  const missing = `Directory ${quoted(directory, PATH_MAX)} does not exist, wanted a store with a commit log`;
+  const parent = /^(.+)\/commitlog\/*$/.exec(store)?.[1];
+  if (commitLog !== null || parent === undefined || !isDirectory(store)) throw new ConfigError(missing);
+  throw new ConfigError(`${quoted(store, PATH_MAX)} is a commit log, ${wanted}: ${quoted(parent, PATH_MAX)}`);
 }
 
 function describeResult(store: string, result: VerifyResult): string {

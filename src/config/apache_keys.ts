@@ -102,6 +102,25 @@ export function needsExplaining(key: string, value: string): boolean {
   return nothing !== undefined && value.trim().toLowerCase() !== nothing;
 }
 
+/** Keys of {@link REPLACED} at which nothing is lost, whatever they ask for. */
+export const HARMLESS: ReadonlySet<string> = new Set(["transientStorePoolEnable"]);
+
+/**
+ * Keys that many files of 4.x have, copied from one to the next, and that no Apache broker reads: it works these paths out
+ * from storePathRootDir, as we do. Where they are below it.
+ */
+export const FIXED_PATHS: Readonly<Record<string, string>> = {
+  storePathConsumeQueue: "consumequeue",
+  storePathIndex: "index",
+  storeCheckpoint: "checkpoint",
+  abortFile: "abort",
+};
+
+/** Whether a key is a broker's that has no row in the table. */
+export function isOtherBrokerKey(key: string): boolean {
+  return [ALIASES, REFUSED, REPLACED, FIXED_PATHS].some((keys) => Object.hasOwn(keys, key)) || WITHOUT_EFFECT.has(key);
+}
+
 /** All further keys of Apache 5.3.3 and of 4.x, without effect here; so that they are not taken for typing errors. */
 export const WITHOUT_EFFECT: ReadonlySet<string> = new Set(
   `accessMessageInMemoryHotRatio accountStatsEnable accountStatsPrintZeroValues ackMessageThreadPoolNums

@@ -5,8 +5,18 @@ import { ConfigError } from "../base/errors.ts";
 import { formatHostPort } from "../base/host_port.ts";
 import { printableJson, quoted } from "../base/printable.ts";
 import type { Process } from "../runtime/runtime.ts";
-import { ALIASES, isAccepted, needsExplaining, REFUSED, REPLACED, WITHOUT_EFFECT } from "./apache_keys.ts";
+import {
+  ALIASES,
+  FIXED_PATHS,
+  HARMLESS,
+  isAccepted,
+  needsExplaining,
+  REFUSED,
+  REPLACED,
+  WITHOUT_EFFECT,
+} from "./apache_keys.ts";
 import { nearest } from "./nearest.ts";
+import { Problems } from "./problems.ts";
 import { parseProperties } from "./properties.ts";
 import { CONFIG_KEYS, isConfigKey, settingOf } from "./schema.ts";
 import type { Config, ConfigKey } from "./schema.ts";
@@ -24,6 +34,8 @@ export interface LoadedConfig {
   readonly config: Config;
   readonly sources: ReadonlyMap<ConfigKey, ConfigSource>;
   readonly warnings: readonly string[];
+  /** Lines that ask for nothing to be done. */
+  readonly notes: readonly string[];
 }
 
 /** One given value; `origin` names the flag, or file and line, in messages. */
@@ -45,12 +57,31 @@ export function loadConfig(options: {
   readonly flags?: ReadonlyMap<string, string>;
 }): LoadedConfig {
   const warnings: string[] = [];
+  const notes: string[] = [];
+  const paths = new Map<string, string>();
   const given = new Map<ConfigKey, Given>();
-  if (options.file) readFile(options.file, given, warnings);
-  readFlags(options.flags ?? new Map(), given);
+  const problems = new Problems();
+  if (options.file) readFile(options.file, { given, warnings, notes, paths, problems });
+  readFlags(options.flags ?? new Map(), given, problems);
+  problems.throwIfAny();
   const loaded = finish(given, options.host, warnings);
   checkMasterAddress(loaded.config, given, warnings);
-  return loaded;
+  if (options.file) notes.push(...elsewhere(options.file.name, paths, loaded.config.storePathRootDir));
+  return { ...loaded, notes };
+}
+
+/** One line about paths that Apache, too, works out from storePathRootDir, where a file says another. */
+function elsewhere(file: string, paths: ReadonlyMap<string, string>, root: string): string[] {
+  const plain = (path: string) => path.replaceAll(/\/+/g, "/").replace(/\/$/, "");
+  const wrong = [...paths].filter(([key, path]) => plain(path) !== plain(`${root}/${FIXED_PATHS[key]}`))
+    .map(([key]) => key);
+  if (wrong.length === 0) return [];
+  const places = [...new Set(wrong.map((key) => FIXED_PATHS[key]))].join(", ");
+  return [
+    `${file}: without effect, as in Apache: ${wrong.join(", ")}; the places below storePathRootDir ${
+      quoted(root)
+    } are fixed: ${places}`,
+  ];
 }
 
 /** A configuration from values of their own types: for programs that embed a node, and tests. */
@@ -61,7 +92,7 @@ export function createConfig(values: Partial<Config>, host: ConfigHost): LoadedC
     if (!isConfigKey(key)) throw new ConfigError(unknownKey("Configuration key", key));
     given.set(key, { value: parseValue(key, value, key), source: "flag", origin: key });
   }
-  return finish(given, host, []);
+  return { ...finish(given, host, []), notes: [] };
 }
 
 /**
@@ -96,34 +127,62 @@ export function unknownKey(what: string, key: string): string {
   return `${what} ${quoted(key)} is unknown` + (near === null ? "" : `, did you mean "${near}"?`);
 }
 
-function readFile(
-  file: { readonly name: string; readonly bytes: Uint8Array },
-  given: Map<ConfigKey, Given>,
-  warnings: string[],
-): void {
+/** What reading a file adds to. */
+interface Reading {
+  readonly given: Map<ConfigKey, Given>;
+  readonly warnings: string[];
+  readonly notes: string[];
+  /** Keys of {@link FIXED_PATHS} with their values. */
+  readonly paths: Map<string, string>;
+  readonly problems: Problems;
+}
+
+function readFile(file: { readonly name: string; readonly bytes: Uint8Array }, reading: Reading): void {
+  const { given, warnings, notes, paths, problems } = reading;
   const withoutEffect: string[] = [];
+  const unknown: { key: string; line: number }[] = [];
   const last = new Map(parseProperties(file.bytes, file.name).map((entry) => [entry.key, entry]));
   for (const { key, value, line } of last.values()) {
     const origin = `${key} (${file.name}, line ${line})`;
     const target = ALIASES[key] ?? key;
     if (isConfigKey(target)) {
-      if (settingOf(target).flagOnly) throw new ConfigError(`${origin} is set, wanted it as a flag only`);
       // Apache reads a port of 0 or below as "listenPort + 1" here, and 0 on a flag is any free port for us.
       if (target === "haListenPort" && /^(-\d+|0+)$/.test(value.trim())) continue;
-      give(given, target, { value: parseValue(target, value, origin), source: "file", origin });
+      problems.try(() => {
+        if (settingOf(target).flagOnly) throw new ConfigError(`${origin} is set, wanted it as a flag only`);
+        give(given, target, { value: parseValue(target, value, origin), source: "file", origin });
+      });
     } else if (Object.hasOwn(REFUSED, key)) {
-      const { only, instead } = REFUSED[key]!;
-      if (isAccepted(value, only)) continue;
-      throw new ConfigError(`${origin} is ${quoted(value.trim())}, wanted "${only}": ${instead}`);
+      problems.try(() => refuse(key, value, origin));
+    } else if (Object.hasOwn(FIXED_PATHS, key)) {
+      paths.set(key, value.trim());
     } else if (Object.hasOwn(REPLACED, key) && needsExplaining(key, value)) {
-      warnings.push(`${origin} has no effect here, ${REPLACED[key]}`);
+      const lines = HARMLESS.has(key) ? notes : warnings;
+      lines.push(`${origin} has no effect here, ${REPLACED[key]}`);
     } else if (Object.hasOwn(REPLACED, key) || WITHOUT_EFFECT.has(key)) {
       withoutEffect.push(key);
     } else {
-      warnings.push(`Left out: ${unknownKey(`${file.name}, line ${line}, key`, key)}`);
+      unknown.push({ key, line });
     }
   }
+  if (unknown.length > 0 && unknown.length === last.size) {
+    throw new ConfigError(`${file.name} holds no key that is known, wanted an Apache broker.conf (key=value lines)`);
+  }
+  if (unknown.length > 0) warnings.push(unknownKeys(file.name, unknown));
   if (withoutEffect.length > 0) warnings.push(`${file.name}: without effect here: ${withoutEffect.join(", ")}`);
+}
+
+/** One line for all of a file's keys that are none, each with its line and the nearest key. */
+function unknownKeys(file: string, unknown: readonly { readonly key: string; readonly line: number }[]): string {
+  const each = unknown.map(({ key, line }) => unknownKey(`line ${line}, key`, key));
+  return `Left out: ${file}, ${each.join("; ")}`;
+}
+
+/** Throws {@link ConfigError} for a mode of {@link REFUSED}. */
+function refuse(key: string, value: string, origin: string): void {
+  const { only, instead } = REFUSED[key]!;
+  if (isAccepted(value, only)) return;
+  throw new ConfigError(`${origin} is ${quoted(value.trim())}, wanted "${only}": ${instead}`);
 }
 
 /** Short flags, such as `role`, to their keys. */
@@ -131,13 +190,16 @@ const FLAG_ALIASES: ReadonlyMap<string, ConfigKey> = new Map(
   CONFIG_KEYS.flatMap((key) => settingOf(key).alias === undefined ? [] : [[settingOf(key).alias!, key] as const]),
 );
 
-function readFlags(flags: ReadonlyMap<string, string>, given: Map<ConfigKey, Given>): void {
+function readFlags(flags: ReadonlyMap<string, string>, given: Map<ConfigKey, Given>, problems: Problems): void {
   const fromFlags = new Map<ConfigKey, Given>();
   for (const [key, value] of flags) {
     const target = ALIASES[key] ?? FLAG_ALIASES.get(key) ?? key;
     const origin = flagName(key);
-    if (!isConfigKey(target)) throw new ConfigError(unknownKey("Flag for key", key));
-    give(fromFlags, target, { value: parseValue(target, value, origin), source: "flag", origin });
+    problems.try(() => {
+      if (Object.hasOwn(REFUSED, key)) return refuse(key, value, origin);
+      if (!isConfigKey(target)) throw new ConfigError(unknownKey("Flag for key", key));
+      give(fromFlags, target, { value: parseValue(target, value, origin), source: "flag", origin });
+    });
   }
   for (const [key, value] of fromFlags) given.set(key, value);
 }
@@ -153,7 +215,11 @@ function give(given: Map<ConfigKey, Given>, key: ConfigKey, next: Given): void {
   given.set(key, next);
 }
 
-function finish(given: ReadonlyMap<ConfigKey, Given>, host: ConfigHost, warnings: string[]): LoadedConfig {
+function finish(
+  given: ReadonlyMap<ConfigKey, Given>,
+  host: ConfigHost,
+  warnings: string[],
+): Omit<LoadedConfig, "notes"> {
   const values: Partial<Record<ConfigKey, unknown>> = {};
   const sources = new Map<ConfigKey, ConfigSource>();
   for (const key of CONFIG_KEYS) {
@@ -296,6 +362,7 @@ function checkPorts(config: Config): void {
     vipListenPort: config.vipListenPort,
     haListenPort: config.haListenPort,
     adminAddress: admin,
+    ...(config.namesrvEnable ? { namesrvListenPort: config.namesrvListenPort } : {}),
   };
   for (const [key, port] of Object.entries(all)) {
     if (port !== 0 && ports.has(port)) {

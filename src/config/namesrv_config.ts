@@ -3,10 +3,11 @@
 
 import { ConfigError } from "../base/errors.ts";
 import { quoted } from "../base/printable.ts";
-import { isAccepted } from "./apache_keys.ts";
+import { isAccepted, isOtherBrokerKey } from "./apache_keys.ts";
 import { NAMESRV, REMOTING_TLS } from "./client_settings.ts";
 import { flagName, parseSetting } from "./load.ts";
 import { nearest } from "./nearest.ts";
+import { Problems } from "./problems.ts";
 import { parseProperties } from "./properties.ts";
 import { isConfigKey, settingOf, SETTINGS } from "./schema.ts";
 import { Derived, derived, integer, type Setting, type SettingValue, text } from "./setting.ts";
@@ -109,16 +110,20 @@ export function loadNamesrvConfig(options: {
   const warnings: string[] = [];
   const given = new Map<NamesrvConfigKey, unknown>();
   const { file = null, flags = new Map<string, string>() } = options;
-  const fileEntries = file === null ? new Map<string, string>() : readFile(file, given, warnings);
+  const problems = new Problems();
+  const fileEntries = file === null ? new Map<string, string>() : readFile(file, given, warnings, problems);
   for (const [key, value] of flags) {
     const target = FLAG_ALIASES[key] ?? key;
-    if (!isNamesrvConfigKey(target)) {
-      throw new ConfigError(
-        `${flagName(key)} is a flag of brokers, wanted one that a NameServer has (docs/configuration.md)`,
-      );
-    }
-    given.set(target, parseSetting(NAMESRV_SETTINGS[target], value, flagName(key)));
+    problems.try(() => {
+      if (!isNamesrvConfigKey(target)) {
+        throw new ConfigError(
+          `${flagName(key)} is a flag of brokers, wanted one that a NameServer has (docs/configuration.md)`,
+        );
+      }
+      given.set(target, parseSetting(NAMESRV_SETTINGS[target], value, flagName(key)));
+    });
   }
+  problems.throwIfAny();
   return { config: withDefaults(given, file?.name ?? null), fileEntries, warnings };
 }
 
@@ -126,25 +131,32 @@ function readFile(
   file: { readonly name: string; readonly bytes: Uint8Array },
   given: Map<NamesrvConfigKey, unknown>,
   warnings: string[],
+  problems: Problems,
 ): Map<string, string> {
   const withoutEffect: string[] = [];
+  const unknown: string[] = [];
   const last = new Map(parseProperties(file.bytes, file.name).map((entry) => [entry.key, entry]));
   for (const { key, value, line } of last.values()) {
     const origin = `${key} (${file.name}, line ${line})`;
     if (isNamesrvConfigKey(key)) {
-      given.set(key, parseSetting(NAMESRV_SETTINGS[key], value, origin));
+      problems.try(() => given.set(key, parseSetting(NAMESRV_SETTINGS[key], value, origin)));
     } else if (Object.hasOwn(REFUSED, key)) {
-      if (!isAccepted(value, "false")) {
+      problems.try(() => {
+        if (isAccepted(value, "false")) return;
         throw new ConfigError(`${origin} is ${quoted(value.trim())}, wanted "false": ${REFUSED[key]}`);
-      }
-    } else if (WITHOUT_EFFECT.has(key) || isConfigKey(key)) {
+      });
+    } else if (WITHOUT_EFFECT.has(key) || isConfigKey(key) || isOtherBrokerKey(key)) {
       withoutEffect.push(key);
     } else {
       const near = nearest(key, Object.keys(NAMESRV_SETTINGS));
       const guess = near === null ? "" : `, did you mean "${near}"?`;
-      warnings.push(`Left out: ${file.name}, line ${line}, key ${quoted(key)} is unknown${guess}`);
+      unknown.push(`line ${line}, key ${quoted(key)} is unknown${guess}`);
     }
   }
+  if (unknown.length > 0 && unknown.length === last.size) {
+    throw new ConfigError(`${file.name} holds no key that is known, wanted an Apache namesrv.conf (key=value lines)`);
+  }
+  if (unknown.length > 0) warnings.push(`Left out: ${file.name}, ${unknown.join("; ")}`);
   if (withoutEffect.length > 0) warnings.push(`${file.name}: without effect here: ${withoutEffect.join(", ")}`);
   return new Map([...last.values()].map(({ key, value }) => [key, value]));
 }

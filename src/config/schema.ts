@@ -78,7 +78,13 @@ const NODE = {
   registerBrokerTimeoutMills: integer(24000, 1, INT_MAX, "Time a NameServer has to answer", { unit: "ms", live: true }),
   brokerPermission: integer(6, 0, 7, "What clients may do: 4 reads, 2 writes", { live: true }),
   autoCreateTopicEnable: boolean(true, "A put to an unknown topic makes it", { live: true }),
-  defaultTopicQueueNums: integer(8, 1, 65536, "Queues of a topic made that way", { live: true }),
+  defaultTopicQueueNums: integer(
+    8,
+    1,
+    65536,
+    "Most queues of a topic made that way: a producer asks for 4 unless told, and so does the verb send",
+    { live: true },
+  ),
 };
 
 const ADMIN = {

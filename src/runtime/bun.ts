@@ -5,7 +5,7 @@ import { type Deferred, deferred } from "../base/async.ts";
 import { IoError } from "../base/errors.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { HTTP_BODY_BYTES_MAX, PLAIN_FAILURES } from "./http_limits.ts";
-import { closedError, toIoError } from "./map_error.ts";
+import { closedError, toIoError, toListenError } from "./map_error.ts";
 import { NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
 import type {
@@ -245,7 +245,7 @@ class BunNet implements Net {
         },
       };
     } catch (error) {
-      throw toIoError(error, `Listen on ${hostname}:${port}`);
+      throw toListenError(error, hostname, port);
     }
   }
 
@@ -316,7 +316,7 @@ async function serve(
       close: () => server.stop(true),
     };
   } catch (error) {
-    throw toIoError(error, `Listen on ${hostname}:${port}`);
+    throw toListenError(error, hostname, port);
   }
 }
 

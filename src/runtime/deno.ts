@@ -4,7 +4,7 @@
 import { deferred, sleep } from "../base/async.ts";
 import { IoError } from "../base/errors.ts";
 import { HTTP_BODY_BYTES_MAX, limitBody, PLAIN_FAILURES } from "./http_limits.ts";
-import { closedError, toIoError } from "./map_error.ts";
+import { closedError, toIoError, toListenError } from "./map_error.ts";
 import { NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
 import type {
@@ -214,7 +214,7 @@ class DenoNet implements Net {
         },
       };
     } catch (error) {
-      throw toIoError(error, `Listen on ${hostname}:${port}`);
+      throw toListenError(error, hostname, port);
     }
   }
 
@@ -276,7 +276,7 @@ async function serve(
       },
     };
   } catch (error) {
-    throw toIoError(error, `Listen on ${hostname}:${port}`);
+    throw toListenError(error, hostname, port);
   }
 }
 

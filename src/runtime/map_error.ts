@@ -55,3 +55,27 @@ export function toIoError(error: unknown, action: string): IoError {
 export function closedError(action: string): IoError {
   return new IoError("closed", `${action} failed: closed on this side`);
 }
+
+const KIND_OF_ADDRESS_CODE = new Set(["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EAI_NONAME", "EAI_NODATA"]);
+const DETAIL_OF_CODE: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EADDRNOTAVAIL: "no address of this machine",
+  EADDRINUSE: "in use",
+};
+
+/**
+ * {@link toIoError} for a listener: `noAddress` for a host that is not this machine's, or none. A name that has no address
+ * comes without a code from Deno and Bun, and as EINVAL from Bun's HTTP server; nothing else does. Bun's message names no
+ * reason.
+ */
+export function toListenError(error: unknown, hostname: string, port: number): IoError {
+  const action = `Listen on ${hostname}:${port}`;
+  const { kind, code, message } = toIoError(error, action);
+  const isNameless = (code === undefined || code === "EINVAL") && !/^[\d.]+$|:/.test(hostname);
+  const reason = isNameless ? "ENOTFOUND" : code;
+  const detail = reason === undefined || message.includes(reason)
+    ? message
+    : `${message} (${DETAIL_OF_CODE[reason] === undefined ? "" : `${DETAIL_OF_CODE[reason]}, `}${reason})`;
+  const isAddress = reason !== undefined && KIND_OF_ADDRESS_CODE.has(reason);
+  return new IoError(isAddress ? "noAddress" : kind, detail, reason, { cause: error });
+}

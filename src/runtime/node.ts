@@ -5,7 +5,7 @@ import net from "node:net";
 import process from "node:process";
 import { IoError } from "../base/errors.ts";
 import { AcceptQueue } from "./accept_queue.ts";
-import { toIoError } from "./map_error.ts";
+import { toIoError, toListenError } from "./map_error.ts";
 import { NodeConnection, ReceivedChunks, ReceivedRing } from "./node_connection.ts";
 import { NodeFileSystem } from "./node_fs.ts";
 import { serveNodeHttp } from "./node_http.ts";
@@ -32,7 +32,7 @@ class NodeNet implements Net {
       queue.push(new NodeConnection(socket, new ReceivedChunks(socket)));
     });
     await new Promise<void>((resolve, reject) => {
-      server.once("error", (error) => reject(toIoError(error, `Listen on ${hostname}:${port}`)));
+      server.once("error", (error) => reject(toListenError(error, hostname, port)));
       server.listen({ host: hostname, port, backlog: LISTEN_BACKLOG }, resolve);
     });
     // Failures to accept (too many open files) concern one connection, not the listener.

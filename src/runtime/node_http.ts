@@ -4,7 +4,7 @@
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { HTTP_BODY_BYTES_MAX, limitBody, PLAIN_FAILURES } from "./http_limits.ts";
-import { toIoError } from "./map_error.ts";
+import { toListenError } from "./map_error.ts";
 import type { HttpHandler, HttpOptions, HttpServer } from "./runtime.ts";
 
 /** {@link HttpGate.headTimeMs} without a gate. */
@@ -36,7 +36,7 @@ export async function serveNodeHttp(options: HttpOptions, handler: HttpHandler):
     });
   }
   await new Promise<void>((resolve, reject) => {
-    server.once("error", (error) => reject(toIoError(error, `Listen on ${options.hostname}:${options.port}`)));
+    server.once("error", (error) => reject(toListenError(error, options.hostname, options.port)));
     server.listen({ host: options.hostname, port: options.port }, resolve);
   });
   const { address, port } = server.address() as AddressInfo;

@@ -69,9 +69,11 @@ async function* stdin(): AsyncGenerator<Uint8Array> {
 }
 
 // Written at once, past the runtimes' streams: those lose what a slow pipe hasn't taken when the process exits. The
-// reader may be gone (`twinlog status | head`), which must not end a broker; one that takes nothing for a second, on a
-// pipe that somebody made non-blocking, loses the text. A pipe takes pieces of PIPE_BUF whole or not at all.
+// reader may be gone (`twinlog --role master | head -1`), which must not end a broker: verbs that are nothing without a
+// reader look at stdoutIsClosed. One that takes nothing for a second, on a pipe that somebody made non-blocking, loses
+// the text. A pipe takes pieces of PIPE_BUF whole or not at all.
 const PIPE_BUF = 4096;
+const readerIsGone = new Set<number>();
 function write(fd: number, text: string): void {
   const bytes = new TextEncoder().encode(text);
   let patienceMs = 1_000;
@@ -79,6 +81,7 @@ function write(fd: number, text: string): void {
     try {
       done += fs.writeSync(fd, bytes, done, Math.min(bytes.length - done, PIPE_BUF));
     } catch (error) {
+      if (errorCode(error) === "EPIPE") readerIsGone.add(fd);
       if (errorCode(error) !== "EAGAIN" || patienceMs-- === 0) return;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
     }
@@ -101,6 +104,9 @@ export const NODE_PROCESS: Process = {
   stdin,
   get stdoutIsTerminal(): boolean {
     return tty.isatty(1);
+  },
+  get stdoutIsClosed(): boolean {
+    return readerIsGone.has(1);
   },
   exit: (code) => process.exit(code),
 };

@@ -113,7 +113,8 @@ export interface ConnectOptions {
 /** TCP, and TLS over it. */
 export interface Net {
   /**
-   * Binds and listens. Port 0 lets the system choose. Throws {@link IoError} `inUse`, `permission`, `other`, and
+   * Binds and listens. Port 0 lets the system choose. Throws {@link IoError} `inUse`, `permission`, `noAddress` (a name
+   * that does not resolve, an address that is not this host's), `other`, and
    * {@link ConfigError} for an identity that can't be used.
    */
   listen(options: ListenOptions): Promise<Listener>;
@@ -276,6 +277,8 @@ export interface Process {
   /** Standard input as chunks of bytes. */
   stdin(): AsyncIterable<Uint8Array>;
   readonly stdoutIsTerminal: boolean;
+  /** Nobody reads standard output any more (`… | head -1`): a write said so, nothing else tells. */
+  readonly stdoutIsClosed: boolean;
   exit(code: number): never;
 }
 

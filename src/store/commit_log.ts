@@ -116,6 +116,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
       pool: parts.pool,
       directories: commitLogDirectories(options),
       mappedFileSize: options.mappedFileSizeCommitLog,
+      sizeSetting: "mappedFileSizeCommitLog",
       logger: this.#logger,
     });
     this.#onFatal = parts.onFatal;

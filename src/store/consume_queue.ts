@@ -82,7 +82,13 @@ export class ConsumeQueue {
 
   constructor(parts: ConsumeQueueParts, directory: string, topic: string, queueId: number) {
     const { pool, logger, mappedFileSize } = parts;
-    this.#queue = new MappedFileQueue({ pool, logger, directories: [directory], mappedFileSize });
+    this.#queue = new MappedFileQueue({
+      pool,
+      logger,
+      directories: [directory],
+      mappedFileSize,
+      sizeSetting: "mappedFileSizeConsumeQueue",
+    });
     this.#logger = logger;
     this.topic = topic;
     this.queueId = queueId;

@@ -2,7 +2,7 @@
 // files exist, their load, creation, cutting and removal. What stands in them, and when to flush, is the owner's.
 
 import { makeDurableDirectory } from "../base/durable_directory.ts";
-import { StoreError } from "../base/errors.ts";
+import { StoreError, StoreSizeError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { HandlePool } from "./handle_pool.ts";
 import { fileNameToOffset, MappedFile, offsetToFileName } from "./mapped_file.ts";
@@ -14,6 +14,8 @@ export interface MappedFileQueueOptions {
   readonly directories: readonly string[];
   /** Bytes of every file. */
   readonly mappedFileSize: number;
+  /** The setting it comes from, for messages. */
+  readonly sizeSetting?: string;
   readonly logger?: Logger;
 }
 
@@ -25,7 +27,10 @@ export class MappedFileQueue {
   flushedWhere = 0;
   readonly #pool: HandlePool;
   readonly #logger: Logger;
+  readonly #sizeSetting: string;
   #files: MappedFile[] = [];
+  /** None of the files that were found has the size wanted. */
+  #noneFits = false;
   /** Files shorter than they should be, until {@link completeFiles}. */
   #shortFiles: { readonly file: MappedFile; readonly size: number }[] = [];
   /** Directories with creations or removals that are not durable yet. */
@@ -38,6 +43,7 @@ export class MappedFileQueue {
     this.#logger = options.logger ?? SILENT_LOGGER;
     this.directories = options.directories;
     this.mappedFileSize = options.mappedFileSize;
+    this.#sizeSetting = options.sizeSetting ?? "the file size";
   }
 
   /** The files, in order. */
@@ -63,7 +69,8 @@ export class MappedFileQueue {
   /**
    * Reads the directories. All files count as full until recovery moves their write positions. A last file of length
    * 0 behind others, left by a crash while it was made, is removed; after an unclean exit ones that are too short are kept for
-   * {@link completeFiles}. Throws {@link StoreError} for a file of another length or a gap.
+   * {@link completeFiles}. Throws {@link StoreError} for a file of another length (
+   * {@link StoreSizeError} when none has it) or a gap.
    */
   load(lastExitOk = true): void {
     const found: { path: string; offset: number; size: number }[] = [];
@@ -82,6 +89,7 @@ export class MappedFileQueue {
     found.sort((a, b) => a.offset - b.offset);
     this.#files = [];
     this.#shortFiles = [];
+    this.#noneFits = found.every(({ size }) => size !== this.mappedFileSize);
     for (const [index, { path, offset, size }] of found.entries()) {
       // The only one stays: its name is all that tells where the queue goes on.
       if (size === 0 && index === found.length - 1 && index > 0) {
@@ -130,8 +138,9 @@ export class MappedFileQueue {
   }
 
   #wrongSize(path: string, size: number): StoreError {
-    const wanted = `wanted ${this.mappedFileSize}; set the file size that the store was written with`;
-    return new StoreError(`File "${path}" has ${size} bytes, ${wanted}`);
+    const wanted = `wanted ${this.mappedFileSize}; set ${this.#sizeSetting} that the store was written with`;
+    const message = `File "${path}" has ${size} bytes, ${wanted}`;
+    return this.#noneFits ? new StoreSizeError(message) : new StoreError(message);
   }
 
   /** The file that holds the offset; null when none does. */

@@ -670,6 +670,11 @@ describe("the rest", () => {
     ]);
     assert.ok(json.components.schemas.Status.properties.push2SlaveMaxOffset);
     assert.ok(json.paths["/role"].put.responses["409"]);
+    const guarded = (responses: object) =>
+      Object.keys(responses).filter((code) => ["401", "403", "415"].includes(code));
+    assert.deepEqual(guarded(json.paths["/role"].put.responses), ["401", "403", "415"]);
+    assert.deepEqual(guarded(json.paths["/ha"].get.responses), ["401", "403"]);
+    assert.deepEqual(guarded(json.paths["/healthz"].get.responses), ["403"]);
     assert.equal(
       json.paths["/topics/{topic}/messages"].get.parameters.find((p: { name: string }) => p.name === "waitMs").in,
       "query",

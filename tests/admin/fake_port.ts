@@ -121,6 +121,7 @@ export function nodeStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
       advertised: "10.0.0.1:10911",
       namesrv: "0.0.0.0:9876",
     },
+    namesrvs: [{ address: "127.0.0.1:9876", registered: true }, { address: "ns2:9876", registered: false }],
     haServerAddr: "10.0.0.1:10912",
     writable: true,
     notWritableReason: null,

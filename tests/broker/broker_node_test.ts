@@ -727,6 +727,16 @@ describe("stopping", () => {
   });
 });
 
+describe("an address that is not this machine's", () => {
+  it("is told by the flag that names it, as a mistake of configuration", async () => {
+    const world = new SimulatedWorld(1);
+    await assert.rejects(new Node(world, "master", { bindAddress: "192.0.2.9" }).start(), {
+      name: "ConfigError",
+      message: '--bind-address is "192.0.2.9", wanted an address of this machine (EADDRNOTAVAIL)',
+    });
+  });
+});
+
 describe("a port that is taken", () => {
   it("is told once, by what it is and the flag to give", async () => {
     const cases: [number, Partial<Config>, string][] = [

@@ -2,7 +2,7 @@
 // use is wrong or nobody answers.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
@@ -88,6 +88,8 @@ describe("wrong use and configuration: exit code 2", () => {
     [["--ha-master-address", "h:1"], /--ha-master-address is "h:1" and brokerRole is ASYNC_MASTER, wanted --role/],
     [["send", "--topic", "T", "--body", ""], /--body is "", wanted a body of at least one byte/],
     [["send", "--topic", "T", "--file", "empty"], /File "empty" is empty, wanted a body of at least one byte/],
+    [["send", "--topic", "", "--body", "x"], /^twinlog: --topic is empty, wanted the name of a topic$/m],
+    [["tail", "--topic", ""], /^twinlog: --topic is empty/m],
     [["send", "--topic", "T"], /Nothing was sent: standard input holds no line of text, wanted a body/],
     [["start", "--help"], /unknown verb 'start'/],
     [["role", "boss"], /Role is "boss", wanted one of .*slave/],
@@ -96,6 +98,9 @@ describe("wrong use and configuration: exit code 2", () => {
     [["serve", "--role", "slave", "--broker-id", "0"], /--broker-id is 0 and brokerRole is SLAVE/],
     [["-c", "missing.conf"], /"missing.conf" does not exist/],
     [["-c", "a.conf"], /enableControllerMode \(a.conf, line 1\) is "true", wanted "false"/],
+    [["--acl-enable", "true"], /^twinlog: --acl-enable is "true", wanted "false": access control is not supported/],
+    [["--acl-enable"], /^twinlog: --acl-enable is "true", wanted "false"/],
+    [["--listen-port", "x", "--name", ""], /^twinlog: --name is "", .*\ntwinlog: --listen-port is "x", .*\n$/],
     [["--admin", "0.0.0.0:1"], /there is no token/],
     [["--ha-slave-fallbehind-max", "1", "--ha-max-gap-not-in-sync", "2"], /they are the same setting/],
     [["status", "--admin", "nowhere"], /--admin is "nowhere", wanted HOST:PORT/],
@@ -137,6 +142,9 @@ describe("files and directories that are none: exit code 2", () => {
     const directory = mkdtempSync(join(tmpdir(), "twinlog-cli-"));
     const file = join(directory, "file");
     writeFileSync(file, "");
+    const store = join(directory, "store");
+    mkdirSync(join(store, "commitlog"), { recursive: true });
+    writeFileSync(join(store, "commitlog", "00000000000000000000"), new Uint8Array(4096));
     const readAt = (at: string, ...args: string[]) => [[...args, at], "can't be read \\(\\w+\\)"] as const;
     const cases = [
       [["-c", directory], `^twinlog: Configuration file "${directory}" is a directory, wanted a file`],
@@ -144,6 +152,11 @@ describe("files and directories that are none: exit code 2", () => {
       [["--role", "namesrv", "-c", directory], "is a directory, wanted a file"],
       [["send", "--topic", "T", "--file", directory], `^twinlog: File "${directory}" is a directory, wanted a file`],
       [["status", "--admin-token-file", directory], `^twinlog: Admin token file "${directory}" is a directory`],
+      [["verify", file], `^twinlog: "${file}" is a file, wanted a store's directory`],
+      [["verify", join(store, "commitlog")], `commitlog" is a commit log, wanted a store's directory: "${store}"`],
+      [["--store", store, "--ha-listen-port", "0"], "has 4096 bytes, wanted 1073741824; set mappedFileSizeCommitLog"],
+      [["--store", "~/q"], `^twinlog: storePathRootDir \\(--store\\) is "~/q", wanted a path without ~`],
+      [["--role", "namesrv", "--store", "~"], `is "~", wanted a path without ~`],
       [["--store", file], `^twinlog: storePathRootDir \\(--store\\) is "${file}", which is a file, wanted a directory`],
       [["--store", `${file}/below`], `is "${file}/below", which can't be \\w+ \\(ENOTDIR\\), wanted a directory`],
       [["--role", "namesrv", "--store", file], `is "${file}", which is a file, wanted a directory`],
@@ -156,6 +169,28 @@ describe("files and directories that are none: exit code 2", () => {
         assert.equal(await runCli({ ...real, process }, args), 2, args.join(" "));
         assert.match(err, new RegExp(pattern));
         assert.equal(err.split("\n").length, 2, err);
+      }
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+describe("an address to bind that is none: exit code 2", () => {
+  it("is told by the flag that names it", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "twinlog-cli-"));
+    const node = ["--listen-port", "0", "--store", directory, "--admin", "none"];
+    const cases = [
+      [[...node, "--bind-address", "nohost.invalid"], '--bind-address is "nohost.invalid"'],
+      [[...node, "--bind-address", "192.0.2.9"], '--bind-address is "192.0.2.9"'],
+      [["--role", "namesrv", "--listen-port", "0", "--bind-address", "nohost.invalid"], '--bind-address is "nohost.invalid"'],
+    ] as const;
+    try {
+      for (const [args, text] of cases) {
+        let err = "";
+        const process = { ...real.process, env: () => undefined, writeErr: (text: string) => err += text };
+        assert.equal(await runCli({ ...real, process }, args), 2, err);
+        assert.ok(err.includes(`twinlog: ${text}, wanted an address of this machine`), err);
       }
     } finally {
       rmSync(directory, { recursive: true });
@@ -182,6 +217,7 @@ describe("status", () => {
     const master = await run(["status", ...at()]);
     assert.equal(master.code, 0);
     assert.match(master.out, /broker-a \(cluster DefaultCluster, id 0\) is ASYNC_MASTER/);
+    assert.match(master.out, /^Registers with: 127\.0\.0\.1:9876, ns2:9876 \(fails\)$/m);
     assert.match(master.out, /^10\.0\.0\.2:40000 +TRANSFER +yes +900 +100 B +50 B\/s$/m);
     port.figures = followingStatus({
       master: { ...followingStatus().master!, reason: "diverged at 5", verified: false, diff: null },
@@ -251,6 +287,8 @@ describe("send", () => {
         .length,
       3,
     );
+    assert.match((await run(["send", "--topic", "T", ...at()], { stdin: "\n\nx\n" })).err, /^Skipped 2 empty lines$/m);
+    port.messages.pop();
     assert.deepEqual(bodies(), ["hello", "from a file", "eins", "zwö", "last"]);
   });
 

@@ -82,6 +82,10 @@ describe("loadConfig: ports", () => {
       () => load("listenPort=20000\nhaListenPort=20000"),
       refusal(/haListenPort and listenPort are both 20000/),
     );
+    const taken = refusal(/^namesrvListenPort and listenPort are both 23911, wanted different ports$/);
+    assert.throws(() => load(null, { listenPort: "23911", namesrvListenPort: "23911" }), taken);
+    const other = { listenPort: "23911", namesrvListenPort: "23911", namesrvAddr: "n:9876" };
+    assert.equal(load(null, other).config.namesrvEnable, false);
     assert.throws(
       () => load(null, { listenPort: "1" }),
       refusal(/vipListenPort by default is listenPort - 2 = -1, wanted/),
@@ -134,25 +138,46 @@ describe("loadConfig: broker.conf", () => {
   });
 
   it("warns of an unknown key with the nearest one", () => {
-    const { warnings } = load("haSendHeartbeetInterval=1000\nzzz=1");
-    assert.equal(warnings.length, 2);
-    assert.match(
-      warnings[0]!,
-      /line 1, key "haSendHeartbeetInterval" is unknown, did you mean "haSendHeartbeatInterval"\?/,
+    const { warnings } = load("haSendHeartbeetInterval=1000\nzzz=1\nbrokerName=b");
+    assert.deepEqual(warnings, [
+      'Left out: broker.conf, line 1, key "haSendHeartbeetInterval" is unknown, did you mean "haSendHeartbeatInterval"?; ' +
+      'line 2, key "zzz" is unknown',
+    ]);
+  });
+
+  it("refuses a file of which it knows no line, but not an empty one", () => {
+    assert.throws(() => load("[Unit]\nAfter=network.target\n"), refusal(/^broker.conf holds no key that is known/));
+    assert.deepEqual(load("# nothing\n").warnings, []);
+  });
+
+  it("knows the paths that 4.x files give and no Apache broker reads", () => {
+    const paths = "storePathConsumeQueue=/s/consumequeue/\nstorePathIndex=/s/index\nstoreCheckpoint=/s/checkpoint\n";
+    const same = load(`storePathRootDir=/s\n${paths}abortFile=/s/abort`);
+    assert.deepEqual([same.warnings, same.notes], [[], []]);
+    const { warnings, notes } = load(`storePathRootDir=/s/\n${paths}abortFile=/s/index/abort`);
+    assert.deepEqual(warnings, []);
+    assert.deepEqual(notes, [
+      'broker.conf: without effect, as in Apache: abortFile; the places below storePathRootDir "/s/" are fixed: abort',
+    ]);
+  });
+
+  it("tells all wrong values at once, of file and flags", () => {
+    assert.throws(
+      () => load("fileReservedTime=x\naclEnable=true\nresync=true\nbrokerName=b", { listenPort: "y" }),
+      refusal(/^fileReservedTime .*; aclEnable .*; resync .*flag only; --listen-port is "y", wanted .*$/),
     );
-    assert.match(warnings[1]!, /key "zzz" is unknown$/);
   });
 
   it("says one line about what is done differently, and one about all without effect", () => {
-    const { warnings } = load(
+    const { warnings, notes } = load(
       "transientStorePoolEnable=true\nsendMessageThreadPoolNums=4\nqueryMessageThreadPoolNums=1",
     );
     assert.match(
-      warnings[0]!,
+      notes[0]!,
       /^transientStorePoolEnable \(broker.conf, line 1\) has no effect here, not needed: .*page cache/,
     );
     assert.equal(
-      warnings[1],
+      warnings[0],
       "broker.conf: without effect here: sendMessageThreadPoolNums, queryMessageThreadPoolNums",
     );
   });

@@ -66,13 +66,30 @@ describe("the settings of a NameServer alone", () => {
     assert.equal(loadNamesrvConfig({ flags: flags({ store: "/d/" }) }).config.kvConfigPath, "/d/namesrv/kvConfig.json");
   });
 
+  it("take a broker's file with one line about its keys, and refuse one without any key", () => {
+    const load = (text: string) =>
+      loadNamesrvConfig({ file: { name: "broker.conf", bytes: new TextEncoder().encode(text) } });
+    const keys = [
+      "brokerName",
+      "mapedFileSizeCommitLog",
+      "aclEnable",
+      "transientStorePoolEnable",
+      "abortFile",
+      "rocksdbCompressionType",
+    ];
+    assert.deepEqual(load(keys.map((key) => `${key}=1\n`).join("")).warnings, [
+      `broker.conf: without effect here: ${keys.join(", ")}`,
+    ]);
+    assert.throws(() => load("nothing=1"), /^ConfigError: broker.conf holds no key that is known/);
+  });
+
   it("warn of what has no effect and of what is unknown, with the nearest name", () => {
     const { warnings } = loadNamesrvConfig({
       file: file("serverWorkerThreads=8\nbrokerName=x\nlistnPort=1\nsomethingElseAltogether=1\nclusterTest=false\n"),
     });
     assert.deepEqual(warnings, [
-      'Left out: namesrv.conf, line 3, key "listnPort" is unknown, did you mean "listenPort"?',
-      'Left out: namesrv.conf, line 4, key "somethingElseAltogether" is unknown',
+      'Left out: namesrv.conf, line 3, key "listnPort" is unknown, did you mean "listenPort"?; ' +
+      'line 4, key "somethingElseAltogether" is unknown',
       "namesrv.conf: without effect here: serverWorkerThreads, brokerName",
     ]);
   });

@@ -53,6 +53,8 @@ export function runNetConformance(name: string, conduct: Conduct, abilities: Abi
       const first = await net.listen({ hostname: env.hostname, port: 0 });
       const { port } = first.address;
       await rejectsWith(net.listen({ hostname: env.hostname, port }), "inUse");
+      await rejectsWith(net.listen({ hostname: "192.0.2.9", port: 0 }), "noAddress");
+      await rejectsWith(net.listen({ hostname: "nohost.invalid", port: 0 }), "noAddress");
       first.close();
       await aTurn(env);
       const second = await net.listen({ hostname: env.hostname, port });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { IoError } from "../../src/base/errors.ts";
-import { closedError, errorCode, toIoError } from "../../src/runtime/map_error.ts";
+import { closedError, errorCode, toIoError, toListenError } from "../../src/runtime/map_error.ts";
 
 function systemError(code: string): Error {
   return Object.assign(new Error(`${code}: it went wrong`), { code });
@@ -45,6 +45,18 @@ describe("map_error", () => {
     assert.equal(error.cause, cause);
     assert.equal(toIoError(error, "Again"), error);
     assert.equal(closedError("Read").kind, "closed");
+  });
+
+  it("tells why a listener can't be, whatever the runtime leaves out", () => {
+    const bun = Object.assign(new Error("Failed to listen at 0.0.0.0"), { code: "EACCES" });
+    assert.equal(
+      toListenError(bun, "0.0.0.0", 876).message,
+      "Listen on 0.0.0.0:876 failed: Failed to listen at 0.0.0.0 (permission denied, EACCES)",
+    );
+    assert.equal(toListenError(new Error("Failed to listen at no.host"), "no.host", 1).code, "ENOTFOUND");
+    assert.equal(toListenError(systemError("EADDRNOTAVAIL"), "192.0.2.9", 1).kind, "noAddress");
+    assert.equal(toListenError(systemError("EADDRINUSE"), "no.host", 1).kind, "inUse");
+    assert.equal(toListenError(systemError("EINVAL"), "10.0.0.1", 1).kind, "other");
   });
 
   it("takes anything that can be thrown", () => {

@@ -134,7 +134,7 @@ export class SimulatedNetwork {
     };
   }
 
-  /** Takes a port. Throws {@link IoError} `inUse` or, for an address that is not this host's, `other`. */
+  /** Takes a port. Throws {@link IoError} `inUse` or, for an address that is not this host's, `noAddress`. */
   bind(
     life: SimulatedLife,
     options: { hostname: string; port: number },
@@ -423,7 +423,7 @@ export class SimulatedNetwork {
     if (WILDCARDS.has(hostname)) return hostname;
     if (LOOPBACKS.has(hostname)) return "127.0.0.1";
     if (hostname === host.name || hostname === host.address) return host.address;
-    throw new IoError("other", `Cannot listen on ${hostname}: not an address of ${host.name}`, "EADDRNOTAVAIL");
+    throw new IoError("noAddress", `Cannot listen on ${hostname}: not an address of ${host.name}`, "EADDRNOTAVAIL");
   }
 
   /** Index of the host that an address or a name leads to from `fromIndex`, -1 when unknown. */

@@ -36,6 +36,7 @@ export class SimulatedProcess implements Process {
   readonly hostname: string;
   readonly localAddress: string;
   readonly stdoutIsTerminal = false;
+  readonly stdoutIsClosed = false;
   readonly #scheduler: Scheduler;
   readonly #options: ProcessOptions;
   readonly #signalListeners = new Set<(signal: string) => void>();
