@@ -183,7 +183,10 @@ describe("an address to bind that is none: exit code 2", () => {
     const cases = [
       [[...node, "--bind-address", "nohost.invalid"], '--bind-address is "nohost.invalid"'],
       [[...node, "--bind-address", "192.0.2.9"], '--bind-address is "192.0.2.9"'],
-      [["--role", "namesrv", "--listen-port", "0", "--bind-address", "nohost.invalid"], '--bind-address is "nohost.invalid"'],
+      [
+        ["--role", "namesrv", "--listen-port", "0", "--bind-address", "nohost.invalid"],
+        '--bind-address is "nohost.invalid"',
+      ],
     ] as const;
     try {
       for (const [args, text] of cases) {
