@@ -262,7 +262,7 @@ describe("simulated network: faults by seed", () => {
     await b.runtime.net.listen({ hostname: "b", port: PORT });
     await a.runtime.net.listen({ hostname: "127.0.0.1", port: PORT });
     await assert.rejects(a.runtime.net.listen({ hostname: "0.0.0.0", port: PORT }), isKind("inUse"));
-    await assert.rejects(a.runtime.net.listen({ hostname: b.address, port: PORT }), isKind("other"));
+    await assert.rejects(a.runtime.net.listen({ hostname: b.address, port: PORT }), isKind("noAddress"));
     const unknown = a.runtime.net.connect({ hostname: "nowhere", port: PORT, timeoutMs: 100 });
     await assert.rejects(world.drive(unknown), isKind("other"));
     a.kill();
