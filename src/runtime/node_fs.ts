@@ -205,7 +205,12 @@ export class NodeFileSystem implements FileSystem {
   stat(path: string): FileInfo | null {
     return attemptUnlessMissing(`Stat "${path}"`, null, () => {
       const info = fs.statSync(path);
-      return { size: info.size, isDirectory: info.isDirectory(), modifiedMs: Math.floor(info.mtimeMs) };
+      return {
+        size: info.size,
+        allocated: info.blocks * STAT_BLOCK_SIZE,
+        isDirectory: info.isDirectory(),
+        modifiedMs: Math.floor(info.mtimeMs),
+      };
     });
   }
 

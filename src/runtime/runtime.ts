@@ -159,6 +159,8 @@ export interface FileHandle {
 /** What `stat` tells. */
 export interface FileInfo {
   readonly size: number;
+  /** Bytes of disk that its content takes, less than `size` where it has holes. A hint: file systems pack, and reserve. */
+  readonly allocated: number;
   readonly isDirectory: boolean;
   /** Last modification, Unix ms. */
   readonly modifiedMs: number;

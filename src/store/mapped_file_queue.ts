@@ -66,7 +66,7 @@ export class MappedFileQueue {
    * {@link completeFiles}. Throws {@link StoreError} for a file of another length or a gap.
    */
   load(lastExitOk = true): void {
-    const found: { path: string; offset: number; size: number }[] = [];
+    const found: { path: string; offset: number; size: number; allocated: number }[] = [];
     for (const directory of this.directories) {
       // Its names may be known to the kernel of a killed process only.
       if (!lastExitOk) this.#unsyncedDirectories.add(directory);
@@ -75,14 +75,14 @@ export class MappedFileQueue {
         const info = this.#pool.fs.stat(path);
         if (info === null || info.isDirectory) continue;
         const offset = fileNameToOffset(name);
-        if (offset !== null) found.push({ path, offset, size: info.size });
+        if (offset !== null) found.push({ path, offset, size: info.size, allocated: info.allocated });
         else this.#logger.warn(`Ignoring "${path}": its name is not an offset of 20 digits`);
       }
     }
     found.sort((a, b) => a.offset - b.offset);
     this.#files = [];
     this.#shortFiles = [];
-    for (const [index, { path, offset, size }] of found.entries()) {
+    for (const [index, { path, offset, size, allocated }] of found.entries()) {
       // The only one stays: its name is all that tells where the queue goes on.
       if (size === 0 && index === found.length - 1 && index > 0) {
         this.#pool.fs.remove(path);
@@ -90,6 +90,7 @@ export class MappedFileQueue {
         continue;
       }
       const file = new MappedFile(this.#pool, path, offset, this.mappedFileSize);
+      file.allocated = allocated;
       file.sizeIsDurable = lastExitOk;
       const mayBeShort = !lastExitOk || (size === 0 && found.length === 1);
       if (size < this.mappedFileSize && mayBeShort) this.#shortFiles.push({ file, size });

@@ -106,8 +106,11 @@ export class MemoryFileSystem implements FileSystem {
   stat(path: string): FileInfo | null {
     this.#check(path);
     const file = this.files.get(path);
-    if (file !== undefined) return { size: file.bytes.length, isDirectory: false, modifiedMs: 1 };
-    return this.#directories.has(path) ? { size: 0, isDirectory: true, modifiedMs: 1 } : null;
+    if (file !== undefined) {
+      const size = file.bytes.length;
+      return { size, allocated: size, isDirectory: false, modifiedMs: 1 };
+    }
+    return this.#directories.has(path) ? { size: 0, allocated: 0, isDirectory: true, modifiedMs: 1 } : null;
   }
 
   list(path: string): string[] {
