@@ -261,6 +261,18 @@ export class NodeFileSystem implements FileSystem {
     });
   }
 
+  syncDirectoryAsync(path: string): Promise<void> {
+    const action = `Sync directory "${path}"`;
+    return new Promise((resolve, reject) => {
+      const fd = attempt(action, () => fs.openSync(path, fs.constants.O_RDONLY));
+      fs.fsync(fd, (error) => {
+        fs.closeSync(fd);
+        if (error) reject(toIoError(error, action));
+        else resolve();
+      });
+    });
+  }
+
   diskUsage(path: string): DiskUsage {
     return attempt(`Measure the disk of "${path}"`, () => {
       const info = fs.statfsSync(path);

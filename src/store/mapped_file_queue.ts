@@ -171,7 +171,7 @@ export class MappedFileQueue {
       // A file may be cut or expire meanwhile.
       if (this.#files.includes(file)) await file.sync();
     }
-    this.syncDirectories();
+    await this.#syncDirectoriesAsync();
     if (cuts === this.#cuts && target > this.flushedWhere) this.flushedWhere = target;
     return this.flushedWhere;
   }
@@ -198,6 +198,19 @@ export class MappedFileQueue {
   syncDirectories(): void {
     for (const directory of this.#unsyncedDirectories) this.#pool.fs.syncDirectory(directory);
     this.#unsyncedDirectories.clear();
+  }
+
+  async #syncDirectoriesAsync(): Promise<void> {
+    for (const directory of [...this.#unsyncedDirectories]) {
+      // What is made in it meanwhile needs another sync.
+      this.#unsyncedDirectories.delete(directory);
+      try {
+        await this.#pool.fs.syncDirectoryAsync(directory);
+      } catch (error) {
+        this.#unsyncedDirectories.add(directory);
+        throw error;
+      }
+    }
   }
 
   /**

@@ -146,6 +146,8 @@ export function runFsConformance(name: string, conduct: Conduct, abilities: Abil
       file.writeAt(pattern(10), 10);
       file.syncBlocking();
       env.runtime.fs.syncDirectory(env.directory);
+      await env.runtime.fs.syncDirectoryAsync(env.directory);
+      await assert.rejects(env.runtime.fs.syncDirectoryAsync(`${env.directory}/none`), { kind: "notFound" });
     });
 
     test("two handles see one file", async (env) => {

@@ -162,6 +162,10 @@ export class MemoryFileSystem implements FileSystem {
     if (!this.root.startsWith(path)) this.#check(path);
   }
 
+  async syncDirectoryAsync(path: string): Promise<void> {
+    this.syncDirectory(path);
+  }
+
   diskUsage(): DiskUsage {
     return { totalBytes: 2 ** 40, freeBytes: 2 ** 39 };
   }

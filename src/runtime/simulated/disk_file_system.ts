@@ -126,6 +126,11 @@ export class SimulatedFileSystem implements FileSystem {
     if (node instanceof DiskDirectory) node.sync();
   }
 
+  /** At once, and so before everything that comes later. */
+  async syncDirectoryAsync(path: string): Promise<void> {
+    this.syncDirectory(path);
+  }
+
   diskUsage(_path: string): DiskUsage {
     requireAlive(this.#life);
     return this.#disk.usage;
