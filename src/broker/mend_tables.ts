@@ -23,8 +23,7 @@ export function mendTables({ store, managers, logger }: MendTablesParts): void {
   }
   const topics = managers.topicConfigManager;
   const unknown = new Map<string, { queueIdMax: number; timestamp: number }>();
-  for (const { topic, queueId, minOffset, maxOffset } of store.queues()) {
-    if (maxOffset <= minOffset) continue;
+  for (const { topic, queueId, maxOffset } of store.queues()) {
     const known = topics.selectTopicConfig(topic);
     if (known !== null && queueId < Math.max(known.readQueueNums, known.writeQueueNums)) continue;
     try {

@@ -205,7 +205,12 @@ export class NodeFileSystem implements FileSystem {
   stat(path: string): FileInfo | null {
     return attemptUnlessMissing(`Stat "${path}"`, null, () => {
       const info = fs.statSync(path);
-      return { size: info.size, isDirectory: info.isDirectory(), modifiedMs: Math.floor(info.mtimeMs) };
+      return {
+        size: info.size,
+        allocated: info.blocks * STAT_BLOCK_SIZE,
+        isDirectory: info.isDirectory(),
+        modifiedMs: Math.floor(info.mtimeMs),
+      };
     });
   }
 
@@ -253,6 +258,18 @@ export class NodeFileSystem implements FileSystem {
       } finally {
         fs.closeSync(fd);
       }
+    });
+  }
+
+  syncDirectoryAsync(path: string): Promise<void> {
+    const action = `Sync directory "${path}"`;
+    return new Promise((resolve, reject) => {
+      const fd = attempt(action, () => fs.openSync(path, fs.constants.O_RDONLY));
+      fs.fsync(fd, (error) => {
+        fs.closeSync(fd);
+        if (error) reject(toIoError(error, action));
+        else resolve();
+      });
     });
   }
 

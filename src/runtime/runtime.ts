@@ -160,6 +160,8 @@ export interface FileHandle {
 /** What `stat` tells. */
 export interface FileInfo {
   readonly size: number;
+  /** Bytes of disk that its content takes, less than `size` where it has holes. A hint: file systems pack, and reserve. */
+  readonly allocated: number;
   readonly isDirectory: boolean;
   /** Last modification, Unix ms. */
   readonly modifiedMs: number;
@@ -196,6 +198,8 @@ export interface FileSystem {
   createExclusive(path: string, bytes: Uint8Array): boolean;
   /** Makes creations, renames and removals inside this directory durable. */
   syncDirectory(path: string): void;
+  /** {@link syncDirectory}, off the event loop: of many at the same time, the disk is asked less often. */
+  syncDirectoryAsync(path: string): Promise<void>;
   diskUsage(path: string): DiskUsage;
   /**
    * Pid of a live process, other than this one, that holds a POSIX lock on the file (a Java broker's FileLock), or

@@ -8,20 +8,23 @@ import { readInt32, readInt64, writeInt32, writeInt64 } from "../base/bytes.ts";
 import { assert } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { HandlePool } from "./handle_pool.ts";
-import { isZero } from "./mapped_file.ts";
+import { isZero, type MappedFile } from "./mapped_file.ts";
 import { MappedFileQueue } from "./mapped_file_queue.ts";
 
 /** Bytes of a unit: `CQ_STORE_UNIT_SIZE`. */
 export const CQ_STORE_UNIT_SIZE = 20;
 /** Size field of the units that fill the front of a queue that does not start at 0. */
 const PRE_BLANK_SIZE = 0x7fff_ffff;
-const PENDING_UNITS_MIN = 64;
+const PENDING_UNITS_MIN = 4;
 /** Kept between slices for a busy queue; more is given back. */
 const PENDING_UNITS_KEPT = 1024;
-/** Units of a queue that recovery reads at once. */
+/** Units of a queue that recovery reads at once, and keeps. */
 const COMPARED_UNITS = 64;
-/** Units read at once where the end of a queue is searched: about a page. */
-const SEARCHED_UNITS = 204;
+/** Units read at once in search of the end: more than a block of the file system holds, wherever it begins. */
+const PAGE_UNITS = 206;
+/** Units scanned at once in a queue that has more than a page of them. */
+const SCANNED_UNITS = 4096;
+const NOTHING = new Uint8Array(0);
 /** A loss of power leaves a sector of the disk old or new. */
 const SECTOR_SIZE = 512;
 
@@ -74,11 +77,13 @@ export class ConsumeQueue {
   readonly #logger: Logger;
   /** First valid byte: what lies below points at records that are gone. */
   #minLogicOffset = 0;
-  #pending = new Uint8Array(0);
+  /** Where the log began when it was last said; -1 once `#minLogicOffset` follows from it. */
+  #minPhyOffset = -1;
+  #pending: Uint8Array = NOTHING;
   #pendingSize = 0;
-  /** Units read ahead while recovery compares them; the queue offset of the first. */
-  #compared: Uint8Array = new Uint8Array(0);
-  #comparedFrom = 0;
+  /** Units read last while the queue is recovered, so that its steps open the file once; the queue offset of the first. */
+  #page: Uint8Array = NOTHING;
+  #pageFrom = 0;
 
   constructor(parts: ConsumeQueueParts, directory: string, topic: string, queueId: number) {
     const { pool, logger, mappedFileSize } = parts;
@@ -101,17 +106,18 @@ export class ConsumeQueue {
   }
 
   /**
-   * Finds the end of the units. After a clean exit they are a gapless run, and its end is searched by halving; else the
-   * last three files, as in Apache, and all before them that were not flushed are scanned, and what follows the first
-   * unit that is not valid is cut. Units of records below `flushedTo`, bytes of the log, are known to have been on the
-   * disk: with `log` the last of them must be its record's still, and none may be missing behind it. Returns from where
-   * records must be dispatched again; Infinity when what lies below `flushedTo` is whole.
+   * Finds the end of the units. After a clean exit they are a gapless run, and its end is searched; else the last three
+   * files, as in Apache, and all before them that were not flushed are scanned, and what follows the first unit that is
+   * not valid is cut. Units of records below `flushedTo`, bytes of the log, are known to have been on the disk: with `log`
+   * the last of them must be its record's still, and none may be missing behind it. Returns from where records must be
+   * dispatched again; Infinity when what lies below `flushedTo` is whole.
    */
   recover(lastExitOk: boolean, flushedTo = Infinity, log: RecoveredLog | null = null): number {
     if (this.#queue.files.length === 0) return Infinity;
     if (lastExitOk) {
       this.#queue.completeFiles(0);
       this.#setEnd(this.#searchEnd());
+      this.#page = NOTHING;
       this.#queue.flushedWhere = this.#wrote;
       return Infinity;
     }
@@ -119,29 +125,61 @@ export class ConsumeQueue {
     this.#queue.dropShortFront(scanFrom);
     this.#queue.completeFiles(scanFrom);
     const scan = this.#scanEnd(scanFrom);
-    const { end, from } = log === null ? { end: scan.end, from: Infinity } : this.#check(scan, flushedTo, log);
+    const { end, from, next } = log === null
+      ? { end: scan.end, from: Infinity, next: Infinity }
+      : this.#check(scan, flushedTo, log);
     if (from < Infinity) log?.onDamage();
     this.#cut(end);
+    this.#keepPage(next);
     this.#queue.flushedWhere = this.#queue.minOffset;
     return from;
   }
 
   #searchEnd(): number {
     for (const file of this.#queue.files.toReversed()) {
-      const from = file.fileFromOffset / CQ_STORE_UNIT_SIZE;
-      const end = this.#searchEndFrom(from, from + this.#queue.mappedFileSize / CQ_STORE_UNIT_SIZE);
-      if (end > from) return end * CQ_STORE_UNIT_SIZE;
+      const end = this.#searchEndIn(file);
+      if (end * CQ_STORE_UNIT_SIZE > file.fileFromOffset) return end * CQ_STORE_UNIT_SIZE;
     }
     return this.#queue.minOffset;
   }
 
-  /** With one read where there are few units, as in most queues of a store that has many: each halving would be a read. */
-  #searchEndFrom(from: number, to: number): number {
-    const units = this.readUnits(from, new Uint8Array(SEARCHED_UNITS * CQ_STORE_UNIT_SIZE));
-    const read = units.length / CQ_STORE_UNIT_SIZE;
-    const end = searchFirst(0, read, (index) => isUnit(decodeCqUnit(units, index * CQ_STORE_UNIT_SIZE, from + index)));
-    if (end < read) return from + end;
-    return searchFirst(from + read, to, (index) => isUnit(this.#unitAt(index)));
+  /**
+   * Index of the file's first unit that is none, found by reading pages: first where the blocks that the file takes end,
+   * as a sparse file has none behind its units, or at its front where it takes all of them; then ever farther from there,
+   * but never worse than by halving. The hint only saves time: what was read decides.
+   */
+  #searchEndIn(file: MappedFile): number {
+    const page = new Uint8Array(PAGE_UNITS * CQ_STORE_UNIT_SIZE);
+    let low = file.fileFromOffset / CQ_STORE_UNIT_SIZE;
+    let high = low + file.fileSize / CQ_STORE_UNIT_SIZE;
+    const hint = file.allocated < file.fileSize ? file.allocated : 0;
+    let at = low + Math.ceil(hint / CQ_STORE_UNIT_SIZE) - PAGE_UNITS;
+    for (let step = PAGE_UNITS; low < high; step *= 8) {
+      const from = Math.max(low, Math.min(at, high - 1));
+      this.#readPage(from, page.subarray(0, (high - from) * CQ_STORE_UNIT_SIZE));
+      const count = this.#page.length / CQ_STORE_UNIT_SIZE;
+      const valid = searchFirst(0, count, (index) => isUnit(this.#unitAt(from + index)));
+      if (valid > 0) low = from + valid;
+      if (valid < count) high = from + valid;
+      const middle = Math.floor((low + high - PAGE_UNITS) / 2);
+      at = valid > 0 ? Math.min(low + step - PAGE_UNITS, middle) : Math.max(high - step, middle);
+    }
+    return low;
+  }
+
+  #readPage(from: number, target: Uint8Array): Uint8Array {
+    this.#pageFrom = from;
+    this.#page = this.readUnits(from, target);
+    assert(this.#page.length > 0, `Consume queue ${this.topic}/${this.queueId} holds no unit ${from}`);
+    return this.#page;
+  }
+
+  /** Keeps what is at hand of the units from `from` on, and not their page. */
+  #keepPage(from: number): void {
+    const at = (from - this.#pageFrom) * CQ_STORE_UNIT_SIZE;
+    const isThere = at >= 0 && at < this.#page.length;
+    this.#page = isThere ? this.#page.slice(at, at + COMPARED_UNITS * CQ_STORE_UNIT_SIZE) : NOTHING;
+    this.#pageFrom = from;
   }
 
   /** The third file from the end, or the first before it that begins with a unit which was flushed. */
@@ -156,11 +194,14 @@ export class ConsumeQueue {
   }
 
   #scanEnd(scanFrom: number): UnitScan {
-    const chunk = new Uint8Array(Math.min(CQ_STORE_UNIT_SIZE * 4096, this.#queue.mappedFileSize));
+    let chunk = new Uint8Array(PAGE_UNITS * CQ_STORE_UNIT_SIZE);
     const end = this.#queue.maxOffset;
     let previousEnd = -1;
     for (let at = scanFrom; at < end;) {
-      const bytes = this.readUnits(at / CQ_STORE_UNIT_SIZE, chunk);
+      if (at > scanFrom && chunk.length < SCANNED_UNITS * CQ_STORE_UNIT_SIZE) {
+        chunk = new Uint8Array(SCANNED_UNITS * CQ_STORE_UNIT_SIZE);
+      }
+      const bytes = this.#readPage(at / CQ_STORE_UNIT_SIZE, chunk);
       for (let i = 0; i < bytes.length; i += CQ_STORE_UNIT_SIZE, at += CQ_STORE_UNIT_SIZE) {
         const pos = readInt64(bytes, i);
         const size = readInt32(bytes, i + 8);
@@ -178,9 +219,9 @@ export class ConsumeQueue {
   /**
    * Whether the units of records below `flushedTo` end in order: the last one is its record's, and what follows it is
    * nothing, or the unit of the queue's next record. If not, the queue is cut behind a unit that is, whose record
-   * dispatch must begin with.
+   * dispatch must begin with. `next` is the index of the first unit that was perhaps never flushed.
    */
-  #check(scan: UnitScan, flushedTo: number, log: RecoveredLog): { end: number; from: number } {
+  #check(scan: UnitScan, flushedTo: number, log: RecoveredLog): { end: number; from: number; next: number } {
     const first = this.#queue.minOffset / CQ_STORE_UNIT_SIZE;
     const scanned = scan.end / CQ_STORE_UNIT_SIZE;
     const next = searchFirst(first, scanned, (index) => {
@@ -188,14 +229,14 @@ export class ConsumeQueue {
       return isPreBlank(pos, size) || pos < flushedTo;
     });
     const isWhole = this.#isNextSound(next, scan, log) && this.#isLastSound(next - 1, first, log);
-    if (isWhole) return { end: scan.end, from: Infinity };
+    if (isWhole) return { end: scan.end, from: Infinity, next };
     for (let index = next - 1, step = 1; index >= first; index -= step, step *= 2) {
       const { pos, size } = this.#unitAt(index);
       const end = (index + 1) * CQ_STORE_UNIT_SIZE;
-      if (isPreBlank(pos, size) || pos < log.minOffset) return { end, from: log.minOffset };
-      if (log.queueOffsetAt(this.topic, this.queueId, pos, size) === index) return { end, from: pos };
+      if (isPreBlank(pos, size) || pos < log.minOffset) return { end, from: log.minOffset, next };
+      if (log.queueOffsetAt(this.topic, this.queueId, pos, size) === index) return { end, from: pos, next };
     }
-    return { end: this.#queue.minOffset, from: log.minOffset };
+    return { end: this.#queue.minOffset, from: log.minOffset, next };
   }
 
   /** `index` is of the first unit that was perhaps never flushed. */
@@ -228,7 +269,10 @@ export class ConsumeQueue {
   compareUnit(pos: number, size: number, tagsCode: number, queueOffset: number, log: RecoveredLog): void {
     if (this.#pendingSize > 0 || queueOffset >= this.maxOffsetInQueue) return;
     if (queueOffset * CQ_STORE_UNIT_SIZE < this.#queue.minOffset) return;
-    const unit = this.#comparedUnit(queueOffset);
+    if (!this.#isAtHand(queueOffset)) {
+      this.#readPage(queueOffset, new Uint8Array(COMPARED_UNITS * CQ_STORE_UNIT_SIZE));
+    }
+    const unit = this.#unitAt(queueOffset);
     if (unit.pos === pos && unit.size === size && unit.tagsCode === tagsCode) return;
     if (isPreBlank(unit.pos, unit.size)) return;
     if (unit.pos !== pos && this.#isSomeRecords(queueOffset, unit.pos, unit.size, log)) return;
@@ -240,25 +284,15 @@ export class ConsumeQueue {
     this.#cut(queueOffset * CQ_STORE_UNIT_SIZE);
   }
 
-  #comparedUnit(queueOffset: number): CqUnit {
-    let at = (queueOffset - this.#comparedFrom) * CQ_STORE_UNIT_SIZE;
-    if (at < 0 || at >= this.#compared.length) {
-      this.#compared = this.readUnits(queueOffset, new Uint8Array(COMPARED_UNITS * CQ_STORE_UNIT_SIZE));
-      this.#comparedFrom = queueOffset;
-      at = 0;
-    }
-    return decodeCqUnit(this.#compared, at, queueOffset);
-  }
-
   /** Recovery's last step: cuts units at the end, durably, that are no record's. */
   endRecovery(log: RecoveredLog): void {
-    this.#compared = new Uint8Array(0);
     let index = this.maxOffsetInQueue;
     for (; index * CQ_STORE_UNIT_SIZE > this.#queue.minOffset; index--) {
       const { pos, size } = this.#unitAt(index - 1);
       if (isPreBlank(pos, size) || pos < log.minOffset || this.#isSomeRecords(index - 1, pos, size, log)) break;
     }
     if (index < this.maxOffsetInQueue) this.#cut(index * CQ_STORE_UNIT_SIZE);
+    this.#page = NOTHING;
   }
 
   /** Writes the units of records at or beyond `flushedTo` once more, so that the next flush brings them to the disk. */
@@ -279,7 +313,7 @@ export class ConsumeQueue {
 
   #setEnd(end: number): void {
     this.#pendingSize = 0;
-    this.#compared = new Uint8Array(0);
+    this.#page = this.#page.subarray(0, Math.max(0, end - this.#pageFrom * CQ_STORE_UNIT_SIZE));
     this.#queue.truncateDirtyFiles(end);
     this.#minLogicOffset = Math.min(this.#minLogicOffset, this.#wrote);
     this.#setMaxPhysicOffset();
@@ -307,7 +341,7 @@ export class ConsumeQueue {
   putMessagePositionInfo(pos: number, size: number, tagsCode: number, queueOffset: number): void {
     if (pos + size <= this.maxPhysicOffset) return;
     if (queueOffset === 0 && this.nextOffsetInQueue > 0) this.#beginAnew(pos);
-    const isEmpty = this.#isEmpty || (this.#hasOnlyExpired && queueOffset > this.nextOffsetInQueue);
+    const isEmpty = this.#isEmpty || (queueOffset > this.nextOffsetInQueue && this.#hasOnlyExpired);
     if (isEmpty && queueOffset !== this.nextOffsetInQueue) this.#startAt(queueOffset);
     const next = this.nextOffsetInQueue;
     if (queueOffset < next) return;
@@ -341,7 +375,7 @@ export class ConsumeQueue {
   }
 
   get #hasOnlyExpired(): boolean {
-    return this.#minLogicOffset === this.#wrote && this.#pendingSize === 0;
+    return this.minOffsetInQueue === this.maxOffsetInQueue && this.#pendingSize === 0;
   }
 
   #growPending(): void {
@@ -353,11 +387,13 @@ export class ConsumeQueue {
   /** A queue whose first message here is not its first ever: the file gets units in front that point nowhere. */
   #startAt(queueOffset: number): void {
     this.#queue.destroy();
+    this.#page = NOTHING;
     const file = this.#queue.getLastMappedFile(queueOffset * CQ_STORE_UNIT_SIZE);
     const filler = new Uint8Array(queueOffset * CQ_STORE_UNIT_SIZE - file.fileFromOffset);
     for (let at = 0; at < filler.length; at += CQ_STORE_UNIT_SIZE) encodeCqUnit(filler, at, 0, PRE_BLANK_SIZE, 0);
     file.append(filler);
     this.#minLogicOffset = this.#wrote;
+    this.#minPhyOffset = -1;
     this.#queue.flushedWhere = file.fileFromOffset;
   }
 
@@ -375,11 +411,15 @@ export class ConsumeQueue {
       this.#pending.copyWithin(0, count, this.#pendingSize);
       this.#pendingSize -= count;
     }
-    if (this.#pending.length > PENDING_UNITS_KEPT * CQ_STORE_UNIT_SIZE) this.#pending = new Uint8Array(0);
+    if (this.#pending.length > PENDING_UNITS_KEPT * CQ_STORE_UNIT_SIZE) this.#pending = NOTHING;
   }
 
-  /** Index of the first valid unit. Mirrors `getMinOffsetInQueue`. */
+  /** Index of the first valid unit, found when it is asked for. Throws {@link IoError}. Mirrors `getMinOffsetInQueue`. */
   get minOffsetInQueue(): number {
+    if (this.#minPhyOffset >= 0) {
+      this.#minLogicOffset = this.#firstUnitFrom(this.#minPhyOffset) * CQ_STORE_UNIT_SIZE;
+      this.#minPhyOffset = -1;
+    }
     return this.#minLogicOffset / CQ_STORE_UNIT_SIZE;
   }
 
@@ -419,15 +459,26 @@ export class ConsumeQueue {
     return this.#unitAt(queueOffset);
   }
 
+  #isAtHand(queueOffset: number): boolean {
+    const at = (queueOffset - this.#pageFrom) * CQ_STORE_UNIT_SIZE;
+    return at >= 0 && at < this.#page.length;
+  }
+
   #unitAt(queueOffset: number): CqUnit {
+    if (this.#isAtHand(queueOffset)) {
+      return decodeCqUnit(this.#page, (queueOffset - this.#pageFrom) * CQ_STORE_UNIT_SIZE, queueOffset);
+    }
     const bytes = this.readUnits(queueOffset, new Uint8Array(CQ_STORE_UNIT_SIZE));
     assert(bytes.length > 0, `Consume queue ${this.topic}/${this.queueId} holds no unit ${queueOffset}`);
     return decodeCqUnit(bytes, 0, queueOffset);
   }
 
-  /** Moves the begin to the first unit that points at or beyond `minPhyOffset`. Mirrors `correctMinOffset`. */
+  /**
+   * Moves the begin to the first unit that points at or beyond `minPhyOffset`; it is searched only once somebody asks, as
+   * a store may have tens of thousands of queues and readers for a few. Mirrors `correctMinOffset`.
+   */
   correctMinOffset(minPhyOffset: number): void {
-    this.#minLogicOffset = this.#firstUnitFrom(minPhyOffset) * CQ_STORE_UNIT_SIZE;
+    this.#minPhyOffset = minPhyOffset;
   }
 
   /** Index of the first unit of a record at or beyond `phyOffset`; the end when there is none. */
@@ -478,9 +529,9 @@ export class ConsumeQueue {
   /** Removes the queue's files and forgets what was pending. */
   destroy(): void {
     this.#queue.destroy();
-    this.#compared = new Uint8Array(0);
+    this.#page = NOTHING;
     this.#pendingSize = this.#minLogicOffset = 0;
-    this.maxPhysicOffset = -1;
+    this.#minPhyOffset = this.maxPhysicOffset = -1;
   }
 }
 

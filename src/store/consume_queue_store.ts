@@ -11,7 +11,7 @@ import type { HandlePool } from "./handle_pool.ts";
 import type { StoreCheckpoint } from "./store_checkpoint.ts";
 
 /** Queues that a stop flushes at the same time. */
-const FLUSHES_AT_ONCE = 16;
+const FLUSHES_AT_ONCE = 64;
 const PAGE_SIZE = 4096;
 /** Largest queue offset that gets a unit: its place in bytes stays a safe integer. */
 const QUEUE_OFFSET_MAX = 2 ** 48;
@@ -130,7 +130,9 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
       queue.flushBlocking();
     }
     this.#dirty.clear();
-    this.#syncDirectories();
+    const { fs } = this.#parts;
+    for (const directory of this.#unsyncedDirectories) if (fs.stat(directory) !== null) fs.syncDirectory(directory);
+    this.#unsyncedDirectories.clear();
   }
 
   #add(topic: string, queueId: number): ConsumeQueue {
@@ -337,7 +339,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     const isComplete = this.#withPending.size === 0;
     for (const queue of [...this.#dirty]) await this.#flushOne(queue);
     if (!isComplete || this.#withPending.size > 0) return;
-    this.#syncDirectories();
+    await this.#syncDirectories(1);
     if (storeTimestamp > 0 && storeTimestampAt >= checkpoint.trustedFrom) {
       checkpoint.logicsMsgTimestamp = storeTimestamp;
     }
@@ -346,16 +348,13 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   }
 
   /**
-   * Flushes all that are dirty, many at a time: with 50,000 queues, one after the other, a stop would take half a minute.
+   * Flushes all that are dirty, many at a time, so that what they wait for at the disk is done together: with 50,000
+   * queues, one after the other, a stop would take a minute.
    * While the broker works they go one by one instead, so as not to be in the way of the log's own flush.
    */
   async #flushTogether(): Promise<void> {
-    const queues = [...this.#dirty];
-    const flushers = Array.from({ length: Math.min(FLUSHES_AT_ONCE, queues.length) }, async () => {
-      for (let queue = queues.pop(); queue !== undefined; queue = queues.pop()) await this.#flushOne(queue);
-    });
-    const failed = (await Promise.allSettled(flushers)).find((outcome) => outcome.status === "rejected");
-    if (failed !== undefined) throw failed.reason;
+    await together([...this.#dirty], FLUSHES_AT_ONCE, (queue) => this.#flushOne(queue));
+    await this.#syncDirectories(FLUSHES_AT_ONCE);
   }
 
   async #flushOne(queue: ConsumeQueue): Promise<void> {
@@ -363,11 +362,18 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     if (queue.dirtyBytes <= 0) this.#dirty.delete(queue);
   }
 
-  #syncDirectories(): void {
-    for (const directory of this.#unsyncedDirectories) {
-      if (this.#parts.fs.stat(directory) !== null) this.#parts.fs.syncDirectory(directory);
-    }
-    this.#unsyncedDirectories.clear();
+  async #syncDirectories(atOnce: number): Promise<void> {
+    const { fs } = this.#parts;
+    await together([...this.#unsyncedDirectories], atOnce, async (directory) => {
+      // What is made in it meanwhile needs another sync.
+      this.#unsyncedDirectories.delete(directory);
+      try {
+        if (fs.stat(directory) !== null) await fs.syncDirectoryAsync(directory);
+      } catch (error) {
+        this.#unsyncedDirectories.add(directory);
+        throw error;
+      }
+    });
   }
 
   /** Stops flushing; a flush under way ends. With `flush`, everything goes to the disk and into the checkpoint. */
@@ -379,9 +385,17 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     if (!flush) return;
     this.writePending();
     await this.#flushTogether();
-    this.#syncDirectories();
     if (this.#storeTimestamp > 0) this.#parts.checkpoint.logicsMsgTimestamp = this.#storeTimestamp;
   }
+}
+
+/** Does the work for all items, `atOnce` at the same time; throws the first failure, once nothing is under way. */
+async function together<T>(items: T[], atOnce: number, work: (item: T) => Promise<void>): Promise<void> {
+  const workers = Array.from({ length: Math.min(atOnce, items.length) }, async () => {
+    for (let item = items.pop(); item !== undefined; item = items.pop()) await work(item);
+  });
+  const failed = (await Promise.allSettled(workers)).find((outcome) => outcome.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
 }
 
 /** Whether a record of that topic and queue, at that queue offset, gets a unit. */

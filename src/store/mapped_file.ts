@@ -29,6 +29,8 @@ export class MappedFile {
   readonly fileSize: number;
   /** End of what was written; `fileSize` when full. Moved by {@link append} and by the queue's owner on recovery. */
   wrotePosition: number;
+  /** Bytes of disk it took when it was loaded: a hint to where its content ends, see `FileInfo.allocated`. */
+  allocated = 0;
   /** Whether a loss of power can't make the file shorter any more. */
   sizeIsDurable = true;
   readonly #pool: HandlePool;

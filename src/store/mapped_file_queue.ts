@@ -73,7 +73,7 @@ export class MappedFileQueue {
    * {@link StoreSizeError} when none has it) or a gap.
    */
   load(lastExitOk = true): void {
-    const found: { path: string; offset: number; size: number }[] = [];
+    const found: { path: string; offset: number; size: number; allocated: number }[] = [];
     for (const directory of this.directories) {
       // Its names may be known to the kernel of a killed process only.
       if (!lastExitOk) this.#unsyncedDirectories.add(directory);
@@ -82,7 +82,7 @@ export class MappedFileQueue {
         const info = this.#pool.fs.stat(path);
         if (info === null || info.isDirectory) continue;
         const offset = fileNameToOffset(name);
-        if (offset !== null) found.push({ path, offset, size: info.size });
+        if (offset !== null) found.push({ path, offset, size: info.size, allocated: info.allocated });
         else this.#logger.warn(`Ignoring "${path}": its name is not an offset of 20 digits`);
       }
     }
@@ -90,7 +90,7 @@ export class MappedFileQueue {
     this.#files = [];
     this.#shortFiles = [];
     this.#noneFits = found.every(({ size }) => size !== this.mappedFileSize);
-    for (const [index, { path, offset, size }] of found.entries()) {
+    for (const [index, { path, offset, size, allocated }] of found.entries()) {
       // The only one stays: its name is all that tells where the queue goes on.
       if (size === 0 && index === found.length - 1 && index > 0) {
         this.#pool.fs.remove(path);
@@ -98,6 +98,7 @@ export class MappedFileQueue {
         continue;
       }
       const file = new MappedFile(this.#pool, path, offset, this.mappedFileSize);
+      file.allocated = allocated;
       file.sizeIsDurable = lastExitOk;
       const mayBeShort = !lastExitOk || (size === 0 && found.length === 1);
       if (size < this.mappedFileSize && mayBeShort) this.#shortFiles.push({ file, size });
@@ -179,7 +180,7 @@ export class MappedFileQueue {
       // A file may be cut or expire meanwhile.
       if (this.#files.includes(file)) await file.sync();
     }
-    this.syncDirectories();
+    await this.#syncDirectoriesAsync();
     if (cuts === this.#cuts && target > this.flushedWhere) this.flushedWhere = target;
     return this.flushedWhere;
   }
@@ -206,6 +207,19 @@ export class MappedFileQueue {
   syncDirectories(): void {
     for (const directory of this.#unsyncedDirectories) this.#pool.fs.syncDirectory(directory);
     this.#unsyncedDirectories.clear();
+  }
+
+  async #syncDirectoriesAsync(): Promise<void> {
+    for (const directory of [...this.#unsyncedDirectories]) {
+      // What is made in it meanwhile needs another sync.
+      this.#unsyncedDirectories.delete(directory);
+      try {
+        await this.#pool.fs.syncDirectoryAsync(directory);
+      } catch (error) {
+        this.#unsyncedDirectories.add(directory);
+        throw error;
+      }
+    }
   }
 
   /**

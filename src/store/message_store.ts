@@ -564,7 +564,7 @@ export class MessageStore implements ReplicaLog {
     return this.#reader.getMessageTimes(topic, queueId, queueOffset);
   }
 
-  /** Index of the queue's first message that can be read; 0 for a queue that does not exist. */
+  /** Index of the queue's first message that can be read; 0 for a queue that does not exist. Throws {@link IoError}. */
   getMinOffsetInQueue(topic: string, queueId: number): number {
     return this.#consumeQueues.find(topic, queueId)?.minOffsetInQueue ?? 0;
   }
@@ -579,7 +579,10 @@ export class MessageStore implements ReplicaLog {
     return [...this.#consumeQueues.queues()].map((queue) => ({
       topic: queue.topic,
       queueId: queue.queueId,
-      minOffset: queue.minOffsetInQueue,
+      // Found by reading: not for callers that don't ask.
+      get minOffset() {
+        return queue.minOffsetInQueue;
+      },
       maxOffset: queue.maxOffsetInQueue,
     }));
   }

@@ -48,6 +48,15 @@ export function runFsConformance(name: string, conduct: Conduct, abilities: Abil
       assert.equal(file.holeFrom(10_000), 10_000);
     });
 
+    withFile("tells what a file takes on the disk, as far as it knows", async (file, env) => {
+      file.truncate(MIB);
+      file.writeAt(pattern(10_000), 0);
+      await file.sync();
+      const info = env.runtime.fs.stat(file.path)!;
+      assert.equal(info.size, MIB);
+      assert.ok(Number.isSafeInteger(info.allocated) && info.allocated >= 0, `${info.allocated} bytes`);
+    });
+
     withFile("reads back what was written, at any position", async (file, env) => {
       assert.equal(file.path, `${env.directory}/file`);
       file.writeAt(pattern(1_000), 0);
@@ -137,6 +146,8 @@ export function runFsConformance(name: string, conduct: Conduct, abilities: Abil
       file.writeAt(pattern(10), 10);
       file.syncBlocking();
       env.runtime.fs.syncDirectory(env.directory);
+      await env.runtime.fs.syncDirectoryAsync(env.directory);
+      await assert.rejects(env.runtime.fs.syncDirectoryAsync(`${env.directory}/none`), { kind: "notFound" });
     });
 
     test("two handles see one file", async (env) => {

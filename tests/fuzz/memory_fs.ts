@@ -106,8 +106,11 @@ export class MemoryFileSystem implements FileSystem {
   stat(path: string): FileInfo | null {
     this.#check(path);
     const file = this.files.get(path);
-    if (file !== undefined) return { size: file.bytes.length, isDirectory: false, modifiedMs: 1 };
-    return this.#directories.has(path) ? { size: 0, isDirectory: true, modifiedMs: 1 } : null;
+    if (file !== undefined) {
+      const size = file.bytes.length;
+      return { size, allocated: size, isDirectory: false, modifiedMs: 1 };
+    }
+    return this.#directories.has(path) ? { size: 0, allocated: 0, isDirectory: true, modifiedMs: 1 } : null;
   }
 
   list(path: string): string[] {
@@ -157,6 +160,10 @@ export class MemoryFileSystem implements FileSystem {
   syncDirectory(path: string): void {
     // The directory that holds the root may be synced; that changes nothing in it.
     if (!this.root.startsWith(path)) this.#check(path);
+  }
+
+  async syncDirectoryAsync(path: string): Promise<void> {
+    this.syncDirectory(path);
   }
 
   diskUsage(): DiskUsage {

@@ -120,6 +120,7 @@ function countingReads(fs: FileSystem, part: string): { fs: FileSystem; bytesRea
     writeFile: (path, bytes) => fs.writeFile(path, bytes),
     createExclusive: (path, bytes) => fs.createExclusive(path, bytes),
     syncDirectory: (path) => fs.syncDirectory(path),
+    syncDirectoryAsync: (path) => fs.syncDirectoryAsync(path),
     diskUsage: (path) => fs.diskUsage(path),
     lockedBy: (path) => fs.lockedBy(path),
   };

@@ -172,6 +172,7 @@ function withStat(fs: FileSystem, stat: FileSystem["stat"]): FileSystem {
     writeFile: (path, bytes) => fs.writeFile(path, bytes),
     createExclusive: (path, bytes) => fs.createExclusive(path, bytes),
     syncDirectory: (path) => fs.syncDirectory(path),
+    syncDirectoryAsync: (path) => fs.syncDirectoryAsync(path),
     diskUsage: (path) => fs.diskUsage(path),
     lockedBy: (path) => fs.lockedBy(path),
   };

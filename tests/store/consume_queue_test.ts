@@ -7,7 +7,7 @@ import { writeInt32, writeInt64 } from "../../src/base/bytes.ts";
 import { SILENT_LOGGER } from "../../src/base/logger.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
 import type { FileSystem } from "../../src/runtime/runtime.ts";
-import { ConsumeQueue, searchFirst } from "../../src/store/consume_queue.ts";
+import { ConsumeQueue, type RecoveredLog, searchFirst } from "../../src/store/consume_queue.ts";
 import { HandlePool } from "../../src/store/handle_pool.ts";
 
 const PER_FILE = 10;
@@ -21,11 +21,33 @@ before(async () => {
 });
 after(() => rmSync(root, { recursive: true, force: true }));
 
-function open(directory: string): ConsumeQueue {
-  const parts = { pool: new HandlePool(fs, 4), logger: SILENT_LOGGER, mappedFileSize: PER_FILE * 20 };
+function open(directory: string, pool = new HandlePool(fs, 4), perFile = PER_FILE): ConsumeQueue {
+  const parts = { pool, logger: SILENT_LOGGER, mappedFileSize: perFile * 20 };
   const queue = new ConsumeQueue(parts, directory, "T", 0);
   queue.load();
   return queue;
+}
+
+/** The file system, but every file takes `allocated` bytes of the disk; it counts files opened and reads. */
+function countingFs(allocated: number): { fs: FileSystem; opens: number; reads: number } {
+  const counted = { fs, opens: 0, reads: 0 };
+  counted.fs = Object.assign(Object.create(fs) as FileSystem, {
+    stat(path: string) {
+      const info = fs.stat(path);
+      return info && { ...info, allocated };
+    },
+    open(path: string, mode: "read" | "write" | "create") {
+      const handle = fs.open(path, mode);
+      counted.opens++;
+      const readAt = handle.readAt.bind(handle);
+      handle.readAt = (target, offset) => {
+        counted.reads++;
+        return readAt(target, offset);
+      };
+      return handle;
+    },
+  });
+  return counted;
 }
 
 /** Units `from` to `to`, for records of 100 bytes, one after another. */
@@ -86,6 +108,72 @@ describe("ConsumeQueue", () => {
       }
     });
   }
+
+  it("finds its end after a clean exit with few reads, whatever the file system tells of the file", () => {
+    const perFile = 100_000;
+    for (const units of [1, 205, 206, 207, 3000, 99_999, 100_000]) {
+      const directory = `${root}/${++count}`;
+      fill(open(directory, new HandlePool(fs, 4), perFile), 0, units);
+      const used = Math.ceil(units * 20 / 4096) * 4096;
+      // What the file takes, some blocks more for its extents, packed, nothing known, no holes.
+      const unknown = units < 206 ? 2 : 13;
+      const known = used < perFile * 20 ? 0 : unknown;
+      const told = [[used, 2], [used + 8192, 6], [used / 2, 13], [0, unknown], [perFile * 20, unknown]] as const;
+      for (const [allocated, most] of told) {
+        const readsMax = Math.max(most, known);
+        const counted = countingFs(allocated);
+        const queue = open(directory, new HandlePool(counted.fs, 1), perFile);
+        queue.recover(true);
+        assert.deepEqual([queue.maxOffsetInQueue, queue.maxPhysicOffset], [units, units * 100]);
+        assert.ok(counted.reads <= readsMax, `${units} units, ${allocated} bytes on the disk: ${counted.reads} reads`);
+      }
+    }
+  });
+
+  it("searches its begin when it is asked for, not before", () => {
+    const directory = `${root}/${++count}`;
+    fill(open(directory), 0, 9);
+    const counted = countingFs(4096);
+    const queue = open(directory, new HandlePool(counted.fs, 1));
+    queue.recover(true);
+    counted.reads = 0;
+    queue.correctMinOffset(300);
+    queue.deleteExpiredFile(450);
+    assert.equal(counted.reads, 0);
+    fill(queue, 9, 10);
+    assert.deepEqual([queue.minOffsetInQueue, queue.get(4), queue.get(5)?.pos], [5, null, 500]);
+    queue.correctMinOffset(2000);
+    assert.deepEqual([queue.minOffsetInQueue, queue.maxOffsetInQueue], [10, 10]);
+    fill(queue, 13, 14);
+    assert.deepEqual([queue.minOffsetInQueue, positions(queue)], [13, [1300]]);
+  });
+
+  it("opens its file once to recover from a crash, and again only to write", () => {
+    const directory = `${root}/${++count}`;
+    fill(open(directory), 0, 8);
+    const counted = countingFs(4096);
+    const pool = new HandlePool(counted.fs, 1);
+    const queue = open(directory, pool);
+    const log: RecoveredLog = {
+      minOffset: 0,
+      maxOffset: 1000,
+      lostEnd: 1000,
+      queueOffsetAt: (_topic, _queueId, pos, size) => size === 100 ? pos / 100 : -1,
+      onDamage: () => assert.fail("nothing is damaged"),
+    };
+    assert.equal(queue.recover(false, 300, log), Infinity);
+    // As 50,000 others do before the next step.
+    pool.close(`${directory}/${"0".padStart(20, "0")}`);
+    for (let i = 3; i < 10; i++) {
+      queue.compareUnit(i * 100, 100, i * 7, i, log);
+      queue.putMessagePositionInfo(i * 100, 100, i * 7, i);
+    }
+    assert.equal(counted.opens, 1);
+    queue.writePending();
+    queue.endRecovery(log);
+    assert.equal(counted.opens, 2);
+    assert.deepEqual(positions(queue).length, 10);
+  });
 
   it("fills the front of a first file whose queue does not start at 0, and knows its begin again", () => {
     const directory = `${root}/${++count}`;

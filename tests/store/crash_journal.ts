@@ -109,6 +109,11 @@ export class CrashJournal {
         fs.syncDirectory(path);
         this.#push({ type: "synced", node: this.#find(path)!, from: this.length });
       },
+      syncDirectoryAsync: async (path) => {
+        const from = this.length;
+        await fs.syncDirectoryAsync(path);
+        this.#push({ type: "synced", node: this.#find(path)!, from });
+      },
       diskUsage: (path) => fs.diskUsage(path),
       lockedBy: (path) => fs.lockedBy(path),
     };

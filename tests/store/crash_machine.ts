@@ -123,6 +123,7 @@ function countingFileSystem(fs: FileSystem, before: () => void): FileSystem {
     writeFile: (path, bytes) => (before(), fs.writeFile(path, bytes)),
     createExclusive: (path, bytes) => (before(), fs.createExclusive(path, bytes)),
     syncDirectory: (path) => (before(), fs.syncDirectory(path)),
+    syncDirectoryAsync: async (path) => (before(), await fs.syncDirectoryAsync(path)),
     diskUsage: (path) => fs.diskUsage(path),
     lockedBy: (path) => fs.lockedBy(path),
   };

@@ -50,6 +50,7 @@ export function failingFileSystem(fs: FileSystem, failures: Failures): FileSyste
     writeFile: (path, bytes) => fs.writeFile(path, bytes),
     createExclusive: (path, bytes) => fs.createExclusive(path, bytes),
     syncDirectory: (path) => fs.syncDirectory(path),
+    syncDirectoryAsync: (path) => fs.syncDirectoryAsync(path),
     diskUsage: (path) => fs.diskUsage(path),
     lockedBy: (path) => fs.lockedBy(path),
   };

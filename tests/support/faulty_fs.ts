@@ -56,6 +56,7 @@ export function faultyFileSystem(fs: FileSystem): { fs: FileSystem; faults: Faul
     writeFile: (path, bytes) => fs.writeFile(path, bytes),
     createExclusive: (path, bytes) => fs.createExclusive(path, bytes),
     syncDirectory: (path) => fs.syncDirectory(path),
+    syncDirectoryAsync: (path) => fs.syncDirectoryAsync(path),
     diskUsage: (path) => fs.diskUsage(path),
     lockedBy: (path) => fs.lockedBy(path),
   };

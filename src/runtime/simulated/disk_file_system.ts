@@ -4,7 +4,7 @@
 import type { DiskUsage, FileHandle, FileInfo, FileSystem } from "../runtime.ts";
 import type { SimulatedDisk } from "./disk.ts";
 import { DiskDirectory, type DiskNode, splitPath } from "./disk_directory.ts";
-import { DiskFile } from "./disk_file.ts";
+import { DiskFile, PAGE_SIZE } from "./disk_file.ts";
 import { requireAlive, type SimulatedLife } from "./scheduler.ts";
 import { deferred } from "../../base/async.ts";
 import { IoError } from "../../base/errors.ts";
@@ -48,7 +48,8 @@ export class SimulatedFileSystem implements FileSystem {
     const node = this.#find(path);
     if (node === null) return null;
     const isDirectory = node instanceof DiskDirectory;
-    return { size: isDirectory ? 0 : node.size, isDirectory, modifiedMs: node.modifiedMs };
+    const [size, allocated] = isDirectory ? [0, 0] : [node.size, node.pageCount * PAGE_SIZE];
+    return { size, allocated, isDirectory, modifiedMs: node.modifiedMs };
   }
 
   list(path: string): string[] {
@@ -123,6 +124,11 @@ export class SimulatedFileSystem implements FileSystem {
     const error = this.#disk.faults.draw("sync", path);
     if (error !== null) throw error;
     if (node instanceof DiskDirectory) node.sync();
+  }
+
+  /** At once, and so before everything that comes later. */
+  async syncDirectoryAsync(path: string): Promise<void> {
+    this.syncDirectory(path);
   }
 
   diskUsage(_path: string): DiskUsage {
