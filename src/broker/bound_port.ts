@@ -17,7 +17,8 @@ export interface PortSetting {
 
 /**
  * Waits until the port is bound; an {@link IoError} gets the words that help whoever started the node. What another start
- * would not mend, an address that is none or a port that is not allowed, becomes a {@link ConfigError}.
+ * would not mend, a port that is not allowed, becomes a {@link ConfigError}. An address that is not this machine's may be
+ * just that at boot, until its interface or its resolver is there: a service manager has to try again.
  */
 export async function binding<T>(bound: Promise<T>, address: HostPort, setting: PortSetting): Promise<T> {
   try {
@@ -27,7 +28,8 @@ export async function binding<T>(bound: Promise<T>, address: HostPort, setting: 
     const { flag, hostFlag } = setting;
     if (error.kind === "noAddress") {
       const seen = `${hostFlag} is "${address.hostname}"`;
-      throw new ConfigError(`${seen}, wanted an address of this machine (${error.code})`, { cause: error });
+      const message = `${seen}, wanted an address of this machine (${error.code})`;
+      throw new IoError(error.kind, message, error.code, { cause: error });
     }
     if (error.kind === "permission") {
       const seen = `${flag}: ${formatHostPort(address)}`;

@@ -101,12 +101,20 @@ export function checkDirectory({ fs }: Runtime, key: string, path: string): void
   try {
     isDirectory = fs.stat(path)?.isDirectory ?? true;
   } catch (error) {
-    if (!(error instanceof IoError)) throw error;
+    if (!isMistake(error)) throw error;
     throw new ConfigError(`${key} is "${path}", which can't be reached (${error.code}), wanted a directory`, {
       cause: error,
     });
   }
   if (!isDirectory) throw new ConfigError(`${key} is "${path}", which is a file, wanted a directory`);
+}
+
+const MISTAKEN_PATHS: ReadonlySet<string> = new Set(["ENOTDIR", "EEXIST", "ELOOP", "ENAMETOOLONG"]);
+
+/** Whether a path is wrong; a disk that is full, or a remote one that is not there yet, may be well at the next start. */
+function isMistake(error: unknown): error is IoError {
+  if (!(error instanceof IoError)) return false;
+  return error.kind === "permission" || error.kind === "notFound" || MISTAKEN_PATHS.has(error.code ?? "");
 }
 
 /** {@link checkDirectory}, and makes it when it is missing. */
@@ -115,7 +123,7 @@ function makeDirectory(runtime: Runtime, key: string, path: string): void {
   try {
     runtime.fs.makeDirectory(path);
   } catch (error) {
-    if (!(error instanceof IoError)) throw error;
+    if (!isMistake(error)) throw error;
     throw new ConfigError(`${key} is "${path}", which can't be made (${error.code}), wanted a directory`, {
       cause: error,
     });

@@ -29,7 +29,7 @@ export class MappedFileQueue {
   readonly #logger: Logger;
   readonly #sizeSetting: string;
   #files: MappedFile[] = [];
-  /** None of the files that were found has the size wanted. */
+  /** None of the files that were found has the size wanted, and none is empty. */
   #noneFits = false;
   /** Files shorter than they should be, until {@link completeFiles}. */
   #shortFiles: { readonly file: MappedFile; readonly size: number }[] = [];
@@ -89,7 +89,8 @@ export class MappedFileQueue {
     found.sort((a, b) => a.offset - b.offset);
     this.#files = [];
     this.#shortFiles = [];
-    this.#noneFits = found.every(({ size }) => size !== this.mappedFileSize);
+    // An empty one is damage, whatever the configuration says.
+    this.#noneFits = found.every(({ size }) => size > 0 && size !== this.mappedFileSize);
     for (const [index, { path, offset, size, allocated }] of found.entries()) {
       // The only one stays: its name is all that tells where the queue goes on.
       if (size === 0 && index === found.length - 1 && index > 0) {

@@ -728,10 +728,11 @@ describe("stopping", () => {
 });
 
 describe("an address that is not this machine's", () => {
-  it("is told by the flag that names it, as a mistake of configuration", async () => {
+  it("is told by the flag that names it, as something that another start may mend", async () => {
     const world = new SimulatedWorld(1);
     await assert.rejects(new Node(world, "master", { bindAddress: "192.0.2.9" }).start(), {
-      name: "ConfigError",
+      name: "IoError",
+      kind: "noAddress",
       message: '--bind-address is "192.0.2.9", wanted an address of this machine (EADDRNOTAVAIL)',
     });
   });

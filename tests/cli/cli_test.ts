@@ -8,11 +8,12 @@ import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { createAdminApp } from "../../src/admin/admin_app.ts";
 import { viewMessage } from "../../src/admin/message_view.ts";
+import { IoError } from "../../src/base/errors.ts";
 import { AdminClient } from "../../src/cli/admin_client.ts";
 import { formatMessage, runTail } from "../../src/cli/messages.ts";
 import { runCli } from "../../src/cli/main.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
-import type { HttpServer, Runtime } from "../../src/runtime/runtime.ts";
+import type { FileSystem, HttpServer, Runtime } from "../../src/runtime/runtime.ts";
 import { FakePort, followingStatus, nodeStatus, slaveStatus, storedMessage } from "../admin/fake_port.ts";
 
 const real = await loadRuntime();
@@ -176,7 +177,7 @@ describe("files and directories that are none: exit code 2", () => {
   });
 });
 
-describe("an address to bind that is none: exit code 2", () => {
+describe("an address to bind that is none: exit code 1, as it may be there when a service manager tries again", () => {
   it("is told by the flag that names it", async () => {
     const directory = mkdtempSync(join(tmpdir(), "twinlog-cli-"));
     const node = ["--listen-port", "0", "--store", directory, "--admin", "none"];
@@ -192,11 +193,27 @@ describe("an address to bind that is none: exit code 2", () => {
       for (const [args, text] of cases) {
         let err = "";
         const process = { ...real.process, env: () => undefined, writeErr: (text: string) => err += text };
-        assert.equal(await runCli({ ...real, process }, args), 2, err);
+        assert.equal(await runCli({ ...real, process }, args), 1, err);
         assert.ok(err.includes(`twinlog: ${text}, wanted an address of this machine`), err);
       }
     } finally {
       rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+describe("a disk that fails at the start: exit code 1, as another start may mend it", () => {
+  it("is no mistake of configuration", async () => {
+    const failing = (code: string) => () => {
+      throw new IoError(code === "ENOSPC" ? "noSpace" : "other", `Failed: ${code}`, code);
+    };
+    const cases = [[{ stat: failing("EIO") }, "EIO"], [{ makeDirectory: failing("ENOSPC") }, "ENOSPC"]] as const;
+    for (const [broken, code] of cases) {
+      let err = "";
+      const process = { ...real.process, env: () => undefined, writeErr: (text: string) => err += text };
+      const fs: FileSystem = Object.assign(Object.create(real.fs), broken);
+      assert.equal(await runCli({ ...real, process, fs }, ["--store", join(tmpdir(), "twinlog-cli-none")]), 1, err);
+      assert.equal(err, `twinlog: Failed: ${code}\n`);
     }
   });
 });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, it } from "node:test";
 import assert from "node:assert/strict";
-import { StoreError } from "../../src/base/errors.ts";
+import { StoreError, StoreSizeError } from "../../src/base/errors.ts";
 import type { FileSystem } from "../../src/runtime/runtime.ts";
 import { HandlePool } from "../../src/store/handle_pool.ts";
 import { fileNameToOffset, isZero, offsetToFileName } from "../../src/store/mapped_file.ts";
@@ -112,6 +112,25 @@ describe("mapped file queue", () => {
       () => open().load(),
       (error: Error) => error instanceof StoreError && /200.* does not follow/.test(error.message),
     );
+  });
+
+  it("takes files of which none has its size for a mistake of configuration, but not an empty one", () => {
+    fill(1);
+    const only = `${directory.path}/log/${offsetToFileName(0)}`;
+    const refusal = (size: number): unknown => {
+      fs.writeFile(only, new Uint8Array(size));
+      const again = open();
+      try {
+        again.load();
+        again.completeFiles(1);
+        return null;
+      } catch (error) {
+        return error;
+      }
+    };
+    assert.ok(refusal(50) instanceof StoreSizeError);
+    const ofEmpty = refusal(0);
+    assert.ok(ofEmpty instanceof StoreError && !(ofEmpty instanceof StoreSizeError), String(ofEmpty));
   });
 
   it("cuts files behind an offset, and sets the positions before it", async () => {
