@@ -19,6 +19,24 @@ export function makeDurableDirectory(fs: FileSystem, path: string): void {
   }
 }
 
+/**
+ * Makes the entries of a directory durable that is noted in `unsynced`, and takes it out; one in which something is made
+ * meanwhile is noted again by whoever makes it. Throws {@link IoError}: then it stays.
+ */
+export async function syncNoted(
+  fs: Pick<FileSystem, "syncDirectoryAsync">,
+  unsynced: Set<string>,
+  directory: string,
+): Promise<void> {
+  unsynced.delete(directory);
+  try {
+    await fs.syncDirectoryAsync(directory);
+  } catch (error) {
+    unsynced.add(directory);
+    throw error;
+  }
+}
+
 /** The directory that holds the entry; of a path without one, `/` or `.`. */
 function parentOf(path: string): string {
   const trimmed = path.replace(/\/+$/, "");

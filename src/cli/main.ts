@@ -52,8 +52,7 @@ function createProgram(runtime: Runtime, done: (code: number) => void): Command 
     .addHelpText("beforeAll", () => {
       // Commander answers --help before anybody looks at the verb.
       const verb = program.args[0];
-      const { rawArgs } = program as unknown as { rawArgs: readonly string[] };
-      if ((verb === undefined || verb === "serve" || verb.startsWith("-")) && givesNamesrvRole(rawArgs)) {
+      if ((verb === undefined || verb === "serve" || verb.startsWith("-")) && givesNamesrvRole(wordsOf(program))) {
         runtime.process.writeOut(namesrvHelp(HELP_WIDTH));
         throw new CommanderError(EXIT.done, "commander.help", "(outputHelp)");
       }
@@ -116,9 +115,7 @@ function addServe(program: Command, runtime: Runtime, done: Done): void {
     if (isVerb(program, extra)) program.error(`error: the verb '${extra}' goes first, its flags after it`);
     if (extra !== undefined) program.error(`error: unknown verb '${extra}', see --help`);
     const file = typeof values.config === "string" ? values.config : null;
-    // Commander keeps the words as typed, its types don't show them.
-    const { rawArgs } = program as unknown as { rawArgs: readonly string[] };
-    const flags = flagTexts(options, values, rawArgs);
+    const flags = flagTexts(options, values, wordsOf(program));
     const role = flags.get("role") ?? flags.get("brokerRole");
     if (!isNamesrvRole(role)) {
       if (role !== undefined) checkRole(flags.has("role") ? "--role" : "--broker-role", role);
@@ -128,6 +125,11 @@ function addServe(program: Command, runtime: Runtime, done: Done): void {
     const { runNamesrv } = await import("./serve_namesrv.ts");
     done(await runNamesrv(runtime, { flags, file }));
   });
+}
+
+/** The words as typed: commander keeps them, its types don't show them. */
+function wordsOf(program: Command): readonly string[] {
+  return (program as unknown as { rawArgs: readonly string[] }).rawArgs;
 }
 
 /** Throws {@link ConfigError} for a role that is none; unlike the configuration's own message it knows of `namesrv`. */

@@ -2,6 +2,7 @@
 // ReputMessageService (units), CommitLog's puts (offsets) and MessageStore (life cycle). Which record gets a unit is
 // decided before; the commit log stays the truth that all of this can be built from again.
 
+import { syncNoted } from "../base/durable_directory.ts";
 import { utf8 } from "../base/bytes.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { Clock, FileSystem, Timer } from "../runtime/runtime.ts";
@@ -364,15 +365,10 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
 
   async #syncDirectories(atOnce: number): Promise<void> {
     const { fs } = this.#parts;
-    await together([...this.#unsyncedDirectories], atOnce, async (directory) => {
-      // What is made in it meanwhile needs another sync.
-      this.#unsyncedDirectories.delete(directory);
-      try {
-        if (fs.stat(directory) !== null) await fs.syncDirectoryAsync(directory);
-      } catch (error) {
-        this.#unsyncedDirectories.add(directory);
-        throw error;
-      }
+    const unsynced = this.#unsyncedDirectories;
+    await together([...unsynced], atOnce, async (directory) => {
+      if (fs.stat(directory) === null) unsynced.delete(directory);
+      else await syncNoted(fs, unsynced, directory);
     });
   }
 

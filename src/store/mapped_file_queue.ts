@@ -1,7 +1,7 @@
 // A row of equally long files that together are one address space: the commit log's, or a consume queue's. Owns which
 // files exist, their load, creation, cutting and removal. What stands in them, and when to flush, is the owner's.
 
-import { makeDurableDirectory } from "../base/durable_directory.ts";
+import { makeDurableDirectory, syncNoted } from "../base/durable_directory.ts";
 import { StoreError, StoreSizeError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { HandlePool } from "./handle_pool.ts";
@@ -181,7 +181,8 @@ export class MappedFileQueue {
       // A file may be cut or expire meanwhile.
       if (this.#files.includes(file)) await file.sync();
     }
-    await this.#syncDirectoriesAsync();
+    const unsynced = this.#unsyncedDirectories;
+    for (const directory of [...unsynced]) await syncNoted(this.#pool.fs, unsynced, directory);
     if (cuts === this.#cuts && target > this.flushedWhere) this.flushedWhere = target;
     return this.flushedWhere;
   }
@@ -208,19 +209,6 @@ export class MappedFileQueue {
   syncDirectories(): void {
     for (const directory of this.#unsyncedDirectories) this.#pool.fs.syncDirectory(directory);
     this.#unsyncedDirectories.clear();
-  }
-
-  async #syncDirectoriesAsync(): Promise<void> {
-    for (const directory of [...this.#unsyncedDirectories]) {
-      // What is made in it meanwhile needs another sync.
-      this.#unsyncedDirectories.delete(directory);
-      try {
-        await this.#pool.fs.syncDirectoryAsync(directory);
-      } catch (error) {
-        this.#unsyncedDirectories.add(directory);
-        throw error;
-      }
-    }
   }
 
   /**
