@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import * as path from "node:path";
 import { after, before, describe, it } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { ApacheLab, hasJava } from "./lab/apache.ts";
 import {
   type ClientProgram,
@@ -182,19 +183,37 @@ for (const target of TARGETS) {
     for (const player of target.players) {
       describe(player.key, () => {
         for (const scenario of player.scenarios) {
-          it(scenario, () => {
+          it(scenario, { timeout: 300_000 }, async () => {
             const result = results.get(player.key)?.get(scenario);
             assert.ok(result, "it was not played");
             assert.ok(result.ok, `${result.notes.error}; ${JSON.stringify(result)}`);
-            assert.deepEqual(
-              comparable(result.facts),
-              comparable(reference.get(player.key)?.get(scenario)?.facts),
-            );
+            const facts = comparable(result.facts);
+            if (isDeepStrictEqual(facts, comparable(reference.get(player.key)?.get(scenario)?.facts))) return;
+            const once = await apacheOnceMore(player, scenario);
+            assert.ok(once.ok, `of Apache: ${once.notes.error}`);
+            assert.deepEqual(facts, comparable(once.facts));
           });
         }
       });
     }
   });
+}
+
+/**
+ * A scenario against an Apache broker of its own: on a busy machine the first one may have answered with less than it held
+ * (its index, say, runs behind its log), and then the difference is not ours.
+ */
+async function apacheOnceMore(player: Player, scenario: string): Promise<ScenarioResult> {
+  const directory = scratch("clients-apache-again");
+  const cluster = new LabCluster(await ApacheLab.create("5.3.3", directory), directory);
+  const { broker, namesrv } = await cluster.startPair({ broker: "apache", namesrv: "apache", name: "lab-again" });
+  const restart = async () => {
+    await broker.end("stop");
+    await broker.start();
+  };
+  const options = { namesrv, directory, scenarios: [scenario], restart, label: `${player.key} once more` };
+  const played = new Map(await playScenarios(await player.program(directory), options));
+  return played.get(scenario)!;
 }
 
 /** Answers with a function that acts once, when it was called `count` times, and lets all callers wait for that. */
