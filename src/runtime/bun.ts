@@ -6,7 +6,7 @@ import { IoError } from "../base/errors.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { HTTP_BODY_BYTES_MAX, PLAIN_FAILURES } from "./http_limits.ts";
 import { closedError, toIoError, toListenError } from "./map_error.ts";
-import { NodeFileSystem } from "./node_fs.ts";
+import { type LibC, LIBC_NAMES, NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
 import type {
   Connection,
@@ -320,6 +320,39 @@ async function serve(
   }
 }
 
+/** What we use of `bun:ffi`. */
+interface BunFfi {
+  dlopen(name: string, symbols: typeof LIBC_SYMBOLS): {
+    readonly symbols: {
+      fallocate(fd: number, mode: number, offset: bigint, length: bigint): number;
+      lseek(fd: number, offset: bigint, whence: number): bigint;
+    };
+  };
+}
+
+const LIBC_SYMBOLS = {
+  fallocate: { args: ["i32", "i32", "i64", "i64"], returns: "i32" },
+  lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
+} as const;
+
+/** Null where there is no such library. */
+function openLibC(): LibC | null {
+  const builtin = (process as unknown as { getBuiltinModule?(name: string): unknown }).getBuiltinModule;
+  const ffi = builtin?.("bun:ffi") as BunFfi | undefined;
+  for (const name of ffi === undefined ? [] : LIBC_NAMES) {
+    try {
+      const { symbols } = ffi!.dlopen(name, LIBC_SYMBOLS);
+      return {
+        fallocate: (fd, mode, offset, length) => symbols.fallocate(fd, mode, BigInt(offset), BigInt(length)),
+        lseek: (fd, offset, whence) => Number(symbols.lseek(fd, BigInt(offset), whence)),
+      };
+    } catch {
+      // The next name.
+    }
+  }
+  return null;
+}
+
 /** The runtime when running on Bun. */
 export function createBunRuntime(): Runtime {
   const bun = (globalThis as unknown as { Bun: BunApi }).Bun;
@@ -327,7 +360,7 @@ export function createBunRuntime(): Runtime {
     name: "bun",
     version: bun.version,
     net: new BunNet(bun),
-    fs: new NodeFileSystem(),
+    fs: new NodeFileSystem(openLibC),
     clock: SYSTEM_CLOCK,
     random: SYSTEM_RANDOM,
     process: NODE_PROCESS,

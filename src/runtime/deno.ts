@@ -5,7 +5,7 @@ import { deferred, sleep } from "../base/async.ts";
 import { IoError } from "../base/errors.ts";
 import { HTTP_BODY_BYTES_MAX, limitBody, PLAIN_FAILURES } from "./http_limits.ts";
 import { closedError, toIoError, toListenError } from "./map_error.ts";
-import { NodeFileSystem } from "./node_fs.ts";
+import { type LibC, LIBC_NAMES, NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
 import type {
   Connection,
@@ -47,6 +47,35 @@ interface DenoApi {
     options: { hostname: string; port: number; signal: AbortSignal; onListen: () => void },
     handler: HttpHandler,
   ): { readonly addr: NetAddress; readonly finished: Promise<void> };
+  readonly permissions: { querySync(what: { name: "ffi" }): { readonly state: string } };
+  dlopen(name: string, symbols: typeof LIBC_SYMBOLS): {
+    readonly symbols: {
+      fallocate(fd: number, mode: number, offset: bigint, length: bigint): number;
+      lseek(fd: number, offset: bigint, whence: number): bigint;
+    };
+  };
+}
+
+const LIBC_SYMBOLS = {
+  fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
+  lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
+} as const;
+
+/** Null without `--allow-ffi`, which nobody is asked for, and where there is no such library. */
+function openLibC(deno: DenoApi): LibC | null {
+  if (deno.permissions.querySync({ name: "ffi" }).state !== "granted") return null;
+  for (const name of LIBC_NAMES) {
+    try {
+      const { symbols } = deno.dlopen(name, LIBC_SYMBOLS);
+      return {
+        fallocate: (fd, mode, offset, length) => symbols.fallocate(fd, mode, BigInt(offset), BigInt(length)),
+        lseek: (fd, offset, whence) => Number(symbols.lseek(fd, BigInt(offset), whence)),
+      };
+    } catch {
+      // The next name.
+    }
+  }
+  return null;
 }
 
 const LISTEN_BACKLOG = 1024;
@@ -287,7 +316,7 @@ export function createDenoRuntime(): Runtime {
     name: "deno",
     version: deno.version.deno,
     net: new DenoNet(deno),
-    fs: new NodeFileSystem(),
+    fs: new NodeFileSystem(() => openLibC(deno)),
     clock: SYSTEM_CLOCK,
     random: SYSTEM_RANDOM,
     process: NODE_PROCESS,

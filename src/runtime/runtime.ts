@@ -153,6 +153,11 @@ export interface FileHandle {
    * could tell. Every byte before `offset` must have been written.
    */
   holeFrom(offset: number): number;
+  /**
+   * A hint that `length` bytes from `offset`, within the file, will be written soon and in large pieces: the file system
+   * may find their place on the disk beforehand. What the file holds and its size stay as they are; never throws.
+   */
+  reserve(offset: number, length: number): void;
   /** Closes it. Idempotent. */
   close(): void;
 }

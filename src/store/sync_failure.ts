@@ -116,6 +116,10 @@ class WatchedHandle implements FileHandle {
     return this.#handle.holeFrom(offset);
   }
 
+  reserve(offset: number, length: number): void {
+    this.#handle.reserve(offset, length);
+  }
+
   close(): void {
     this.#handle.close();
   }

@@ -39,13 +39,34 @@ export function runFsConformance(name: string, conduct: Conduct, abilities: Abil
         const rest = new Uint8Array(MIB - from);
         file.readAt(rest, from);
         assert.ok(rest.every((byte) => byte === 0));
-        // Something stands behind: only reading tells.
-        assert.equal(file.holeFrom(100), MIB);
+        // Something stands behind.
+        const behind = file.holeFrom(100);
+        assert.ok(behind >= 10_000 && behind <= MIB, `hole from ${behind}`);
       }
       file.writeAt(pattern(1), MIB - 1);
       assert.equal(file.holeFrom(10_000), MIB);
       file.truncate(10_000);
       assert.equal(file.holeFrom(10_000), 10_000);
+    });
+
+    withFile("reserves what stays as it is", async (file) => {
+      file.truncate(8 * MIB);
+      file.writeAt(pattern(10_000), 0);
+      file.reserve(5000, 4 * MIB);
+      assert.equal(file.size(), 8 * MIB);
+      const from = file.holeFrom(10_000);
+      assert.ok(from >= 10_000 && from <= 8 * MIB, `hole from ${from}`);
+      const all = new Uint8Array(8 * MIB);
+      assert.equal(file.readAt(all, 0), all.length);
+      assert.deepEqual(all.subarray(0, 10_000), pattern(10_000));
+      assert.ok(all.subarray(10_000).every((byte) => byte === 0));
+      file.writeAt(pattern(10_000), 3 * MIB);
+      const behind = file.holeFrom(10_000);
+      assert.ok(behind >= 3 * MIB + 10_000 && behind <= 8 * MIB, `hole from ${behind}`);
+      await file.sync();
+      // Also past the end, where nothing may come of it.
+      file.reserve(7 * MIB, 4 * MIB);
+      assert.equal(file.size(), 8 * MIB);
     });
 
     withFile("tells what a file takes on the disk, as far as it knows", async (file, env) => {

@@ -99,6 +99,7 @@ export class MemoryFileSystem implements FileSystem {
       truncate: (size) => this.#resize(file, size),
       size: () => file.bytes.length,
       holeFrom: () => file.bytes.length,
+      reserve: () => {},
       close: () => {},
     };
   }

@@ -107,6 +107,7 @@ function countingReads(fs: FileSystem, part: string): { fs: FileSystem; bytesRea
     truncate: (size) => handle.truncate(size),
     size: () => handle.size(),
     holeFrom: (offset) => handle.holeFrom(offset),
+    reserve: (offset, length) => handle.reserve(offset, length),
     close: () => handle.close(),
   });
   const counting: FileSystem = {

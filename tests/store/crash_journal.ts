@@ -143,6 +143,7 @@ export class CrashJournal {
       },
       size: () => handle.size(),
       holeFrom: (offset) => handle.holeFrom(offset),
+      reserve: (offset, length) => handle.reserve(offset, length),
       close: () => handle.close(),
     };
   }

@@ -110,6 +110,7 @@ function countingFileSystem(fs: FileSystem, before: () => void): FileSystem {
     truncate: (size) => (before(), handle.truncate(size)),
     size: () => handle.size(),
     holeFrom: (offset) => handle.holeFrom(offset),
+    reserve: (offset, length) => handle.reserve(offset, length),
     close: () => handle.close(),
   });
   return {

@@ -36,6 +36,7 @@ export function failingFileSystem(fs: FileSystem, failures: Failures): FileSyste
       truncate: (size) => handle.truncate(size),
       size: () => handle.size(),
       holeFrom: (offset) => handle.holeFrom(offset),
+      reserve: (offset, length) => handle.reserve(offset, length),
       close: () => handle.close(),
     };
   };

@@ -40,6 +40,7 @@ export function faultyFileSystem(fs: FileSystem): { fs: FileSystem; faults: Faul
     truncate: (size) => handle.truncate(size),
     size: () => handle.size(),
     holeFrom: (offset) => handle.holeFrom(offset),
+    reserve: (offset, length) => handle.reserve(offset, length),
     close: () => handle.close(),
   });
   const wrapped: FileSystem = {

@@ -276,6 +276,11 @@ class SimulatedFileHandle implements FileHandle {
     return this.size();
   }
 
+  /** Nothing: a hint that only costs and saves time. */
+  reserve(): void {
+    this.#check("Reserve");
+  }
+
   close(): void {
     this.end(false);
   }
