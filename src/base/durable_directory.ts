@@ -20,20 +20,50 @@ export function makeDurableDirectory(fs: FileSystem, path: string): void {
 }
 
 /**
- * Makes the entries of a directory durable that is noted in `unsynced`, and takes it out; one in which something is made
- * meanwhile is noted again by whoever makes it. Throws {@link IoError}: then it stays.
+ * Directories in which something was made, renamed or removed that a loss of power may still undo. One stays noted until
+ * a sync that began after its last change is done, so that whoever needs it durable now syncs it again instead of relying
+ * on a sync under way. One that is gone has nothing to lose.
  */
-export async function syncNoted(
-  fs: Pick<FileSystem, "syncDirectoryAsync">,
-  unsynced: Set<string>,
-  directory: string,
-): Promise<void> {
-  unsynced.delete(directory);
-  try {
-    await fs.syncDirectoryAsync(directory);
-  } catch (error) {
-    unsynced.add(directory);
-    throw error;
+export class UnsyncedDirectories {
+  readonly #fs: Pick<FileSystem, "stat" | "syncDirectory" | "syncDirectoryAsync">;
+  /** Each with the number of its last change. */
+  readonly #noted = new Map<string, number>();
+  #changes = 0;
+
+  constructor(fs: Pick<FileSystem, "stat" | "syncDirectory" | "syncDirectoryAsync">) {
+    this.#fs = fs;
+  }
+
+  /** Notes a change in the directory. */
+  add(path: string): this {
+    this.#noted.set(path, ++this.#changes);
+    return this;
+  }
+
+  /** Forgets the directory. */
+  delete(path: string): void {
+    this.#noted.delete(path);
+  }
+
+  /** Those that are noted. */
+  paths(): string[] {
+    return [...this.#noted.keys()];
+  }
+
+  /** Makes the changes in the directory durable that were noted before the call. Throws {@link IoError}. */
+  async sync(path: string): Promise<void> {
+    const change = this.#noted.get(path);
+    if (change === undefined) return;
+    if (this.#fs.stat(path) !== null) await this.#fs.syncDirectoryAsync(path);
+    if (this.#noted.get(path) === change) this.#noted.delete(path);
+  }
+
+  /** All of them, blocking. Throws {@link IoError}. */
+  syncAllBlocking(): void {
+    for (const path of this.paths()) {
+      if (this.#fs.stat(path) !== null) this.#fs.syncDirectory(path);
+      this.#noted.delete(path);
+    }
   }
 }
 

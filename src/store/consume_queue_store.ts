@@ -2,7 +2,7 @@
 // ReputMessageService (units), CommitLog's puts (offsets) and MessageStore (life cycle). Which record gets a unit is
 // decided before; the commit log stays the truth that all of this can be built from again.
 
-import { syncNoted } from "../base/durable_directory.ts";
+import { UnsyncedDirectories } from "../base/durable_directory.ts";
 import { utf8 } from "../base/bytes.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { Clock, FileSystem, Timer } from "../runtime/runtime.ts";
@@ -54,7 +54,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   readonly #topicQueueTable = new Map<string, Map<number, number>>();
   readonly #withPending = new Set<ConsumeQueue>();
   readonly #dirty = new Set<ConsumeQueue>();
-  readonly #unsyncedDirectories = new Set<string>();
+  readonly #unsyncedDirectories: UnsyncedDirectories;
   readonly #refusedTopics = new Set<string>();
   /** Deleted topics: records of them that start below are a deleted one's, dispatched by then or not. */
   readonly #deletedBelow = new Map<string, number>();
@@ -71,6 +71,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
 
   constructor(parts: ConsumeQueueStoreParts) {
     this.#parts = parts;
+    this.#unsyncedDirectories = new UnsyncedDirectories(parts.fs);
     this.#logger = parts.logger ?? SILENT_LOGGER;
     this.#queueParts = {
       pool: parts.pool,
@@ -131,9 +132,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
       queue.flushBlocking();
     }
     this.#dirty.clear();
-    const { fs } = this.#parts;
-    for (const directory of this.#unsyncedDirectories) if (fs.stat(directory) !== null) fs.syncDirectory(directory);
-    this.#unsyncedDirectories.clear();
+    this.#unsyncedDirectories.syncAllBlocking();
   }
 
   #add(topic: string, queueId: number): ConsumeQueue {
@@ -364,12 +363,8 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   }
 
   async #syncDirectories(atOnce: number): Promise<void> {
-    const { fs } = this.#parts;
     const unsynced = this.#unsyncedDirectories;
-    await together([...unsynced], atOnce, async (directory) => {
-      if (fs.stat(directory) === null) unsynced.delete(directory);
-      else await syncNoted(fs, unsynced, directory);
-    });
+    await together(unsynced.paths(), atOnce, (directory) => unsynced.sync(directory));
   }
 
   /** Stops flushing; a flush under way ends. With `flush`, everything goes to the disk and into the checkpoint. */

@@ -1,7 +1,7 @@
 // A row of equally long files that together are one address space: the commit log's, or a consume queue's. Owns which
 // files exist, their load, creation, cutting and removal. What stands in them, and when to flush, is the owner's.
 
-import { makeDurableDirectory, syncNoted } from "../base/durable_directory.ts";
+import { makeDurableDirectory, UnsyncedDirectories } from "../base/durable_directory.ts";
 import { StoreError, StoreSizeError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { HandlePool } from "./handle_pool.ts";
@@ -34,12 +34,13 @@ export class MappedFileQueue {
   /** Files shorter than they should be, until {@link completeFiles}. */
   #shortFiles: { readonly file: MappedFile; readonly size: number }[] = [];
   /** Directories with creations or removals that are not durable yet. */
-  readonly #unsyncedDirectories = new Set<string>();
+  readonly #unsyncedDirectories: UnsyncedDirectories;
   /** Counts cuts: a flush that was under way at one says nothing about the bytes written since. */
   #cuts = 0;
 
   constructor(options: MappedFileQueueOptions) {
     this.#pool = options.pool;
+    this.#unsyncedDirectories = new UnsyncedDirectories(options.pool.fs);
     this.#logger = options.logger ?? SILENT_LOGGER;
     this.directories = options.directories;
     this.mappedFileSize = options.mappedFileSize;
@@ -181,8 +182,7 @@ export class MappedFileQueue {
       // A file may be cut or expire meanwhile.
       if (this.#files.includes(file)) await file.sync();
     }
-    const unsynced = this.#unsyncedDirectories;
-    for (const directory of [...unsynced]) await syncNoted(this.#pool.fs, unsynced, directory);
+    for (const directory of this.#unsyncedDirectories.paths()) await this.#unsyncedDirectories.sync(directory);
     if (cuts === this.#cuts && target > this.flushedWhere) this.flushedWhere = target;
     return this.flushedWhere;
   }
@@ -207,8 +207,7 @@ export class MappedFileQueue {
 
   /** Makes creations and removals of files durable. Blocks. Throws {@link IoError}. */
   syncDirectories(): void {
-    for (const directory of this.#unsyncedDirectories) this.#pool.fs.syncDirectory(directory);
-    this.#unsyncedDirectories.clear();
+    this.#unsyncedDirectories.syncAllBlocking();
   }
 
   /**
