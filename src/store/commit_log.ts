@@ -72,6 +72,9 @@ const HOT_READ_SIZE = 64 * 1024 * 1024;
 /** Most bytes of one write of several messages. */
 const GROUP_SIZE_MAX = 256 * 1024;
 
+/** A write of at least this size is one of many: a slave that catches up, or large messages. */
+const BULK_WRITE_SIZE = 128 * 1024;
+
 /** A record's bytes up to and with its store timestamp, at most. */
 const RECORD_FRONT_SIZE = 96;
 
@@ -350,6 +353,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
    */
   #write(file: MappedFile, size: number, write: () => void): void {
     this.#clearFailedWrite();
+    if (size >= BULK_WRITE_SIZE) file.reserve(size);
     const position = file.wrotePosition;
     try {
       write();

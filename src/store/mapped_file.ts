@@ -2,14 +2,11 @@
 // page cache is the only cache. Owns its name, size and write position; the queue owns its life, the log its content.
 
 import { assert } from "../base/errors.ts";
-import type { FileHandle } from "../runtime/runtime.ts";
 import type { HandlePool } from "./handle_pool.ts";
 
 /** Bytes read or zeroed at a time when a file is walked. */
 const CHUNK_SIZE = 1024 * 1024;
-/** A write of at least this size is one of many: a slave that catches up. */
-const BULK_WRITE_SIZE = 128 * 1024;
-/** Bytes whose place on the disk bulk writes ask for at a time. At most so much of it is taken before it is used. */
+/** Bytes whose place on the disk is asked for at a time: at most so much of it is taken before it is used. */
 const RESERVE_SIZE = 64 * 1024 * 1024;
 /** Bytes written once more at a time. */
 const REWRITE_SIZE = 64 * 1024;
@@ -39,7 +36,7 @@ export class MappedFile {
   /** Whether a loss of power can't make the file shorter any more. */
   sizeIsDurable = true;
   readonly #pool: HandlePool;
-  /** Where {@link #reserve} got to. */
+  /** Where {@link reserve} got to. */
   #reservedTo = 0;
 
   /** An existing file; counts as full until recovery finds its end, as in Apache. */
@@ -81,17 +78,17 @@ export class MappedFile {
   /** Writes at the write position and moves it. Throws {@link IoError}; the position stays then. */
   append(bytes: Uint8Array): void {
     assert(this.wrotePosition + bytes.length <= this.fileSize, `Append past the end of "${this.path}"`);
-    const handle = this.#pool.get(this.path);
-    if (bytes.length >= BULK_WRITE_SIZE) this.#reserve(handle, this.wrotePosition + bytes.length);
-    handle.writeAt(bytes, this.wrotePosition);
+    this.#pool.get(this.path).writeAt(bytes, this.wrotePosition);
     this.wrotePosition += bytes.length;
   }
 
-  #reserve(handle: FileHandle, end: number): void {
+  /** Has the place of the next `size` bytes, and of those that will follow, found on the disk; see `FileHandle.reserve`. */
+  reserve(size: number): void {
+    const end = this.wrotePosition + size;
     if (end <= this.#reservedTo) return;
-    const size = Math.min(Math.max(RESERVE_SIZE, end - this.wrotePosition), this.fileSize - this.wrotePosition);
-    handle.reserve(this.wrotePosition, size);
-    this.#reservedTo = this.wrotePosition + size;
+    const length = Math.min(Math.max(RESERVE_SIZE, size), this.fileSize - this.wrotePosition);
+    this.#pool.get(this.path).reserve(this.wrotePosition, length);
+    this.#reservedTo = this.wrotePosition + length;
   }
 
   /** Writes anywhere in the file, without moving the write position. Throws {@link IoError}. */

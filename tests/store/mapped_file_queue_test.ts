@@ -34,6 +34,27 @@ describe("mapped file queue", () => {
     directory.remove();
   });
 
+  it("has the place of what comes next found in steps, within the file", () => {
+    const MIB = 1024 * 1024;
+    const directories = [`${directory.path}/large`];
+    const file = new MappedFileQueue({ pool, directories, mappedFileSize: 150 * MIB }).getLastMappedFile();
+    const asked: number[][] = [];
+    pool.get(file.path).reserve = (offset, length) => asked.push([offset, length]);
+    const grow = (size: number) => {
+      file.reserve(size);
+      file.wrotePosition += size;
+    };
+    file.wrotePosition = 1000;
+    grow(MIB);
+    for (let i = 0; i < 63; i++) grow(MIB);
+    assert.deepEqual(asked, [[1000, 64 * MIB]]);
+    grow(MIB);
+    assert.deepEqual(asked[1], [1000 + 64 * MIB, 64 * MIB]);
+    file.wrotePosition = 140 * MIB;
+    grow(10 * MIB);
+    assert.deepEqual(asked.slice(2), [[140 * MIB, 10 * MIB]]);
+  });
+
   it("names files by their first offset", () => {
     assert.equal(offsetToFileName(1073741824), "00000000001073741824");
     assert.equal(fileNameToOffset("00000000001073741824"), 1073741824);
