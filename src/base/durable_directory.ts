@@ -22,15 +22,15 @@ export function makeDurableDirectory(fs: FileSystem, path: string): void {
 /**
  * Directories in which something was made, renamed or removed that a loss of power may still undo. One stays noted until
  * a sync that began after its last change is done, so that whoever needs it durable now syncs it again instead of relying
- * on a sync under way. One that is gone has nothing to lose.
+ * on a sync under way.
  */
 export class UnsyncedDirectories {
-  readonly #fs: Pick<FileSystem, "stat" | "syncDirectory" | "syncDirectoryAsync">;
+  readonly #fs: Pick<FileSystem, "syncDirectory" | "syncDirectoryAsync">;
   /** Each with the number of its last change. */
   readonly #noted = new Map<string, number>();
   #changes = 0;
 
-  constructor(fs: Pick<FileSystem, "stat" | "syncDirectory" | "syncDirectoryAsync">) {
+  constructor(fs: Pick<FileSystem, "syncDirectory" | "syncDirectoryAsync">) {
     this.#fs = fs;
   }
 
@@ -54,14 +54,14 @@ export class UnsyncedDirectories {
   async sync(path: string): Promise<void> {
     const change = this.#noted.get(path);
     if (change === undefined) return;
-    if (this.#fs.stat(path) !== null) await this.#fs.syncDirectoryAsync(path);
+    await this.#fs.syncDirectoryAsync(path);
     if (this.#noted.get(path) === change) this.#noted.delete(path);
   }
 
   /** All of them, blocking. Throws {@link IoError}. */
   syncAllBlocking(): void {
     for (const path of this.paths()) {
-      if (this.#fs.stat(path) !== null) this.#fs.syncDirectory(path);
+      this.#fs.syncDirectory(path);
       this.#noted.delete(path);
     }
   }

@@ -326,25 +326,30 @@ interface BunFfi {
     readonly symbols: {
       fallocate(fd: number, mode: number, offset: bigint, length: bigint): number;
       lseek(fd: number, offset: bigint, whence: number): bigint;
+      __errno_location(): number;
     };
   };
+  readonly read: { i32(pointer: number, offset: number): number };
 }
 
 const LIBC_SYMBOLS = {
   fallocate: { args: ["i32", "i32", "i64", "i64"], returns: "i32" },
   lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
+  __errno_location: { args: [], returns: "ptr" },
 } as const;
 
 /** Null where there is no such library. */
 function openLibC(): LibC | null {
   const builtin = (process as unknown as { getBuiltinModule?(name: string): unknown }).getBuiltinModule;
   const ffi = builtin?.("bun:ffi") as BunFfi | undefined;
-  for (const name of ffi === undefined ? [] : LIBC_NAMES) {
+  if (ffi === undefined) return null;
+  for (const name of LIBC_NAMES) {
     try {
-      const { symbols } = ffi!.dlopen(name, LIBC_SYMBOLS);
+      const { symbols } = ffi.dlopen(name, LIBC_SYMBOLS);
       return {
         fallocate: (fd, mode, offset, length) => symbols.fallocate(fd, mode, BigInt(offset), BigInt(length)),
         lseek: (fd, offset, whence) => Number(symbols.lseek(fd, BigInt(offset), whence)),
+        errno: () => ffi.read.i32(symbols.__errno_location(), 0),
       };
     } catch {
       // The next name.

@@ -52,13 +52,16 @@ interface DenoApi {
     readonly symbols: {
       fallocate(fd: number, mode: number, offset: bigint, length: bigint): number;
       lseek(fd: number, offset: bigint, whence: number): bigint;
+      __errno_location(): unknown;
     };
   };
+  readonly UnsafePointerView: new (pointer: unknown) => { getInt32(): number };
 }
 
 const LIBC_SYMBOLS = {
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
+  __errno_location: { parameters: [], result: "pointer" },
 } as const;
 
 /** Null without `--allow-ffi`, which nobody is asked for, and where there is no such library. */
@@ -70,6 +73,7 @@ function openLibC(deno: DenoApi): LibC | null {
       return {
         fallocate: (fd, mode, offset, length) => symbols.fallocate(fd, mode, BigInt(offset), BigInt(length)),
         lseek: (fd, offset, whence) => Number(symbols.lseek(fd, BigInt(offset), whence)),
+        errno: () => new deno.UnsafePointerView(symbols.__errno_location()).getInt32(),
       };
     } catch {
       // The next name.

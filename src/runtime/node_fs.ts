@@ -17,12 +17,15 @@ const OPEN_FLAGS = {
 const STAT_BLOCK_SIZE = 512;
 
 /**
- * What `node:fs` has no call for, asked of the C library where a runtime can (Deno, Bun). Both return -1 for a failure.
- * `mode` and `whence` are Linux's numbers.
+ * What `node:fs` has no call for, asked of the C library where a runtime can (Deno, Bun). `mode` and `whence` are Linux's
+ * numbers.
  */
 export interface LibC {
+  /** 0, or -1 for a failure. */
   fallocate(fd: number, mode: number, offset: number, length: number): number;
+  /** The position; for a failure -1, and then {@link errno} says which. */
   lseek(fd: number, offset: number, whence: number): number;
+  errno(): number;
 }
 
 /** Names of the C library on Linux, glibc's and musl's; elsewhere none of them is found, and nothing here is used. */
@@ -31,6 +34,7 @@ export const LIBC_NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarc
 const FALLOC_FL_KEEP_SIZE = 1;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
+const ENXIO = 6;
 /** A file in more pieces than this is read instead. */
 const HOLES_MAX = 1024;
 /** `statfs` type of ext2, ext3 and ext4. */
@@ -121,7 +125,7 @@ class NodeFileHandle implements FileHandle {
     // one less and it is packed: then the count tells nothing.
     const dense = Math.ceil(offset / blksize) * blksize;
     if (blksize > 0 && blocks * STAT_BLOCK_SIZE === dense) return Math.min(dense, size);
-    const libc = this.#libc();
+    const libc = this.#libcOnExt4();
     return libc === null ? size : lastHole(libc, fd, offset, size);
   }
 
@@ -129,14 +133,20 @@ class NodeFileHandle implements FileHandle {
   // quarter less to write, and less to flush. Other file systems do that by extents, and a tmpfs would take the memory.
   reserve(offset: number, length: number): void {
     const fd = this.#open("Reserve");
+    const libc = this.#libcOnExt4(RESERVE_FREE_FACTOR * length);
+    // A hint: the write that follows meets, and reports, whatever is wrong.
+    libc?.fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
+  }
+
+  /** For a file on ext4, the one file system that was measured and whose holes are trusted, with that much free. */
+  #libcOnExt4(freeBytes = 0): LibC | null {
     const libc = this.#libc();
-    if (libc === null) return;
+    if (libc === null) return null;
     try {
       const { type, bavail, bsize } = fs.statfsSync(this.path);
-      if (type !== EXT4 || bavail * bsize < RESERVE_FREE_FACTOR * length) return;
-      libc.fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
+      return type === EXT4 && bavail * bsize >= freeBytes ? libc : null;
     } catch {
-      // A hint: the write that follows meets, and reports, whatever is wrong.
+      return null;
     }
   }
 
@@ -197,12 +207,27 @@ function lastHole(libc: LibC, fd: number, from: number, size: number): number {
   let hole = from;
   for (let i = 0; i < HOLES_MAX; i++) {
     const data = libc.lseek(fd, hole, SEEK_DATA);
-    // No data from here on, or a failure, which the second call would meet too.
-    if (data < 0) return libc.lseek(fd, hole, SEEK_HOLE) === hole ? hole : size;
+    // Only this failure means that there is no data from here on.
+    if (data < 0) return libc.errno() === ENXIO ? Math.min(hole, size) : size;
     hole = libc.lseek(fd, data, SEEK_HOLE);
     if (hole < 0 || hole >= size) return size;
   }
   return size;
+}
+
+/** The library, if it understands by a descriptor what `node:fs` does: a runtime's may be numbers of its own. */
+function ofDescriptors(libc: LibC | null): LibC | null {
+  if (libc === null) return null;
+  try {
+    const fd = fs.openSync("/dev/null", "r");
+    try {
+      return fs.readlinkSync(`/proc/self/fd/${fd}`) === "/dev/null" ? libc : null;
+    } finally {
+      fs.closeSync(fd);
+    }
+  } catch {
+    return null;
+  }
 }
 
 function attempt<T>(action: string, call: () => T): T {
@@ -254,7 +279,7 @@ function isDirectory(path: string): boolean {
 export class NodeFileSystem implements FileSystem {
   readonly #openLibC: () => LibC | null;
   readonly #libc = (): LibC | null => {
-    if (this.#opened === undefined) this.#opened = this.#openLibC();
+    if (this.#opened === undefined) this.#opened = ofDescriptors(this.#openLibC());
     return this.#opened;
   };
   #opened: LibC | null | undefined;

@@ -155,7 +155,7 @@ export interface FileHandle {
   holeFrom(offset: number): number;
   /**
    * A hint that `length` bytes from `offset`, within the file, will be written soon and in large pieces: the file system
-   * may find their place on the disk beforehand. What the file holds and its size stay as they are; never throws.
+   * may find their place on the disk beforehand. What the file holds and its size stay as they are. Throws only when closed.
    */
   reserve(offset: number, length: number): void;
   /** Closes it. Idempotent. */

@@ -72,7 +72,7 @@ const HOT_READ_SIZE = 64 * 1024 * 1024;
 /** Most bytes of one write of several messages. */
 const GROUP_SIZE_MAX = 256 * 1024;
 
-/** A write of at least this size is one of many: a slave that catches up, or large messages. */
+/** A write of a master's bytes that is at least so large is one of many: the slave catches up. */
 const BULK_WRITE_SIZE = 128 * 1024;
 
 /** A record's bytes up to and with its store timestamp, at most. */
@@ -353,7 +353,6 @@ export class CommitLog implements FlushTarget, ReplicaSink {
    */
   #write(file: MappedFile, size: number, write: () => void): void {
     this.#clearFailedWrite();
-    if (size >= BULK_WRITE_SIZE) file.reserve(size);
     const position = file.wrotePosition;
     try {
       write();
@@ -423,6 +422,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     if (lastRecordOffset >= 0) {
       this.#checkpoint.beforeRecord(lastRecordOffset, storeTimestamp, this.#lastStoreTimestamp);
     }
+    if (bytes.length >= BULK_WRITE_SIZE) file.reserve(bytes.length);
     this.#write(file, bytes.length, () => file.append(bytes));
     if (lastRecordOffset >= 0) {
       this.#lastRecordOffset = lastRecordOffset;

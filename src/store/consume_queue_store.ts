@@ -53,6 +53,8 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   /** Queue offset of the next message by topic and queue: ahead of the queues by what is not dispatched yet. */
   readonly #topicQueueTable = new Map<string, Map<number, number>>();
   readonly #withPending = new Set<ConsumeQueue>();
+  /** New ones, until their first units are in a file. */
+  readonly #withoutDirectory = new Set<ConsumeQueue>();
   readonly #dirty = new Set<ConsumeQueue>();
   readonly #unsyncedDirectories: UnsyncedDirectories;
   readonly #refusedTopics = new Set<string>();
@@ -181,7 +183,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     if (queue === null) {
       if (!isQueueName(topic, queueId)) return this.#refuse(topic, queueId, pos);
       queue = this.#add(topic, queueId);
-      this.#unsyncedDirectories.add(`${this.#parts.directory}/${topic}`).add(this.#parts.directory);
+      this.#withoutDirectory.add(queue);
     }
     if (this.#recoveredLog !== null) queue.compareUnit(pos, size, tagsCode, queueOffset, this.#recoveredLog);
     queue.putMessagePositionInfo(pos, size, tagsCode, queueOffset);
@@ -211,6 +213,10 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     for (const queue of this.#withPending) {
       queue.writePending();
       this.#withPending.delete(queue);
+      if (this.#withoutDirectory.delete(queue)) {
+        const { directory } = this.#parts;
+        this.#unsyncedDirectories.add(`${directory}/${queue.topic}`).add(directory);
+      }
       if (queue.dirtyBytes > 0) this.#dirty.add(queue);
     }
     this.#armTimer();
@@ -269,7 +275,9 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     this.#topicQueueTable.clear();
     this.#deletedBelow.clear();
     this.#withPending.clear();
+    this.#withoutDirectory.clear();
     this.#dirty.clear();
+    for (const path of this.#unsyncedDirectories.paths()) this.#unsyncedDirectories.delete(path);
     this.#storeTimestamp = 0;
     const { fs, directory } = this.#parts;
     fs.remove(directory);
@@ -289,6 +297,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     for (const queue of this.#queues.get(topic)?.values() ?? []) {
       queue.destroy();
       this.#withPending.delete(queue);
+      this.#withoutDirectory.delete(queue);
       this.#dirty.delete(queue);
     }
     this.#topicQueueTable.delete(topic);

@@ -166,8 +166,8 @@ class RecordSearch {
   /** Start of the first whole record that starts at `from`, an offset of the log, or behind it; -1 for none. */
   run(from: number): number {
     const { fileFromOffset } = this.#file;
-    // A log of a few kilobytes lies in a file of a gigabyte.
-    const end = fileFromOffset + this.#file.holeFrom(from - fileFromOffset);
+    // A log of a few kilobytes lies in a file of a gigabyte. What is known to be written ends before `from`.
+    const end = fileFromOffset + this.#file.holeFrom(Math.max(0, from - 1 - fileFromOffset));
     const window = new Uint8Array(Math.min(WINDOW_SIZE, Math.max(0, end - from)));
     for (let at = from; at + MAGIC_END <= end;) {
       const bytes = window.subarray(0, this.#file.readAt(window, at - fileFromOffset));

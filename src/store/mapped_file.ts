@@ -6,7 +6,7 @@ import type { HandlePool } from "./handle_pool.ts";
 
 /** Bytes read or zeroed at a time when a file is walked. */
 const CHUNK_SIZE = 1024 * 1024;
-/** Bytes whose place on the disk is asked for at a time: at most so much of it is taken before it is used. */
+/** Bytes whose place on the disk is asked for at a time: so much of it may be taken and not used yet. */
 const RESERVE_SIZE = 64 * 1024 * 1024;
 /** Bytes written once more at a time. */
 const REWRITE_SIZE = 64 * 1024;

@@ -183,15 +183,18 @@ for (const target of TARGETS) {
     for (const player of target.players) {
       describe(player.key, () => {
         for (const scenario of player.scenarios) {
-          it(scenario, { timeout: 300_000 }, async () => {
+          it(scenario, { timeout: 400_000 }, async () => {
             const result = results.get(player.key)?.get(scenario);
             assert.ok(result, "it was not played");
             assert.ok(result.ok, `${result.notes.error}; ${JSON.stringify(result)}`);
             const facts = comparable(result.facts);
-            if (isDeepStrictEqual(facts, comparable(reference.get(player.key)?.get(scenario)?.facts))) return;
+            const wanted = reference.get(player.key)?.get(scenario);
+            assert.ok(wanted, "it was not played against Apache");
+            if (isDeepStrictEqual(facts, comparable(wanted.facts))) return;
             const once = await apacheOnceMore(player, scenario);
-            assert.ok(once.ok, `of Apache: ${once.notes.error}`);
+            assert.ok(once?.ok, `of Apache: ${once?.notes.error}`);
             assert.deepEqual(facts, comparable(once.facts));
+            console.log(`${scenario}: Apache's first word was another: ${JSON.stringify(wanted.facts)}`);
           });
         }
       });
@@ -203,7 +206,7 @@ for (const target of TARGETS) {
  * A scenario against an Apache broker of its own: on a busy machine the first one may have answered with less than it held
  * (its index, say, runs behind its log), and then the difference is not ours.
  */
-async function apacheOnceMore(player: Player, scenario: string): Promise<ScenarioResult> {
+async function apacheOnceMore(player: Player, scenario: string): Promise<ScenarioResult | undefined> {
   const directory = scratch("clients-apache-again");
   const cluster = new LabCluster(await ApacheLab.create("5.3.3", directory), directory);
   const { broker, namesrv } = await cluster.startPair({ broker: "apache", namesrv: "apache", name: "lab-again" });
@@ -213,7 +216,7 @@ async function apacheOnceMore(player: Player, scenario: string): Promise<Scenari
   };
   const options = { namesrv, directory, scenarios: [scenario], restart, label: `${player.key} once more` };
   const played = new Map(await playScenarios(await player.program(directory), options));
-  return played.get(scenario)!;
+  return played.get(scenario);
 }
 
 /** Answers with a function that acts once, when it was called `count` times, and lets all callers wait for that. */

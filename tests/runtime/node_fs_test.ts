@@ -7,7 +7,8 @@ import os from "node:os";
 import process from "node:process";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { IoError } from "../../src/base/errors.ts";
-import { NodeFileSystem } from "../../src/runtime/node_fs.ts";
+import { loadRuntime } from "../../src/runtime/detect.ts";
+import { type LibC, NodeFileSystem } from "../../src/runtime/node_fs.ts";
 
 const onLinux = os.platform() === "linux" ? it : it.skip;
 const withPython = os.platform() === "linux" && spawnSync("python3", ["--version"]).status === 0 ? it : it.skip;
@@ -101,3 +102,64 @@ function end(child: ChildProcess): Promise<void> {
   child.stdin?.end();
   return gone;
 }
+
+const MIB = 1024 * 1024;
+const isExt4 = os.platform() === "linux" && fs.statfsSync(os.tmpdir()).type === 0xef53;
+const onExt4 = isExt4 ? it : it.skip;
+const { fs: runtimeFiles, name: runtimeName } = await loadRuntime();
+const withLibC = isExt4 && runtimeName !== "node" ? it : it.skip;
+
+describe("The C library behind NodeFileSystem", () => {
+  let directory = "";
+  beforeEach(() => {
+    directory = fs.mkdtempSync(`${os.tmpdir()}/twinlog-libc-`);
+  });
+  afterEach(() => fs.rmSync(directory, { recursive: true, force: true }));
+
+  /** A file of 8 MiB with 10,000 bytes at its front. */
+  const fileOf = (files: NodeFileSystem | typeof runtimeFiles) => {
+    const file = files.open(`${directory}/file`, "create");
+    file.truncate(8 * MIB);
+    file.writeAt(new Uint8Array(10_000).fill(1), 0);
+    return file;
+  };
+
+  withLibC("reserves, and tells holes that the count of blocks does not", async () => {
+    const file = fileOf(runtimeFiles);
+    file.reserve(10_000, 4 * MIB);
+    assert.ok(runtimeFiles.stat(file.path)!.allocated >= 4 * MIB, "nothing was reserved");
+    assert.equal(file.size(), 8 * MIB);
+    assert.equal(file.holeFrom(10_000), 12_288);
+    file.writeAt(new Uint8Array(10_000).fill(1), 5 * MIB);
+    assert.equal(file.holeFrom(10_000), 5 * MIB + 12_288);
+    await file.sync();
+    assert.equal(file.holeFrom(10_000), 5 * MIB + 12_288);
+    file.writeAt(new Uint8Array(1), 8 * MIB - 1);
+    assert.equal(file.holeFrom(10_000), 8 * MIB);
+    file.close();
+  });
+
+  for (
+    const [what, data, hole, errno, expected] of [
+      ["no data behind", -1, 10_000, 6, 10_000],
+      ["a failing disk", -1, 10_000, 5, 8 * MIB],
+      ["data to the end", 20_000, 8 * MIB, 0, 8 * MIB],
+      ["a failure at the second step", 20_000, -1, 5, 8 * MIB],
+      ["a file in too many pieces", 20_000, 30_000, 0, 8 * MIB],
+    ] as const
+  ) {
+    onExt4(`takes only "no data from here" for a hole: ${what}`, () => {
+      const libc: LibC = {
+        fallocate: () => -1,
+        lseek: (_fd, _offset, whence) => whence === 3 ? data : hole,
+        errno: () => errno,
+      };
+      const file = fileOf(new NodeFileSystem(() => libc));
+      // Else the count of blocks tells already.
+      file.writeAt(new Uint8Array(1), 5 * MIB);
+      assert.equal(file.holeFrom(10_000), expected);
+      file.reserve(0, MIB);
+      file.close();
+    });
+  }
+});
