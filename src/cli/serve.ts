@@ -41,12 +41,16 @@ export async function runServe(
   return 0;
 }
 
-/** Waits for a signal, then for a clean stop; one that takes longer than 80 s ends the process with 1. */
+/**
+ * Waits for a signal, then for a clean stop; one that takes longer than 80 s ends the process with 1. `work` is what a stop
+ * may take long for, `loss` what comes of one that is cut off.
+ */
 export async function stopOnSignal(
   runtime: Runtime,
   logger: Logger,
   stopping: StopSignals,
   node: { stop(): Promise<void> },
+  { work, loss } = { work: "bringing the store to the disk", loss: "the next start recovers the store" },
 ): Promise<void> {
   logger.info(`Stopping on ${await stopping.first}`);
   const { clock, process } = runtime;
@@ -55,11 +59,11 @@ export async function stopOnSignal(
   const note = (count: number): Timer =>
     clock.setTimer(STOP_NOTE_MS, () => {
       if (count > STOP_NOTES_MAX) {
-        logger.error(`Not stopped after ${elapsed()} ms, giving up: the next start recovers the store`);
+        logger.error(`Not stopped after ${elapsed()} ms, giving up: ${loss}`);
         process.exit(1);
       }
       logger.info(
-        `Still stopping after ${elapsed()} ms: bringing the store to the disk. Another signal ends it at once`,
+        `Still stopping after ${elapsed()} ms: ${work}. Another SIGTERM or SIGINT ends it at once`,
       );
       late = note(count + 1);
     });

@@ -49,7 +49,10 @@ export async function runNamesrv(
     hostFlag: "--bind-address",
   });
   runtime.process.writeOut(readyLine(runtime, config, formatHostPort(namesrv.address)));
-  await stopOnSignal(runtime, logger, stopping, namesrv);
+  await stopOnSignal(runtime, logger, stopping, namesrv, {
+    work: "closing connections",
+    loss: "brokers register again with the next one",
+  });
   return 0;
 }
 
