@@ -41,16 +41,21 @@ export async function runServe(
   return 0;
 }
 
-/**
- * Waits for a signal, then for a clean stop; one that takes longer than 80 s ends the process with 1. `work` is what a stop
- * may take long for, `loss` what comes of one that is cut off.
- */
+/** What a stop may take long for, and what comes of one that is cut off. */
+export interface StopWords {
+  readonly work: string;
+  readonly loss: string;
+}
+
+const STORE_STOP: StopWords = { work: "bringing the store to the disk", loss: "the next start recovers the store" };
+
+/** Waits for a signal, then for a clean stop; one that takes longer than 80 s ends the process with 1. */
 export async function stopOnSignal(
   runtime: Runtime,
   logger: Logger,
   stopping: StopSignals,
   node: { stop(): Promise<void> },
-  { work, loss } = { work: "bringing the store to the disk", loss: "the next start recovers the store" },
+  { work, loss } = STORE_STOP,
 ): Promise<void> {
   logger.info(`Stopping on ${await stopping.first}`);
   const { clock, process } = runtime;
@@ -184,13 +189,13 @@ export interface StopSignals {
  * The first stop signal as a promise; the second ends the process, unless it is a SIGHUP: a terminal that is closed sends
  * that twice, by its shell and at the shell's end.
  */
-export function stopSignals(runtime: Runtime, logger: Logger): StopSignals {
+export function stopSignals(runtime: Runtime, logger: Logger, { loss } = STORE_STOP): StopSignals {
   const { promise, resolve } = Promise.withResolvers<string>();
   let count = 0;
   const end = runtime.process.onStopSignal((signal) => {
     if (count++ === 0) return resolve(signal);
     if (signal === "SIGHUP") return;
-    logger.warn(`Second ${signal}: stopping at once, the next start recovers the store`);
+    logger.warn(`Second ${signal}: stopping at once, ${loss}`);
     runtime.process.exit(1);
   });
   return { first: promise, end };

@@ -10,7 +10,17 @@ import { DurableFile } from "../namesrv/durable_file.ts";
 import { startNamesrv } from "../namesrv/namesrv_controller.ts";
 import { HeldBytes } from "../remoting/held_bytes.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { checkDirectory, configLogger, readConfigFile, stopOnSignal, stopSignals, STORE_NAME } from "./serve.ts";
+import {
+  checkDirectory,
+  configLogger,
+  readConfigFile,
+  stopOnSignal,
+  stopSignals,
+  type StopWords,
+  STORE_NAME,
+} from "./serve.ts";
+
+const STOP: StopWords = { work: "closing connections", loss: "brokers register again with the next one" };
 
 /** Runs a NameServer until a signal ends it. `flags` maps keys to text; the role is not among them. */
 export async function runNamesrv(
@@ -22,7 +32,7 @@ export async function runNamesrv(
   const logger = configLogger(runtime, config);
   for (const warning of warnings) logger.warn(warning);
   checkDirectory(runtime, STORE_NAME, config.storePathRootDir);
-  const stopping = stopSignals(runtime, logger);
+  const stopping = stopSignals(runtime, logger, STOP);
   const stored = new DurableFile(runtime.fs, config.configStorePath);
   if (file !== null && file.name === config.configStorePath) stored.adopt(file.bytes);
   const started = startNamesrv({

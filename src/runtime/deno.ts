@@ -64,7 +64,7 @@ const LIBC_SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
 } as const;
 
-/** Null without `--allow-ffi`, which nobody is asked for, and where there is no such library. */
+/** Null without the permission for FFI, which nobody is asked for, and where there is no such library. */
 function openLibC(deno: DenoApi): LibC | null {
   if (deno.permissions.querySync({ name: "ffi" }).state !== "granted") return null;
   for (const name of LIBC_NAMES) {

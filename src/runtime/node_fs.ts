@@ -37,6 +37,8 @@ const SEEK_HOLE = 4;
 const ENXIO = 6;
 /** A file in more pieces than this is read instead. */
 const HOLES_MAX = 1024;
+/** A file's blocks are counted on in pieces of this size at most, bytes. */
+const BLOCK_SIZE_MAX = 4096;
 /** `statfs` type of ext2, ext3 and ext4. */
 const EXT4 = 0xef53;
 /** Nothing is reserved on a disk with room for fewer than this many times as much. */
@@ -124,8 +126,11 @@ class NodeFileHandle implements FileHandle {
     // Blocks that the bytes before `offset` take; one more and something stands behind them, or its place is noted apart,
     // one less and it is packed: then the count tells nothing.
     const dense = Math.ceil(offset / blksize) * blksize;
-    if (blksize > 0 && blocks * STAT_BLOCK_SIZE === dense) return Math.min(dense, size);
-    const libc = this.#libcOnExt4();
+    const isExt4 = this.#isExt4();
+    // Larger blocks, and no blocks at all, are what networks and user space make up; that nothing stands there is not said.
+    const isCounted = blksize > 0 && blksize <= BLOCK_SIZE_MAX && (blocks > 0 || isExt4);
+    if (isCounted && blocks * STAT_BLOCK_SIZE === dense) return Math.min(dense, size);
+    const libc = isExt4 ? this.#libc() : null;
     return libc === null ? size : lastHole(libc, fd, offset, size);
   }
 
@@ -133,20 +138,19 @@ class NodeFileHandle implements FileHandle {
   // quarter less to write, and less to flush. Other file systems do that by extents, and a tmpfs would take the memory.
   reserve(offset: number, length: number): void {
     const fd = this.#open("Reserve");
-    const libc = this.#libcOnExt4(RESERVE_FREE_FACTOR * length);
+    const libc = this.#libc();
     // A hint: the write that follows meets, and reports, whatever is wrong.
-    libc?.fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
+    if (libc === null || !this.#isExt4(RESERVE_FREE_FACTOR * length)) return;
+    libc.fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
   }
 
-  /** For a file on ext4, the one file system that was measured and whose holes are trusted, with that much free. */
-  #libcOnExt4(freeBytes = 0): LibC | null {
-    const libc = this.#libc();
-    if (libc === null) return null;
+  /** Whether the file is on ext4, the one file system that was measured and whose holes are trusted, with that much free. */
+  #isExt4(freeBytes = 0): boolean {
     try {
       const { type, bavail, bsize } = fs.statfsSync(this.path);
-      return type === EXT4 && bavail * bsize >= freeBytes ? libc : null;
+      return type === EXT4 && bavail * bsize >= freeBytes;
     } catch {
-      return null;
+      return false;
     }
   }
 
@@ -277,21 +281,18 @@ function isDirectory(path: string): boolean {
 
 /** Files of this machine. */
 export class NodeFileSystem implements FileSystem {
-  readonly #openLibC: () => LibC | null;
-  readonly #libc = (): LibC | null => {
-    if (this.#opened === undefined) this.#opened = ofDescriptors(this.#openLibC());
-    return this.#opened;
-  };
-  #opened: LibC | null | undefined;
+  // No private name: what is derived from an instance, to change one method of it, must find this.
+  private readonly libc: () => LibC | null;
 
   /** `openLibC` is called when it is first needed, and once. Without it what {@link LibC} is for is left out. */
   constructor(openLibC: () => LibC | null = () => null) {
-    this.#openLibC = openLibC;
+    let opened: LibC | null | undefined;
+    this.libc = () => opened === undefined ? (opened = ofDescriptors(openLibC())) : opened;
   }
 
   open(path: string, mode: "read" | "write" | "create"): FileHandle {
     const flags = OPEN_FLAGS[mode];
-    return attempt(`Open "${path}"`, () => new NodeFileHandle(path, fs.openSync(path, flags, 0o644), this.#libc));
+    return attempt(`Open "${path}"`, () => new NodeFileHandle(path, fs.openSync(path, flags, 0o644), this.libc));
   }
 
   stat(path: string): FileInfo | null {

@@ -4,6 +4,7 @@
 
 import { UnsyncedDirectories } from "../base/durable_directory.ts";
 import { utf8 } from "../base/bytes.ts";
+import { IoError } from "../base/errors.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { Clock, FileSystem, Timer } from "../runtime/runtime.ts";
 import type { QueueOffsetAssigner } from "./commit_log.ts";
@@ -293,15 +294,17 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
    */
   async deleteTopic(topic: string, logEnd: () => number): Promise<void> {
     await this.#flushing;
+    // The last flush goes through what is there now.
+    if (this.#state === "stopped") throw new IoError("closed", `Topic "${topic}" can't be deleted: the store stops`);
     this.#deletedBelow.set(topic, logEnd());
     for (const queue of this.#queues.get(topic)?.values() ?? []) {
       queue.destroy();
       this.#withPending.delete(queue);
-      this.#withoutDirectory.delete(queue);
       this.#dirty.delete(queue);
     }
     this.#topicQueueTable.delete(topic);
     if (!this.#queues.delete(topic)) return;
+    for (const queue of this.#withoutDirectory) if (queue.topic === topic) this.#withoutDirectory.delete(queue);
     const { fs, directory } = this.#parts;
     this.#unsyncedDirectories.delete(`${directory}/${topic}`);
     fs.remove(`${directory}/${topic}`);

@@ -214,8 +214,17 @@ async function apacheOnceMore(player: Player, scenario: string): Promise<Scenari
     await broker.end("stop");
     await broker.start();
   };
-  const options = { namesrv, directory, scenarios: [scenario], restart, label: `${player.key} once more` };
-  const played = new Map(await playScenarios(await player.program(directory), options));
+  const options = {
+    namesrv,
+    directory,
+    scenarios: [scenario],
+    restart,
+    label: `${player.key} once more`,
+    limitMs: 180_000,
+  };
+  // The client that gave the first word, which may speak otherwise than the one of this target.
+  const asked = PLAYERS.find(({ key }) => key === player.key) ?? player;
+  const played = new Map(await playScenarios(await asked.program(directory), options));
   return played.get(scenario);
 }
 

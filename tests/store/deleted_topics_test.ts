@@ -111,6 +111,25 @@ describe("a topic that is deleted and made again", () => {
     }
   });
 
+  it("stays where a stop overtakes the deletion, and the stop is clean", async () => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const world = new SimulatedWorld(seed);
+      const machine = new Machine(world, "a", seed);
+      await machine.open("master");
+      for (const topic of ["T", "U", "V"]) putOk(machine.store.appendMessage(message("m0", { topic })));
+      await world.drive(machine.store.waitDispatched());
+      await world.advance(machine.random.nextInt(3000));
+      // Each waits for the flush that may be under way.
+      const deleted = machine.store.deleteTopics(["T", "U", "V"]).then(() => true, (error: unknown) => {
+        assert.match(String(error), /the store stops/);
+        return false;
+      });
+      await world.drive(machine.store.shutdown());
+      await world.drive(deleted);
+      assert.equal(machine.fs.stat("/store/abort"), null, `seed ${seed}`);
+    }
+  });
+
   it("has all of them on a slave, too, which was not told", async () => {
     for (let seed = 1; seed <= SEEDS; seed++) {
       const world = new SimulatedWorld(seed);
