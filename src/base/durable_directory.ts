@@ -45,6 +45,11 @@ export class UnsyncedDirectories {
     this.#noted.delete(path);
   }
 
+  /** Forgets all of them. */
+  clear(): void {
+    this.#noted.clear();
+  }
+
   /** Those that are noted. */
   paths(): string[] {
     return [...this.#noted.keys()];

@@ -59,10 +59,7 @@ export async function runNamesrv(
     hostFlag: "--bind-address",
   });
   runtime.process.writeOut(readyLine(runtime, config, formatHostPort(namesrv.address)));
-  await stopOnSignal(runtime, logger, stopping, namesrv, {
-    work: "closing connections",
-    loss: "brokers register again with the next one",
-  });
+  await stopOnSignal(runtime, logger, stopping, namesrv, STOP);
   return 0;
 }
 

@@ -5,8 +5,9 @@ import { type Deferred, deferred } from "../base/async.ts";
 import { IoError } from "../base/errors.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { HTTP_BODY_BYTES_MAX, PLAIN_FAILURES } from "./http_limits.ts";
+import { findLibC, type LibC, type LibCSymbols } from "./libc.ts";
 import { closedError, toIoError, toListenError } from "./map_error.ts";
-import { type LibC, LIBC_NAMES, NodeFileSystem } from "./node_fs.ts";
+import { NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
 import type {
   Connection,
@@ -323,11 +324,7 @@ async function serve(
 /** What we use of `bun:ffi`. */
 interface BunFfi {
   dlopen(name: string, symbols: typeof LIBC_SYMBOLS): {
-    readonly symbols: {
-      fallocate(fd: number, mode: number, offset: bigint, length: bigint): number;
-      lseek(fd: number, offset: bigint, whence: number): bigint;
-      __errno_location(): number;
-    };
+    readonly symbols: LibCSymbols & { __errno_location(): number };
   };
   readonly read: { i32(pointer: number, offset: number): number };
 }
@@ -343,19 +340,10 @@ function openLibC(): LibC | null {
   const builtin = (process as unknown as { getBuiltinModule?(name: string): unknown }).getBuiltinModule;
   const ffi = builtin?.("bun:ffi") as BunFfi | undefined;
   if (ffi === undefined) return null;
-  for (const name of LIBC_NAMES) {
-    try {
-      const { symbols } = ffi.dlopen(name, LIBC_SYMBOLS);
-      return {
-        fallocate: (fd, mode, offset, length) => symbols.fallocate(fd, mode, BigInt(offset), BigInt(length)),
-        lseek: (fd, offset, whence) => Number(symbols.lseek(fd, BigInt(offset), whence)),
-        errno: () => ffi.read.i32(symbols.__errno_location(), 0),
-      };
-    } catch {
-      // The next name.
-    }
-  }
-  return null;
+  return findLibC((name) => {
+    const { symbols } = ffi.dlopen(name, LIBC_SYMBOLS);
+    return { symbols, errno: () => ffi.read.i32(symbols.__errno_location(), 0) };
+  });
 }
 
 /** The runtime when running on Bun. */

@@ -4,8 +4,9 @@
 import { deferred, sleep } from "../base/async.ts";
 import { IoError } from "../base/errors.ts";
 import { HTTP_BODY_BYTES_MAX, limitBody, PLAIN_FAILURES } from "./http_limits.ts";
+import { findLibC, type LibC, type LibCSymbols } from "./libc.ts";
 import { closedError, toIoError, toListenError } from "./map_error.ts";
-import { type LibC, LIBC_NAMES, NodeFileSystem } from "./node_fs.ts";
+import { NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
 import type {
   Connection,
@@ -49,11 +50,7 @@ interface DenoApi {
   ): { readonly addr: NetAddress; readonly finished: Promise<void> };
   readonly permissions: { querySync(what: { name: "ffi" }): { readonly state: string } };
   dlopen(name: string, symbols: typeof LIBC_SYMBOLS): {
-    readonly symbols: {
-      fallocate(fd: number, mode: number, offset: bigint, length: bigint): number;
-      lseek(fd: number, offset: bigint, whence: number): bigint;
-      __errno_location(): unknown;
-    };
+    readonly symbols: LibCSymbols & { __errno_location(): unknown };
   };
   readonly UnsafePointerView: new (pointer: unknown) => { getInt32(): number };
 }
@@ -67,19 +64,10 @@ const LIBC_SYMBOLS = {
 /** Null without the permission for FFI, which nobody is asked for, and where there is no such library. */
 function openLibC(deno: DenoApi): LibC | null {
   if (deno.permissions.querySync({ name: "ffi" }).state !== "granted") return null;
-  for (const name of LIBC_NAMES) {
-    try {
-      const { symbols } = deno.dlopen(name, LIBC_SYMBOLS);
-      return {
-        fallocate: (fd, mode, offset, length) => symbols.fallocate(fd, mode, BigInt(offset), BigInt(length)),
-        lseek: (fd, offset, whence) => Number(symbols.lseek(fd, BigInt(offset), whence)),
-        errno: () => new deno.UnsafePointerView(symbols.__errno_location()).getInt32(),
-      };
-    } catch {
-      // The next name.
-    }
-  }
-  return null;
+  return findLibC((name) => {
+    const { symbols } = deno.dlopen(name, LIBC_SYMBOLS);
+    return { symbols, errno: () => new deno.UnsafePointerView(symbols.__errno_location()).getInt32() };
+  });
 }
 
 const LISTEN_BACKLOG = 1024;

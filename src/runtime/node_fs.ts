@@ -4,6 +4,7 @@
 import fs from "node:fs";
 import { posix as posixPath } from "node:path";
 import { IoError } from "../base/errors.ts";
+import { allocate, lastHole, type LibC } from "./libc.ts";
 import { closedError, errorCode, toIoError } from "./map_error.ts";
 import type { DiskUsage, FileHandle, FileInfo, FileSystem } from "./runtime.ts";
 
@@ -16,27 +17,6 @@ const OPEN_FLAGS = {
 /** What `stat` counts blocks in, whatever the file system's own are. */
 const STAT_BLOCK_SIZE = 512;
 
-/**
- * What `node:fs` has no call for, asked of the C library where a runtime can (Deno, Bun). `mode` and `whence` are Linux's
- * numbers.
- */
-export interface LibC {
-  /** 0, or -1 for a failure. */
-  fallocate(fd: number, mode: number, offset: number, length: number): number;
-  /** The position; for a failure -1, and then {@link errno} says which. */
-  lseek(fd: number, offset: number, whence: number): number;
-  errno(): number;
-}
-
-/** Names of the C library on Linux, glibc's and musl's; elsewhere none of them is found, and nothing here is used. */
-export const LIBC_NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
-
-const FALLOC_FL_KEEP_SIZE = 1;
-const SEEK_DATA = 3;
-const SEEK_HOLE = 4;
-const ENXIO = 6;
-/** A file in more pieces than this is read instead. */
-const HOLES_MAX = 1024;
 /** A file's blocks are counted on in pieces of this size at most, bytes. */
 const BLOCK_SIZE_MAX = 4096;
 /** `statfs` type of ext2, ext3 and ext4. */
@@ -141,7 +121,7 @@ class NodeFileHandle implements FileHandle {
     const libc = this.#libc();
     // A hint: the write that follows meets, and reports, whatever is wrong.
     if (libc === null || !this.#isExt4(RESERVE_FREE_FACTOR * length)) return;
-    libc.fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
+    allocate(libc, fd, offset, length);
   }
 
   /** Whether the file is on ext4, the one file system that was measured and whose holes are trusted, with that much free. */
@@ -206,34 +186,6 @@ class NodeFileHandle implements FileHandle {
   }
 }
 
-// Where the last hole of a file begins, at or behind `from`; `size` when it can't be told, or when there is none.
-function lastHole(libc: LibC, fd: number, from: number, size: number): number {
-  let hole = from;
-  for (let i = 0; i < HOLES_MAX; i++) {
-    const data = libc.lseek(fd, hole, SEEK_DATA);
-    // Only this failure means that there is no data from here on.
-    if (data < 0) return libc.errno() === ENXIO ? Math.min(hole, size) : size;
-    hole = libc.lseek(fd, data, SEEK_HOLE);
-    if (hole < 0 || hole >= size) return size;
-  }
-  return size;
-}
-
-/** The library, if it understands by a descriptor what `node:fs` does: a runtime's may be numbers of its own. */
-function ofDescriptors(libc: LibC | null): LibC | null {
-  if (libc === null) return null;
-  try {
-    const fd = fs.openSync("/dev/null", "r");
-    try {
-      return fs.readlinkSync(`/proc/self/fd/${fd}`) === "/dev/null" ? libc : null;
-    } finally {
-      fs.closeSync(fd);
-    }
-  } catch {
-    return null;
-  }
-}
-
 function attempt<T>(action: string, call: () => T): T {
   try {
     return call();
@@ -287,7 +239,7 @@ export class NodeFileSystem implements FileSystem {
   /** `openLibC` is called when it is first needed, and once. Without it what {@link LibC} is for is left out. */
   constructor(openLibC: () => LibC | null = () => null) {
     let opened: LibC | null | undefined;
-    this.libc = () => opened === undefined ? (opened = ofDescriptors(openLibC())) : opened;
+    this.libc = () => opened === undefined ? (opened = openLibC()) : opened;
   }
 
   open(path: string, mode: "read" | "write" | "create"): FileHandle {

@@ -278,7 +278,7 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
     this.#withPending.clear();
     this.#withoutDirectory.clear();
     this.#dirty.clear();
-    for (const path of this.#unsyncedDirectories.paths()) this.#unsyncedDirectories.delete(path);
+    this.#unsyncedDirectories.clear();
     this.#storeTimestamp = 0;
     const { fs, directory } = this.#parts;
     fs.remove(directory);

@@ -34,14 +34,13 @@ export function runFsConformance(name: string, conduct: Conduct, abilities: Abil
       file.writeAt(pattern(10_000), 0);
       for (const durable of [false, true]) {
         if (durable) await file.sync();
-        const from = file.holeFrom(10_000);
-        assert.ok(from >= 10_000 && from <= MIB);
-        const rest = new Uint8Array(MIB - from);
-        file.readAt(rest, from);
-        assert.ok(rest.every((byte) => byte === 0));
-        // Something stands behind.
-        const behind = file.holeFrom(100);
-        assert.ok(behind >= 10_000 && behind <= MIB, `hole from ${behind}`);
+        // Behind 100 something stands.
+        for (const from of [file.holeFrom(10_000), file.holeFrom(100)]) {
+          assert.ok(from >= 10_000 && from <= MIB, `hole from ${from}`);
+          const rest = new Uint8Array(MIB - from);
+          file.readAt(rest, from);
+          assert.ok(rest.every((byte) => byte === 0));
+        }
       }
       file.writeAt(pattern(1), MIB - 1);
       assert.equal(file.holeFrom(10_000), MIB);

@@ -8,7 +8,8 @@ import process from "node:process";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { IoError } from "../../src/base/errors.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
-import { type LibC, NodeFileSystem } from "../../src/runtime/node_fs.ts";
+import type { LibC } from "../../src/runtime/libc.ts";
+import { NodeFileSystem } from "../../src/runtime/node_fs.ts";
 
 const onLinux = os.platform() === "linux" ? it : it.skip;
 const withPython = os.platform() === "linux" && spawnSync("python3", ["--version"]).status === 0 ? it : it.skip;
