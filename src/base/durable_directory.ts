@@ -78,3 +78,19 @@ function parentOf(path: string): string {
   const at = trimmed.lastIndexOf("/");
   return at > 0 ? trimmed.slice(0, at) : at === 0 || path.startsWith("/") ? "/" : ".";
 }
+
+/** Puts `content` in the place of a small file, all or nothing, and makes it durable before it returns. Throws `IoError`. */
+export function replaceFileDurably(fs: FileSystem, path: string, content: Uint8Array): void {
+  const directory = path.slice(0, path.lastIndexOf("/"));
+  makeDurableDirectory(fs, directory);
+  const temporary = `${path}.tmp`;
+  fs.writeFile(temporary, content);
+  const file = fs.open(temporary, "write");
+  try {
+    file.syncBlocking();
+  } finally {
+    file.close();
+  }
+  fs.rename(temporary, path);
+  fs.syncDirectory(directory);
+}

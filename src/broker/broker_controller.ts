@@ -17,7 +17,7 @@ import { HAConnectionState } from "../ha/ha_connection_state.ts";
 import { HAService } from "../ha/ha_service.ts";
 import { parseRemotingAddress } from "../remoting/remoting_address.ts";
 import { RemotingClient } from "../remoting/remoting_client.ts";
-import type { HttpServer, NetAddress, Runtime } from "../runtime/runtime.ts";
+import type { HttpServer, NetAddress, Random, Runtime } from "../runtime/runtime.ts";
 import { MessageStore } from "../store/message_store.ts";
 import type { RecordHost } from "../store/types.ts";
 import { BrokerAdmin } from "./broker_admin.ts";
@@ -37,7 +37,8 @@ import { HAMasterDriver } from "./ha_master_driver.ts";
 import type { Namesrv } from "../namesrv/namesrv_controller.ts";
 import { HeldBytes } from "../remoting/held_bytes.ts";
 import { MasterFileSize } from "./master_file_size.ts";
-import { MasterInfoClient } from "./master_info_client.ts";
+import { BOOT_ID, MasterInfoClient } from "./master_info_client.ts";
+import { MemberFile } from "./member_file.ts";
 import { mendTables } from "./mend_tables.ts";
 import { objectionToMaster, SharedIdWarning } from "./other_master.ts";
 import { createProcessorTable } from "./processors/processor_table.ts";
@@ -137,6 +138,7 @@ class BrokerController implements BrokerNode {
     const { net, clock, fs, random } = runtime;
     const onFatal = this.#onFatal;
     const bootTimestamp = clock.now();
+    const bootId = newBootId(random);
     const access = adminAccess(config, {
       env: (name) => runtime.process.env(name),
       readFile: (path) => fs.readFile(path),
@@ -163,6 +165,7 @@ class BrokerController implements BrokerNode {
     this.#undo.push(() => store.shutdown());
     const directory = `${config.storePathRootDir}/config`;
     const role = this.#initialRole(new RoleFile(fs, directory));
+    const memberFile = new MemberFile({ fs, directory, logger });
     const managers = loadConfigManagers({ fs, clock, logger, directory, config });
     this.#undo.push(async () => {
       await Promise.all(Object.values(managers).map((manager: ConfigManager) => manager.settled()));
@@ -301,7 +304,7 @@ class BrokerController implements BrokerNode {
       remotingServers,
       adminLimits,
       namesrvStates: () => outerApi.namesrvStates(),
-      runtimeInfoExtra: () => services.runtimeInfo(),
+      runtimeInfoExtra: () => ({ [BOOT_ID]: bootId, ...services.runtimeInfo() }),
       clientFigures: {
         config,
         clock,
@@ -353,8 +356,12 @@ class BrokerController implements BrokerNode {
         roles.role === "SLAVE" && config.haMasterAddress !== null
           ? `a slave that is given its master needs none: ${flagName("namesrvAddr")} none`
           : null,
-      onIdHeld: (address) =>
-        void sharedId.held(address, { brokerName: config.brokerName, brokerId: this.#identity(roles).brokerId }),
+      onMembers: (members) => {
+        const { brokerId } = this.#identity(roles);
+        const holder = members.get(brokerId);
+        if (holder !== undefined) void sharedId.held(holder, { brokerName: config.brokerName, brokerId });
+        memberFile.add([...members.values()]);
+      },
     });
     const missingMaster = new MissingMaster({ config, logger, states: () => outerApi.namesrvStates() });
     const sharedId = new SharedIdWarning({
@@ -446,13 +453,13 @@ class BrokerController implements BrokerNode {
 
     store.start();
     const objection = roles.role === "SLAVE" ? null : await objectionToMaster({
-      findOtherMaster: async () => {
-        const address = (await outerApi.brokerMemberGroup()).get(0) ?? null;
-        if (address !== null) sharedId.leaveOut(address);
-        return address;
-      },
-      maxOffsetOf: async (address) => (await masterInfo.askMasterRange(address))?.maxOffset ?? null,
+      memberGroup: () => outerApi.brokerMemberGroup(),
+      membersBefore: memberFile.addresses,
+      ask: (address) => masterInfo.askPeer(address),
+      brokerName: config.brokerName,
+      ownBootId: bootId,
       ownMaxOffset: store.maxOffset,
+      onRegisteredMaster: (address) => sharedId.leaveOut(address),
       logger,
     });
     if (objection !== null) puts.setFenced(true, `Started read-only: ${objection}`);
@@ -613,6 +620,11 @@ function localHost(bindAddress: string): string {
 function roleText({ brokerRole, brokerId, masterAddress }: SavedRole): string {
   if (brokerRole !== "SLAVE") return brokerRole;
   return masterAddress === null ? `SLAVE ${brokerId}` : `SLAVE ${brokerId} of master ${masterAddress}`;
+}
+
+/** Tells this start of this node from every other one. */
+function newBootId(random: Random): string {
+  return [0, 0].map(() => random.nextInt(2 ** 31).toString(16).padStart(8, "0")).join("");
 }
 
 function portOf(address: string): number {

@@ -71,11 +71,12 @@ export interface BrokerOuterAPIOptions {
   /** Told after each registration that succeeded, with the first known master over all NameServers. */
   readonly onRegistered: (result: RegisterBrokerResult) => void;
   /**
-   * Told, before this broker registers over a new connection, who has its brokerId there: an address that is not its own,
-   * live or not. Later is too late to ask, for the newcomer takes the place. A master asks before each registration that
-   * falls due, as two of them take puts side by side: the other one came meanwhile. Unset: nobody is asked.
+   * Told, before this broker registers over a new connection, which other brokers of its name are there by brokerId, live
+   * or not. Who has its own id is among them; later is too late to ask, for the newcomer takes the place. A master asks
+   * before each registration that falls due, as two of them take puts side by side: the other one came meanwhile. Unset:
+   * nobody is asked.
    */
-  readonly onIdHeld?: (address: string) => void;
+  readonly onMembers?: (members: ReadonlyMap<number, string>) => void;
   /** Whether this is a slave that waits to hear of its master: it asks more often then. Unset: never. */
   readonly awaitsMaster?: () => boolean;
   /** How this broker does without a NameServer, said when none can be reached; null or unset: it doesn't. */
@@ -95,8 +96,9 @@ export interface NamesrvState {
 const SECOND_REGISTRATION_MS = 10_000;
 /** A slave that was started before its master waits so long for the next answer at most. */
 const AWAITED_MASTER_MS = 3000;
-/** Wait after a failure; doubled up to the period. */
+/** Wait after a failure; doubled up to the limit, which is low as a NameServer that comes back has no route until then. */
 const RETRY_MS = 1000;
+const RETRY_MAX_MS = 4000;
 /** Queues of a topic on one broker that are believed. */
 const QUEUE_NUMS_MAX = 65_536;
 /** Limit of QUERY_DATA_VERSION, as in Apache. */
@@ -227,7 +229,7 @@ export class BrokerOuterAPI {
       const period = Math.max(10_000, Math.min(60_000, this.#options.config.registerNameServerPeriod));
       const dueMs = firstDone ? period : SECOND_REGISTRATION_MS;
       const waitMs = ok ? (awaits() ? Math.min(dueMs, AWAITED_MASTER_MS) : dueMs) : retryMs;
-      retryMs = ok ? RETRY_MS : Math.min(2 * retryMs, period);
+      retryMs = ok ? RETRY_MS : Math.min(2 * retryMs, RETRY_MAX_MS);
       firstDone ||= ok;
       asked = await namesrv.wake.wait(clock, waitMs);
       if (!namesrv.lost) continue;
@@ -305,11 +307,11 @@ export class BrokerOuterAPI {
 
   /** One registration; says a change from working to failing and back, once. */
   async #register(namesrv: Namesrv, isDue: boolean): Promise<boolean> {
-    const { logger, config, identity, onIdHeld, adviceWithout } = this.#options;
-    if ((!namesrv.known || isDue && identity().brokerId === 0) && onIdHeld !== undefined) {
-      const holder = (await this.#membersAt(namesrv.address)).get(identity().brokerId);
+    const { logger, config, identity, onMembers, adviceWithout } = this.#options;
+    if ((!namesrv.known || isDue && identity().brokerId === 0) && onMembers !== undefined) {
+      const members = await this.#membersAt(namesrv.address);
       if (!this.#running) return false;
-      if (holder !== undefined) onIdHeld(holder);
+      onMembers(members);
     }
     const request = this.#registerRequest();
     try {

@@ -1,5 +1,6 @@
-// Questions a broker asks another broker's remoting port for the sake of replication: how far its log reaches (28) and
-// who the HA master is (906), how large its files are (26). It keeps no state; when to ask is the HA client's and the controller's business.
+// Questions a broker asks another broker's remoting port for the sake of replication: how far its log reaches and whether
+// it is a master (28), who the HA master is (906), its name and how large its files are (26). It keeps no state; when to
+// ask is the HA client's and the controller's business.
 
 import type { Logger } from "../base/logger.ts";
 import { RemotingError } from "../base/errors.ts";
@@ -11,8 +12,24 @@ import { ResponseCode } from "../remoting/response_code.ts";
 import { utf8 } from "../base/bytes.ts";
 import type { BrokerHAInfo } from "./processors/ports.ts";
 
+/** Member of the runtime info by which a node knows its own answer, whatever address it came from. */
+export const BOOT_ID = "twinlogBootId";
+
 /** Limit of one question, ms: Apache's for such requests. */
 const TIMEOUT_MS = 3000;
+/** Limit of {@link MasterInfoClient.askPeer}: a start waits for it, and one that is away may not even refuse. */
+const PEER_TIMEOUT_MS = 1500;
+
+/** What a broker says of itself. */
+export interface BrokerPeer {
+  readonly brokerName: string;
+  /** Whether it runs what only a master runs; 4.x does not say, and passes for one. */
+  readonly isMaster: boolean;
+  /** End of its log, bytes. */
+  readonly maxOffset: number;
+  /** Of one start of a node of ours; null: none of ours. */
+  readonly bootId: string | null;
+}
 
 /** Mirrors the questions of Apache's `BrokerOuterAPI` that go to brokers. Addresses are remoting `host:port`. */
 export class MasterInfoClient {
@@ -44,9 +61,28 @@ export class MasterInfoClient {
     }
   }
 
+  /** What the broker at `address` is; null when none answers within 1.5 s. */
+  async askPeer(address: string): Promise<BrokerPeer | null> {
+    try {
+      const [table, config] = await Promise.all([
+        this.brokerRuntimeInfo(address, PEER_TIMEOUT_MS),
+        this.#ask(address, createRequest(RequestCode.GET_BROKER_CONFIG), PEER_TIMEOUT_MS),
+      ]);
+      return {
+        brokerName: /^brokerName=(.*?)\s*$/m.exec(utf8.decode(config.body))?.[1] ?? "",
+        isMaster: table.get("brokerActive") !== "false",
+        maxOffset: offsetOf(table, "commitLogMaxOffset"),
+        bootId: table.get(BOOT_ID) ?? null,
+      };
+    } catch (error) {
+      this.#logger.debug("Can't learn what a broker is", { address, error: invokeErrorText(error) });
+      return null;
+    }
+  }
+
   /** The table of GET_BROKER_RUNTIME_INFO. Throws `IoError`, {@link RemotingError}, `ProtocolError`. */
-  async brokerRuntimeInfo(address: string): Promise<ReadonlyMap<string, string>> {
-    const answer = await this.#ask(address, createRequest(RequestCode.GET_BROKER_RUNTIME_INFO));
+  async brokerRuntimeInfo(address: string, timeoutMs = TIMEOUT_MS): Promise<ReadonlyMap<string, string>> {
+    const answer = await this.#ask(address, createRequest(RequestCode.GET_BROKER_RUNTIME_INFO), timeoutMs);
     const body = parseJavaJson(utf8.decode(answer.body));
     const table = isJavaJsonObject(body) ? body.table : undefined;
     if (!isJavaJsonObject(table)) throw new RemotingError(ResponseCode.SYSTEM_ERROR, "Runtime info has no table");
@@ -86,8 +122,8 @@ export class MasterInfoClient {
     };
   }
 
-  async #ask(address: string, request: RemotingCommand): Promise<RemotingCommand> {
-    const answer = await this.#client.invoke(address, request, TIMEOUT_MS);
+  async #ask(address: string, request: RemotingCommand, timeoutMs = TIMEOUT_MS): Promise<RemotingCommand> {
+    const answer = await this.#client.invoke(address, request, timeoutMs);
     if (answer.code === ResponseCode.SUCCESS) return answer;
     throw new RemotingError(answer.code, `${address} answered request ${request.code} with ${answerText(answer)}`);
   }

@@ -1,7 +1,7 @@
 // config/twinlogRole.json: the role a node was switched to at run time, which wins over its flags at the next start. A
 // promoted slave must not wake up demoted. Written atomically; a file that can't be read stops the start.
 
-import { makeDurableDirectory } from "../base/durable_directory.ts";
+import { replaceFileDurably } from "../base/durable_directory.ts";
 import { StoreError } from "../base/errors.ts";
 import { utf8 } from "../base/bytes.ts";
 import { quoted } from "../base/printable.ts";
@@ -24,12 +24,10 @@ const ROLES: readonly string[] = ["ASYNC_MASTER", "SYNC_MASTER", "SLAVE"];
 export class RoleFile {
   readonly path: string;
   readonly #fs: FileSystem;
-  readonly #directory: string;
 
   /** `directory` is the store's `config/`. */
   constructor(fs: FileSystem, directory: string) {
     this.#fs = fs;
-    this.#directory = directory;
     this.path = `${directory}/twinlogRole.json`;
   }
 
@@ -46,17 +44,7 @@ export class RoleFile {
 
   /** Writes it durably. Throws {@link IoError}. */
   save(role: SavedRole): void {
-    makeDurableDirectory(this.#fs, this.#directory);
-    const temporary = `${this.path}.tmp`;
-    this.#fs.writeFile(temporary, utf8.encode(JSON.stringify(role, null, 2) + "\n"));
-    const file = this.#fs.open(temporary, "write");
-    try {
-      file.syncBlocking();
-    } finally {
-      file.close();
-    }
-    this.#fs.rename(temporary, this.path);
-    this.#fs.syncDirectory(this.#directory);
+    replaceFileDurably(this.#fs, this.path, utf8.encode(JSON.stringify(role, null, 2) + "\n"));
   }
 }
 

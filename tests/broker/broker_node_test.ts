@@ -503,6 +503,44 @@ describe("nodes at one NameServer", () => {
     await namesrv.stop();
   });
 
+  it("starts read-only beside a promoted slave whatever the logs hold, and asks it also where the NameServer forgot", async () => {
+    for (const [seed, change] of [[31, "none"], [32, "tail"], [33, "forgot"]] as const) {
+      const world = new SimulatedWorld(seed);
+      const outside = change === "forgot" ? null : await namesrvAt(world);
+      const old = new Node(world, "old", {
+        brokerRole: "ASYNC_MASTER",
+        ...(outside === null ? { namesrvEnable: true } : { namesrvAddr: outside.namesrvAddr }),
+      });
+      const namesrvAddr = outside?.namesrvAddr ?? `${old.host.address}:9876`;
+      const heir = new Node(world, "heir", { brokerRole: "SLAVE", namesrvAddr });
+      await old.start();
+      await heir.start();
+      await world.run(() => heir.status.master?.verified === true, 30_000);
+      await old.putStatus();
+      await world.run(() => heir.status.maxOffset === old.status.maxOffset, 30_000);
+      // Time in which a master asks who else is there.
+      await world.advance(45_000);
+      if (change === "tail") {
+        world.network.isolate("heir");
+        await old.putStatus();
+      }
+      old.host.kill();
+      world.network.heal();
+      await world.advance(10_500);
+      assert.deepEqual(await world.drive(heir.admin.switchRole({ role: "ASYNC_MASTER" })), { type: "done" });
+      await old.start();
+      assert.equal(old.status.fenced, true, change);
+      assert.equal(old.said(/^Started read-only: .* is the master of this name/), 1);
+      assert.notEqual(await old.putStatus(), "PUT_OK");
+      assert.deepEqual(await world.drive(old.admin.switchRole({ role: "SLAVE", masterAddress: heir.ha })), {
+        type: "done",
+      });
+      await world.run(() => old.status.master?.verified === true, 3000);
+      for (const node of [old, heir]) await node.stop();
+      await outside?.namesrv.stop();
+    }
+  });
+
   it("a second master that restarts is seen at once, and clients keep a route meanwhile", async () => {
     const world = new SimulatedWorld(22);
     const { namesrv, namesrvAddr } = await namesrvAt(world);
