@@ -149,6 +149,11 @@ class BrokerController implements BrokerNode {
       logger.warn("Certificate files are given and haTlsEnable is false: HA is not encrypted");
     }
 
+    if (config.haBusyPollMicros > 0 && clock.nextTurn === undefined) {
+      logger.warn(
+        `haBusyPollMicros has no effect on ${runtime.name}, whose event loop can't wait awake; use Bun or Node`,
+      );
+    }
     const serverTls = remotingTls(config, (path) => fs.readFile(path));
     const clientTls = remotingClientTls(config, (path) => fs.readFile(path));
 

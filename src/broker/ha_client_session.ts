@@ -5,6 +5,7 @@
 import { type Deferred, deferred } from "../base/async.ts";
 import { IoError, ProtocolError } from "../base/errors.ts";
 import type { LogFields, Logger } from "../base/logger.ts";
+import { BusyPoll } from "./busy_poll.ts";
 import { BodyRun } from "../ha/body_run.ts";
 import type { FlowMonitor } from "../ha/flow_monitor.ts";
 import { IS_HA_PORT, REPORT_HEADER_SIZE, writeReport } from "../ha/frames.ts";
@@ -22,6 +23,8 @@ const CONNECT_TIMEOUT_MS = 5000;
 export interface HAClientDriverOptions extends HAClientOptions {
   /** Ours: on divergence set the tail, after a hole the log, aside and follow again. */
   readonly resync: boolean;
+  /** Ours: how long the next frame is waited for awake, microseconds; 0: not at all. */
+  readonly haBusyPollMicros: number;
 }
 
 /** What the driver needs from around it. */
@@ -97,6 +100,7 @@ export class HAClientSession {
   readonly #probe: number | null;
   readonly #decoder = new TransferDecoder();
   readonly #run = new BodyRun();
+  readonly #busyPoll: BusyPoll;
   readonly #reportBytes = new Uint8Array(REPORT_HEADER_SIZE);
   /** Resolves when the session is over; what is waited for inside it is raced with this. */
   readonly #ended: Deferred<HAVerdict> = deferred<HAVerdict>();
@@ -113,6 +117,7 @@ export class HAClientSession {
     this.#shared = shared;
     this.#address = address;
     this.#probe = probe;
+    this.#busyPoll = new BusyPoll(shared.parts.clock, () => shared.options.haBusyPollMicros);
   }
 
   /** Ends it; the first verdict counts. From here on nothing is appended but what is being appended right now. */
@@ -121,6 +126,7 @@ export class HAClientSession {
     this.#over = true;
     this.#timer?.cancel();
     this.#askTimer?.cancel();
+    this.#busyPoll.stop();
     this.#connection?.close();
     this.#ended.resolve(verdict);
   }
@@ -216,6 +222,7 @@ export class HAClientSession {
       if (verdict !== null) return verdict;
       this.#report();
       this.#shared.onChange();
+      this.#busyPoll.arrived();
     }
   }
 

@@ -165,6 +165,14 @@ const HA = {
     ours: NEW,
   }),
   haAckAfterFlush: boolean(false, "A slave acknowledges what is on its disk, not what it has written", { ours: NEW }),
+  haBusyPollMicros: integer(
+    0,
+    0,
+    1000,
+    "While a master's frames come closer together than this a slave waits for the next one awake, which halves an ack on " +
+      "an idle machine and takes up to a core; Bun and Node only",
+    { unit: "us", live: true, ours: NEW },
+  ),
   haTransferAfterFlush: boolean(false, "A master sends only what is on its disk", { ours: NEW }),
   haCountSlavesBy: choice(
     ["address", "connection"],

@@ -19,7 +19,7 @@ export const derived = (text: string): Derived => new Derived(text);
 /** What a row may say beyond its kind, default and doc. */
 export interface SettingTraits {
   /** Unit of the number, for the documents. */
-  readonly unit?: "ms" | "bytes" | "h" | "%" | "s" | "bytes/s" | "pages";
+  readonly unit?: "us" | "ms" | "bytes" | "h" | "%" | "s" | "bytes/s" | "pages";
   /** May change while the node runs: components read it at each use. */
   readonly live?: boolean;
   /** Not Apache's key, or not Apache's default: why, in a few words. */

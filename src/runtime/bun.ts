@@ -22,7 +22,7 @@ import type {
   TlsServer,
   TlsServerOptions,
 } from "./runtime.ts";
-import { SYSTEM_CLOCK, SYSTEM_RANDOM } from "./system_clock.ts";
+import { SYSTEM_CLOCK, SYSTEM_RANDOM, TURNING_CLOCK } from "./system_clock.ts";
 
 /** What we use of a Bun socket. `data` is the owner's, here the connection that wraps it. */
 interface BunSocket {
@@ -354,7 +354,7 @@ export function createBunRuntime(): Runtime {
     version: bun.version,
     net: new BunNet(bun),
     fs: new NodeFileSystem(openLibC),
-    clock: SYSTEM_CLOCK,
+    clock: TURNING_CLOCK,
     random: SYSTEM_RANDOM,
     process: NODE_PROCESS,
     serveHttp: async (options, handler) => {

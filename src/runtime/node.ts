@@ -20,7 +20,7 @@ import type {
   TlsServer,
   TlsServerOptions,
 } from "./runtime.ts";
-import { SYSTEM_CLOCK, SYSTEM_RANDOM } from "./system_clock.ts";
+import { SYSTEM_CLOCK, SYSTEM_RANDOM, TURNING_CLOCK } from "./system_clock.ts";
 
 const LISTEN_BACKLOG = 1024;
 
@@ -92,7 +92,7 @@ export function createNodeRuntime(): Runtime {
     version: process.versions.node,
     net: new NodeNet(),
     fs: new NodeFileSystem(),
-    clock: SYSTEM_CLOCK,
+    clock: TURNING_CLOCK,
     random: SYSTEM_RANDOM,
     process: NODE_PROCESS,
     serveHttp: serveNodeHttp,

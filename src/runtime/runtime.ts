@@ -227,6 +227,11 @@ export interface Clock {
   monotonic(): number;
   /** Runs `callback` once after `delayMs` (at least; 0 means soon, never synchronously). Keeps the process alive. */
   setTimer(delayMs: number, callback: () => void): Timer;
+  /**
+   * Runs `callback` after the event loop looked once for what has arrived, without sleeping meanwhile. Unset where that
+   * brings nothing: Deno's loop looks at its sockets every sixtieth time only, and simulated time does not pass by turns.
+   */
+  readonly nextTurn?: (callback: () => void) => void;
 }
 
 /** Randomness. */

@@ -42,6 +42,9 @@ export const SYSTEM_CLOCK: Clock = {
   setTimer: (delayMs, callback) => new SystemTimer(delayMs, callback),
 };
 
+/** The clock of Bun and Node, where a turn of the event loop looks at the sockets. */
+export const TURNING_CLOCK: Clock = { ...SYSTEM_CLOCK, nextTurn: (callback) => void setImmediate(callback) };
+
 /** The machine's {@link Random}. */
 export const SYSTEM_RANDOM: Random = {
   nextInt: (bound) => Math.floor(Math.random() * bound),

@@ -56,6 +56,7 @@ function makeDriver(
     haAckAfterFlush: false,
     haStartOffset: null,
     resync: false,
+    haBusyPollMicros: 0,
     ...options,
   });
 }

@@ -62,6 +62,7 @@ class Pair {
       haAckAfterFlush: false,
       haStartOffset: null,
       resync: false,
+      haBusyPollMicros: 0,
       ...options,
     });
   }

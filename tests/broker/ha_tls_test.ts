@@ -72,6 +72,7 @@ function startSlave(port: number, tls: TlsIdentity | null) {
     haAckAfterFlush: false,
     haStartOffset: null,
     resync: false,
+    haBusyPollMicros: 0,
   });
   driver.updateMasterAddress(`127.0.0.1:${port}`);
   driver.start();

@@ -119,6 +119,7 @@ export class OurSlave implements SlaveSide {
       haAckAfterFlush: false,
       haStartOffset: null,
       resync: false,
+      haBusyPollMicros: 0,
     });
   }
 
