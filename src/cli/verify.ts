@@ -46,11 +46,12 @@ export async function runVerify(runtime: Runtime, store: string, options: Verify
     );
     say(describeComparison(store, against, comparison));
   }
+  const ok = result.ok && comparison?.ok !== false;
   if (options.json) {
-    const whole = { ...result, ...(comparison === null ? {} : { comparison }) };
+    const whole = { ...result, ok, ...(comparison === null ? {} : { comparison }) };
     process.writeOut(`${printableJson(JSON.stringify(whole))}\n`);
   }
-  return result.ok && comparison?.ok !== false ? 0 : 1;
+  return ok ? 0 : 1;
 }
 
 interface CompareParts {

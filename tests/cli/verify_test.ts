@@ -86,6 +86,8 @@ describe("verify", () => {
     const { code, out } = await verify(store, "--against", copy);
     assert.match(out, new RegExp(`^BAD at offset ${offsetOfThird + 40}: `, "m"));
     assert.equal(code, 1);
+    const json = JSON.parse((await verify(store, "--against", copy, "--json")).out);
+    assert.deepEqual([json.ok, json.finding, json.comparison.ok], [false, null, false]);
     assert.equal((await verify(store, "--against", "missing")).code, 2);
   });
 
