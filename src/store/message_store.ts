@@ -336,9 +336,12 @@ export class MessageStore implements ReplicaLog {
     this.#checkpoint.flushBlocking();
     if (this.#reput.isComplete) {
       AbortFile.remove(this.#fs, this.#options.storePathRootDir);
-    } else {
+    } else if (isDispatching) {
+      // One that never ran, as a port was taken, has nothing to catch up with: the store is as it was found.
+      const { behindBytes, indexFromOffset } = this.#reput;
       this.#logger.warn("Dispatch had not caught up; the next start recovers as after a crash", {
-        dispatchBehindBytes: this.#reput.behindBytes,
+        dispatchBehindBytes: behindBytes,
+        ...(indexFromOffset === null ? {} : { indexFromOffset }),
       });
     }
   }

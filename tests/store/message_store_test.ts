@@ -9,11 +9,11 @@ import { sleep } from "../../src/base/async.ts";
 import { formatProperties } from "../../src/store/message_properties.ts";
 import { MessageSysFlag } from "../../src/store/message_sys_flag.ts";
 import { BoundaryType, GetMessageStatus } from "../../src/store/message_reader.ts";
-import type { MessageStore } from "../../src/store/message_store.ts";
+import { MessageStore } from "../../src/store/message_store.ts";
 import { StoreCheckpoint } from "../../src/store/store_checkpoint.ts";
 import { verifyStore } from "../../src/store/store_verify.ts";
 import { failingFileSystem } from "../support/failing_fs.ts";
-import { message, putOk, StoreKit } from "../support/store_kit.ts";
+import { message, putOk, SMALL, StoreKit } from "../support/store_kit.ts";
 
 let kit: StoreKit;
 before(async () => {
@@ -69,6 +69,20 @@ function tree(directory: string): Map<string, string> {
 }
 
 describe("MessageStore, life", () => {
+  it("warns of nothing when it is opened and closed unstarted, though its messages have no keys", async () => {
+    const directory = kit.directory();
+    const store = await kit.open(directory);
+    putOk(store.appendMessage(message("keyless", { properties: new Map() })));
+    await store.shutdown();
+    const warnings: string[] = [];
+    const logger = { ...SILENT_LOGGER, warn: (text: string) => warnings.push(text) };
+    const { fs, clock, process } = kit.runtime;
+    const options = { ...SMALL, storePathRootDir: directory };
+    await (await MessageStore.open(options, { fs, clock, process, logger })).shutdown();
+    assert.deepEqual(warnings, []);
+    assert.ok(!existsSync(`${directory}/abort`));
+  });
+
   it("keeps messages over a clean stop, and its queue offsets go on", async () => {
     const directory = kit.directory();
     const store = await kit.open(directory);
