@@ -35,6 +35,8 @@ export interface MasterStatus {
   readonly verified: boolean;
   /** Why it does not follow (diverged, hole, bad record, refused ...), `null` while it does. */
   readonly reason: string | null;
+  /** What can be done where it has stopped for good (diverged, hole), else `null`. */
+  readonly remedy: string | null;
   /** End of the master's log as far as known, `null` when it can't be learned. */
   readonly masterMaxOffset: number | null;
   /** `masterMaxOffset - maxOffset`, `null` when it can't be learned. */

@@ -42,7 +42,7 @@ function show(status) {
   $("role").textContent = status.brokerRole;
   $("role").className = isSlave ? "pill slave" : "pill";
   const trouble = isSlave
-    ? (status.master && (status.master.reason || (status.master.masterAddr === null ? "No master address: nothing is followed" : null)))
+    ? (status.master && ([status.master.reason, status.master.remedy].filter(Boolean).join("; ") || (status.master.masterAddr === null ? "No master address: nothing is followed" : null)))
     : (status.writable ? null : "Puts are held off: " + status.notWritableReason);
   $("alert").hidden = !trouble;
   $("alert").textContent = trouble || "";

@@ -28,6 +28,7 @@ const Master = z.object({
   state: State,
   verified: z.boolean(),
   reason: z.string().nullable(),
+  remedy: z.string().nullable().openapi({ description: "What can be done where it has stopped for good" }),
   masterMaxOffset: Offset.nullable(),
   diff: Offset.nullable(),
   transferredByteInSecond: z.number(),

@@ -275,6 +275,7 @@ export class BrokerAdmin implements AdminPort {
       state: status.connectionState,
       verified: status.verified,
       reason: status.reason === "" ? null : status.reason,
+      remedy: status.remedy,
       masterMaxOffset: status.masterMaxOffset,
       diff: status.lagBytes,
       transferredByteInSecond: status.transferredByteInSecond,

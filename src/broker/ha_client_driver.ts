@@ -34,6 +34,8 @@ export interface HAClientStatus {
   readonly connectionState: HAConnectionState;
   /** Why the state is what it is; empty while following. */
   readonly reason: string;
+  /** What an operator can do about a divergence or a hole that has stopped it; null while neither has. */
+  readonly remedy: string | null;
   /** The master's HA address, `host:port`. */
   readonly masterAddress: string | null;
   readonly verified: boolean;
@@ -66,7 +68,8 @@ export class HAClientDriver {
   #life: object | null = null;
   #loop: Promise<void> = Promise.resolve();
   #session: HAClientSession | null = null;
-  #suspended = false;
+  /** What is advised while a divergence or a hole has stopped replication; null while nothing has. */
+  #remedy: string | null = null;
   #resyncOnce = false;
   /** Grows with every order from outside: what an attempt found before it no longer counts. */
   #orders = 0;
@@ -117,6 +120,7 @@ export class HAClientDriver {
   /** Stops; once this resolves nothing is being appended or cut any more. */
   async stop(): Promise<void> {
     this.#life = null;
+    this.#remedy = null;
     this.#interrupt();
     await this.#loop;
     if (this.#life !== null) return; // started again meanwhile
@@ -139,7 +143,7 @@ export class HAClientDriver {
    * it follows or stops. Returns false, and does nothing, when replication is not stopped.
    */
   resync(): boolean {
-    if (!this.#suspended) return false;
+    if (this.#remedy === null) return false;
     this.#forgive();
     this.#resyncOnce = true;
     this.#wakeUp.notify();
@@ -196,6 +200,7 @@ export class HAClientDriver {
       state: client.state,
       connectionState: client.connectionState,
       reason: client.reason,
+      remedy: this.#remedy,
       masterAddress: this.#masterAddress,
       verified: client.verified,
       maxOffset: log.maxOffset,
@@ -216,8 +221,8 @@ export class HAClientDriver {
     const client = this.#client;
     while (this.#life === life) {
       const address = this.#masterAddress;
-      if (address === null || this.#suspended) {
-        if (!this.#suspended) client.started(true);
+      if (address === null || this.#remedy !== null) {
+        if (this.#remedy === null) client.started(true);
         this.#publish();
         await this.#wakeUp.wait(clock, null);
         continue;
@@ -290,14 +295,11 @@ export class HAClientDriver {
 
   #suspend(verdict: Stop, reason: string): void {
     if (this.#overruled) return;
-    this.#suspended = true;
+    const remedy = this.#remedy = remedyOf(verdict);
     this.#resyncOnce = false;
     this.#client.suspended(verdict, reason);
-    const advice = verdict.type === "hole"
-      ? "give it another master, or set its log aside and start over with --resync"
-      : "promote this node, give it another master, or set its tail aside with --resync";
     this.#parts.logger.error(
-      `Stopped following master ${this.#masterAddress}: ${reason}; nothing was changed here; ${advice}`,
+      `Stopped following master ${this.#masterAddress}: ${reason}; nothing was changed here; ${remedy}`,
     );
     this.#publish();
   }
@@ -358,7 +360,7 @@ export class HAClientDriver {
   }
 
   #forgive(): void {
-    this.#suspended = false;
+    this.#remedy = null;
     this.#resyncOnce = false;
     this.#probe = null;
     this.#relearned = false;
@@ -405,6 +407,14 @@ export class HAClientDriver {
     const status = this.status;
     for (const listener of [...this.#listeners]) listener(status);
   }
+}
+
+/** What can be done about a stop: the one place that says so. */
+function remedyOf(stop: Stop): string {
+  const otherMaster = "give it another master";
+  if (stop.type === "hole") return `${otherMaster}, or set its log aside and start over by a restart with --resync`;
+  if (stop.cause === "rejected") return `promote this node, or ${otherMaster}`;
+  return `promote this node, ${otherMaster}, or set aside what the master does not have by a restart with --resync`;
 }
 
 function noCounts(): HAClientCounters {

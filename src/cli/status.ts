@@ -136,5 +136,7 @@ function masterLines(master: NonNullable<NodeStatus["master"]>, now: number): st
     }, ${formatBytes(master.transferredByteInSecond)}/s, ${heard}`,
   ];
   if (master.reason !== null) lines.push(`Not following: ${master.reason}`);
+  // A node of an earlier version names none.
+  if (master.remedy) lines.push(`What to do: ${master.remedy}`);
   return lines;
 }

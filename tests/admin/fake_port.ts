@@ -154,6 +154,7 @@ export function followingStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
       state: "TRANSFER",
       verified: true,
       reason: null,
+      remedy: null,
       masterMaxOffset: 1000,
       diff: 0,
       transferredByteInSecond: 0,

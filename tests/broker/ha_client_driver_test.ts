@@ -614,6 +614,9 @@ describe("HAClientDriver, divergence", () => {
     await slave.send(makeFrame(request), makeFrame(request));
     const status = await awaitState("diverged");
     assert.match(status.reason, new RegExp(`ends at ${masterLog.maxOffset}, before ours at ${log.maxOffset}`));
+    assert.match(status.remedy ?? "", /^promote this node, .* what the master does not have by a restart with --resync$/);
+    await driver.stop();
+    assert.equal(driver.status.remedy, null);
   });
 
   it("stops at a hole", async () => {
@@ -626,6 +629,7 @@ describe("HAClientDriver, divergence", () => {
     const status = await awaitState("hole");
     assert.equal(status.connectionState, "SUSPEND");
     assert.match(status.reason, new RegExp(`begins at ${F}`));
+    assert.match(status.remedy ?? "", /^give it another master, .* start over by a restart with --resync$/);
     await slave.awaitClose();
   });
 
@@ -734,6 +738,7 @@ describe("HAClientDriver, --resync", () => {
     assert.deepEqual(log.setAside, []);
     assert.equal(driver.resync(), true);
     await serveUntilFollowing();
+    assert.equal(driver.status.remedy, null);
     assert.equal(log.setAside.length, 1);
     assert.deepEqual(log.slice(), masterLog.slice());
   });
@@ -747,6 +752,7 @@ describe("HAClientDriver, --resync", () => {
     await serveHonestly(await acceptRequest(request), request).catch(() => {});
     const status = await awaitState("diverged");
     assert.match(status.reason, /can't mend/);
+    assert.equal(status.remedy, "promote this node, or give it another master");
     assert.deepEqual(log.setAside, []);
     assert.deepEqual(log.slice(), before);
   });

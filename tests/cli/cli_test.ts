@@ -244,7 +244,12 @@ describe("status", () => {
     });
     const slave = await run(["status", ...at()]);
     assert.match(slave.out, /Master: 10\.0\.0\.1:10912, TRANSFER, unverified, lag unknown/);
-    assert.match(slave.out, /Not following: diverged at 5/);
+    assert.match(slave.out, /Not following: diverged at 5$/m);
+    assert.doesNotMatch(slave.out, /What to do/);
+    port.figures = followingStatus({
+      master: { ...followingStatus().master!, reason: "diverged at 5", remedy: "restart with --resync" },
+    });
+    assert.match((await run(["status", ...at()])).out, /^What to do: restart with --resync$/m);
     port.figures = nodeStatus({ writable: false, fenced: true, notWritableReason: "Started read-only: why" });
     assert.match((await run(["status", ...at()])).out, /^Puts: held off \(fenced\), Started read-only: why$/m);
     assert.deepEqual(
