@@ -111,6 +111,8 @@ export interface RoleRequest {
   readonly force?: boolean;
   /** Only for a planned promotion: where the log of the master ended that has stepped down; this one has to end there. */
   readonly masterEnd?: number;
+  /** Only for a slave: sets aside, into a file, what the master does not have; ends once it follows, or has stopped. */
+  readonly resync?: boolean;
 }
 
 /** Outcome of something that may be refused: the reason becomes a 409. */

@@ -92,6 +92,9 @@ export const RoleBody = z.strictObject({
   masterAddress: HostPort.optional(),
   force: z.boolean().optional(),
   masterEnd: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+  resync: z.boolean().optional().openapi({
+    description: "A slave sets aside, into a file, what its master does not have",
+  }),
 }).openapi("RoleChange");
 
 /** `PUT /ha/master-address`. */

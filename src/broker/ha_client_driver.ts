@@ -139,11 +139,11 @@ export class HAClientDriver {
   }
 
   /**
-   * When a divergence or a hole has stopped replication: tries again and mends what it finds as `--resync` would, until
-   * it follows or stops. Returns false, and does nothing, when replication is not stopped.
+   * Tries again, or goes on trying, and mends what it finds as `--resync` would, until it follows or stops. Another order
+   * ends this one. Returns false, and does nothing, while it follows: what parts from the master later is another matter.
    */
   resync(): boolean {
-    if (this.#remedy === null) return false;
+    if (this.#client.verified && !this.#overruled) return false;
     this.#forgive();
     this.#resyncOnce = true;
     this.#wakeUp.notify();
@@ -412,9 +412,10 @@ export class HAClientDriver {
 /** What can be done about a stop: the one place that says so. */
 function remedyOf(stop: Stop): string {
   const otherMaster = "give it another master";
-  if (stop.type === "hole") return `${otherMaster}, or set its log aside and start over by a restart with --resync`;
+  const resync = "by role slave --resync or a restart with --resync";
+  if (stop.type === "hole") return `${otherMaster}, or set its log aside and start over ${resync}`;
   if (stop.cause === "rejected") return `promote this node, or ${otherMaster}`;
-  return `promote this node, ${otherMaster}, or set aside what the master does not have by a restart with --resync`;
+  return `promote this node, ${otherMaster}, or set aside what the master does not have ${resync}`;
 }
 
 function noCounts(): HAClientCounters {

@@ -1,5 +1,6 @@
 // What this node is, and how it becomes something else at run time: slave to master and back, another master to follow.
-// One change at a time, each step either done or refused with its reason; no byte of the log is touched by any of them.
+// One change at a time, each step either done or refused with its reason; no byte of the log is touched by any of them. What
+// a slave is told to set aside is HAClientDriver's to cut.
 
 import { deferred } from "../base/async.ts";
 import { errorMessage } from "../base/errors.ts";
@@ -20,6 +21,8 @@ export interface RoleChange {
    * just now is no objection then; an end of this log elsewhere is.
    */
   readonly masterEnd?: number;
+  /** For a slave: what it holds and its master does not goes aside, as under `--resync`, until it follows once. */
+  readonly resync?: boolean;
 }
 
 /** Done, or why not. */
@@ -174,6 +177,7 @@ export class RoleController {
     if (change.brokerId !== undefined && change.brokerId !== 0) {
       return refused(`brokerId is ${change.brokerId}, wanted 0 for a master`);
     }
+    if (change.resync === true) return refused("resync is given, wanted for a SLAVE only");
     const before = this.#role;
     // It may have started beside another master with more in its log: no word about the role makes this one the better.
     const fenced = before === "SLAVE" || change.force === true ? null : this.#parts.fencedReason();
@@ -218,6 +222,10 @@ export class RoleController {
       return refused("A SLAVE needs masterAddress: none is given or configured, and no NameServer to learn it from");
     }
     if (address !== null && this.#parts.isOwnAddress(address)) return refused(ownAddressReason(address));
+    // Which log gives way to which is not left to whom a NameServer comes to name.
+    if (address === null && change.resync === true) {
+      return refused("resync needs masterAddress: no master is known whose log this one gives way to");
+    }
     if (before !== "SLAVE") {
       await setStoreRole("slave");
       setReplicationRole("SLAVE");
@@ -230,8 +238,14 @@ export class RoleController {
     this.#addressIsGiven = change.masterAddress !== undefined || this.#addressIsGiven && address !== null;
     this.#follow(address);
     if (before !== "SLAVE") client.start();
+    // Last: both forget an order like this.
+    if (change.resync === true) client.resync();
     this.#finish();
-    logger.info(`Role switched from ${before} to SLAVE`, { brokerId, masterAddress: address });
+    logger.info(`Role switched from ${before} to SLAVE`, {
+      brokerId,
+      masterAddress: address,
+      resync: change.resync === true,
+    });
     return DONE;
   }
 

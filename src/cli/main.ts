@@ -160,6 +160,13 @@ interface NodeOptions {
   adminTokenFile?: string;
 }
 
+interface RoleOptions {
+  brokerId?: number;
+  master?: string;
+  force?: boolean;
+  resync?: boolean;
+}
+
 const clientOf = (runtime: Runtime, options: NodeOptions, flag?: string) =>
   adminClient(runtime, options.admin, options.adminTokenFile ?? null, flag);
 
@@ -181,10 +188,12 @@ function addNodeVerbs(program: Command, runtime: Runtime, done: Done): void {
     .option("--broker-id <n>", "a slave's id", wholeNumber)
     .option("--master <host:port>", "HA address the slave follows")
     .option("--force", "although the master was heard just now, or the log's end is unverified")
-    .action(async (role: string, options: NodeOptions & { brokerId?: number; master?: string; force?: boolean }) => {
+    .option("--resync", "a slave sets aside, into a file, what its master does not have")
+    .action(async (role: string, options: NodeOptions & RoleOptions) => {
       const { runRole } = await import("./status.ts");
-      const { brokerId, master: masterAddress, force } = options;
-      const given = Object.entries({ brokerId, masterAddress, force }).filter(([, value]) => value !== undefined);
+      const { brokerId, master: masterAddress, force, resync } = options;
+      const given = Object.entries({ brokerId, masterAddress, force, resync })
+        .filter(([, value]) => value !== undefined);
       done(await runRole(runtime, clientOf(runtime, options), { role, ...Object.fromEntries(given) }));
     });
   nodeVerb(program, "master-address", "what the slave follows")

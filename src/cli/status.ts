@@ -51,7 +51,7 @@ export async function runStatus(
 export async function runRole(
   runtime: Runtime,
   client: AdminClient,
-  request: { role: string; brokerId?: number; masterAddress?: string; force?: boolean },
+  request: { role: string; brokerId?: number; masterAddress?: string; force?: boolean; resync?: boolean },
 ): Promise<number> {
   const role = parseValue("brokerRole", request.role, "Role");
   if (request.masterAddress !== undefined) checkAddress("--master", request.masterAddress, "HOST:PORT");

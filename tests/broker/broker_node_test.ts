@@ -732,6 +732,38 @@ describe("a slave of a slave", () => {
   });
 });
 
+describe("an old master that took puts beside its successor", () => {
+  it("stops as its slave and names the remedy; told to resync while it runs, it sets them aside and follows", async () => {
+    await group({ slaves: 1, master: { brokerRole: "ASYNC_MASTER" } }, async ({ world, master: old, slaves }) => {
+      const successor = slaves[0]!;
+      for (let i = 0; i < 5; i++) await old.putStatus();
+      await world.run(() => successor.status.maxOffset === old.status.maxOffset, 5000);
+      const common = old.status.maxOffset;
+      world.network.partition("master", "slave0");
+      await world.drive(successor.admin.switchRole({ role: "ASYNC_MASTER", force: true }));
+      for (let i = 0; i < 3; i++) await old.putStatus({ KEYS: "only-here" });
+      for (let i = 0; i < 4; i++) await successor.putStatus();
+      world.network.heal("master", "slave0");
+      const toSlave = (resync: boolean) =>
+        world.drive(old.admin.switchRole({ role: "SLAVE", masterAddress: successor.ha, resync }));
+      assert.deepEqual(await toSlave(false), { type: "done" });
+      await world.run(() => old.status.master?.state === "SUSPEND", 30_000);
+      assert.match(old.status.master!.remedy!, /role slave --resync/);
+      assert.ok(old.status.maxOffset > common);
+      assert.deepEqual(await toSlave(true), { type: "done" });
+      await world.run(
+        () => old.status.master?.verified === true && old.status.maxOffset === successor.status.maxOffset,
+        30_000,
+      );
+      assert.equal(old.said(new RegExp(`^Resynchronized: .* bytes ${common} to \\d+ are set aside in /store/`)), 1);
+      assert.equal(old.status.master!.remedy, null);
+      await world.run(() => old.admin.queues("T")![0]!.maxOffset === 9, 1000);
+      const key = { topic: "T", key: "only-here", maxNum: 9, begin: 0, end: Number.MAX_SAFE_INTEGER };
+      assert.deepEqual(await world.drive(old.admin.readByKey(key)), []);
+    });
+  });
+});
+
 describe("stopping", () => {
   it("takes less than 5 s with a NameServer that can't be reached, a hanging one and a waiting put", async () => {
     const world = new SimulatedWorld(6);

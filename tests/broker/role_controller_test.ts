@@ -36,6 +36,7 @@ class Bench {
       },
       updateMasterAddress: (address: string | null) => void this.calls.push(`follow ${address}`),
       start: () => void this.calls.push("client starts"),
+      resync: () => void this.calls.push("client resyncs"),
       stop: () => {
         this.calls.push("client stops");
         return Promise.resolve();
@@ -182,6 +183,26 @@ describe("RoleController", () => {
     assert.match(reasonOf(await master({ brokerId: 2 })), /brokerId is 2/);
     assert.deepEqual(await master({}), { type: "done" });
     assert.match(reasonOf(await bench.roles.updateMasterAddress("a:1")), /only a SLAVE follows/);
+  });
+
+  it("lets a slave set aside what its master does not have, after all that would end such an order", async () => {
+    const bench = new Bench({ role: "ASYNC_MASTER", brokerId: 0 }, { hasNamesrv: () => true });
+    await bench.roles.start();
+    bench.took();
+    const resync = (masterAddress?: string) =>
+      bench.roles.switchRole({
+        role: "SLAVE",
+        resync: true,
+        ...(masterAddress === undefined ? {} : { masterAddress }),
+      });
+    assert.match(reasonOf(await resync()), /^resync needs masterAddress: no master is known/);
+    assert.match(reasonOf(await bench.roles.switchRole({ role: "SYNC_MASTER", resync: true })), /for a SLAVE only/);
+    assert.deepEqual(bench.took(), [], "nothing was touched");
+    assert.deepEqual(await resync("a:1"), { type: "done" });
+    const begun = ["store slave", "replication SLAVE", "follow a:1", "client starts", "client resyncs", "unfence"];
+    assert.deepEqual(bench.took(), begun);
+    assert.deepEqual(await resync(), { type: "done" }, "of the master that is known");
+    assert.deepEqual(bench.took(), ["follow a:1", "client resyncs", "unfence"]);
   });
 
   it("becomes a slave without an address where a NameServer names one, and takes that one", async () => {

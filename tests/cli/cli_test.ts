@@ -277,11 +277,13 @@ describe("status", () => {
 describe("role and master-address", () => {
   it("asks the node and shows what it is then", async () => {
     assert.equal((await run(["role", "slave", "--broker-id", "2", "--master", "h:1", ...at()])).code, 0);
+    assert.equal((await run(["role", "slave", "--resync", ...at()])).code, 0);
     assert.equal((await run(["role", "sync-master", "--force", ...at()])).code, 0);
     assert.equal((await run(["master-address", "h:2", ...at()])).code, 0);
     assert.equal((await run(["master-address", "none", ...at()])).code, 0);
     assert.deepEqual(port.asked, [
       { role: "SLAVE", brokerId: 2, masterAddress: "h:1" },
+      { role: "SLAVE", resync: true },
       { role: "SYNC_MASTER", force: true },
       { address: "h:2" },
       { address: null },
