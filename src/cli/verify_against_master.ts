@@ -1,11 +1,11 @@
 // `verify --against HOST:PORT`: compares a log at rest with a running master's over the HA protocol, as a slave that asks
 // for everything and acknowledges nothing. While it runs the master counts it as a connected slave.
 
-import { ProtocolError } from "../base/errors.ts";
+import { IoError, ProtocolError } from "../base/errors.ts";
 import { SILENT_LOGGER } from "../base/logger.ts";
 import { MasterInfoClient } from "../broker/master_info_client.ts";
 import { formatHostPort, type HostPort } from "../base/host_port.ts";
-import { REPORT_HEADER_SIZE, writeReport } from "../ha/frames.ts";
+import { IS_HA_PORT, REPORT_HEADER_SIZE, writeReport } from "../ha/frames.ts";
 import { TransferDecoder } from "../ha/transfer_decoder.ts";
 import { RemotingClient } from "../remoting/remoting_client.ts";
 import type { Connection, Runtime, Timer, TlsIdentity } from "../runtime/runtime.ts";
@@ -34,6 +34,14 @@ export interface LogAtRest {
 const CONNECT_TIMEOUT_MS = 5000;
 /** A master writes at least every 5 s; nothing for so long means that it is no master. */
 const SILENCE_MAX_MS = 30_000;
+/** Longest wait for a word of what may be the HA port instead; a master with nothing to send says so every 5 s. */
+const GUESS_MAX_MS = 6000;
+/** What may have been given for the HA port, and how far from it that is by default. */
+const MISTAKEN_PORTS = [
+  { what: "remoting port", toHAPort: 1 },
+  { what: "VIP port", toHAPort: 3 },
+  { what: "admin port", toHAPort: -1 },
+] as const;
 /**
  * A master closes a connection that reports nothing for 20 s. Ours tells by the request repeated twice
  * from a second on, so within four of these, that this is no slave to wait for.
@@ -50,27 +58,82 @@ export async function compareWithMaster(
   log: LogAtRest,
   tls: TlsIdentity | null = null,
 ): Promise<Comparison> {
-  const notes: string[] = [];
-  const held = await masterRange(runtime, address);
-  if (held === null) {
-    notes.push(
-      `The master's range could not be learned at port ${address.port - 1}, compared from the log's own first byte`,
-    );
-  }
-  const from = Math.max(log.minOffset, held?.minOffset ?? 0);
-  const to = Math.min(log.maxOffset, held?.maxOffset ?? log.maxOffset);
-  if (from >= to) {
-    return { ok: true, from, to: from, firstDifference: -1, notes: [...notes, "There is no byte that both hold"] };
-  }
-
-  const stored = new StoredLog(runtime.fs, [log.directory], log.mappedFileSize);
-  const secured = tls === null ? {} : { tls };
-  const connection = await runtime.net.connect({ ...address, timeoutMs: CONNECT_TIMEOUT_MS, ...secured });
+  // Before the port below is asked: where nothing listens at the given one, that may be an Apache master's HA port, which
+  // takes a request for an acknowledgement.
+  const connection = await connect(runtime, address, tls);
   try {
-    return { ...await compareStream(runtime, connection, stored, { from, to, log }), notes };
+    const notes: string[] = [];
+    const held = await masterRange(runtime, address);
+    if (held === null) {
+      notes.push(
+        `The master's range could not be learned at port ${address.port - 1}, compared from the log's own first byte`,
+      );
+    }
+    const from = Math.max(log.minOffset, held?.minOffset ?? 0);
+    const to = Math.min(log.maxOffset, held?.maxOffset ?? log.maxOffset);
+    if (from >= to) {
+      return { ok: true, from, to: from, firstDifference: -1, notes: [...notes, "There is no byte that both hold"] };
+    }
+    // A request of 0 means "the last file" to an Apache master; byte 0 is the top byte of a record's size, and 0.
+    const start = Math.max(from, 1);
+    const stored = new StoredLog(runtime.fs, [log.directory], log.mappedFileSize);
+    let isHAPort = false;
+    try {
+      const onHeader = () => isHAPort = true;
+      return { ...await compareStream(runtime, connection, stored, { from, start, to, log, onHeader }), notes };
+    } catch (error) {
+      if (isHAPort || !(error instanceof ProtocolError || error instanceof IoError)) throw error;
+      const asked = error.message.includes(IS_HA_PORT) ? error.message : `${error.message}; ${IS_HA_PORT}`;
+      throw new ProtocolError(await seemingPort(runtime, address, start, tls) ?? asked, { cause: error });
+    } finally {
+      stored.close();
+    }
   } finally {
     connection.close();
-    stored.close();
+  }
+}
+
+function connect(runtime: Runtime, address: HostPort, tls: TlsIdentity | null): Promise<Connection> {
+  return runtime.net.connect({ ...address, timeoutMs: CONNECT_TIMEOUT_MS, ...(tls === null ? {} : { tls }) });
+}
+
+/** What the given port seems to be instead of an HA port, and where that is; null when it can't be told. */
+async function seemingPort(
+  runtime: Runtime,
+  given: HostPort,
+  start: number,
+  tls: TlsIdentity | null,
+): Promise<string | null> {
+  const guesses = MISTAKEN_PORTS.map(({ what, toHAPort }) => ({ what, ha: { ...given, port: given.port + toHAPort } }));
+  const speak = await Promise.all(guesses.map(({ ha }) => speaksHA(runtime, ha, start, tls)));
+  const guess = guesses.find((_, at) => speak[at]);
+  if (guess === undefined) return null;
+  const ha = formatHostPort(guess.ha);
+  return `${formatHostPort(given)} seems to be the ${guess.what}, wanted the HA port, which seems to be ${ha}`;
+}
+
+/** Whether a transfer's header comes for a slave's request, which is a few zeros to anything that is no HA port. */
+async function speaksHA(
+  runtime: Runtime,
+  address: HostPort,
+  start: number,
+  tls: TlsIdentity | null,
+): Promise<boolean> {
+  if (address.port < 1 || address.port > 65535) return false;
+  let connection: Connection | null = null;
+  let stopReporting = () => {};
+  try {
+    connection = await connect(runtime, address, tls);
+    stopReporting = keepReporting(runtime, connection, start);
+    const decoder = new TransferDecoder();
+    do decoder.feed(await readSoon(runtime, connection, GUESS_MAX_MS)); while (decoder.next() === null);
+    return true;
+  } catch (error) {
+    if (error instanceof IoError || error instanceof ProtocolError) return false;
+    throw error;
+  } finally {
+    stopReporting();
+    connection?.close();
   }
 }
 
@@ -88,14 +151,22 @@ async function masterRange(
   }
 }
 
+interface StreamParts {
+  readonly from: number;
+  /** What is asked for. */
+  readonly start: number;
+  readonly to: number;
+  readonly log: LogAtRest;
+  /** A header has come: this is an HA port. */
+  readonly onHeader: () => void;
+}
+
 async function compareStream(
   runtime: Runtime,
   connection: Connection,
   stored: StoredLog,
-  { from, to, log }: { readonly from: number; readonly to: number; readonly log: LogAtRest },
+  { from, start, to, log, onHeader }: StreamParts,
 ): Promise<Omit<Comparison, "notes">> {
-  // A request of 0 means "the last file" to an Apache master; byte 0 is the top byte of a record's size, and 0.
-  const start = Math.max(from, 1);
   const stopReporting = keepReporting(runtime, connection, start);
   const decoder = new TransferDecoder();
   const own = new Uint8Array(64 * 1024);
@@ -105,6 +176,7 @@ async function compareStream(
       decoder.feed(await readSoon(runtime, connection));
       for (let part = decoder.next(); part !== null; part = decoder.next()) {
         if (part === "header") {
+          onHeader();
           if (decoder.physicOffset !== next) {
             throw new ProtocolError(`Master sends from ${decoder.physicOffset}, wanted ${next}`);
           }
@@ -153,9 +225,13 @@ function keepReporting(runtime: Runtime, connection: Connection, offset: number)
   return () => timer?.cancel();
 }
 
-async function readSoon(runtime: Runtime, connection: Connection): Promise<Uint8Array> {
+async function readSoon(
+  runtime: Runtime,
+  connection: Connection,
+  silenceMaxMs = SILENCE_MAX_MS,
+): Promise<Uint8Array> {
   let silent = false;
-  const timer = runtime.clock.setTimer(SILENCE_MAX_MS, () => {
+  const timer = runtime.clock.setTimer(silenceMaxMs, () => {
     silent = true;
     connection.close();
   });
@@ -164,7 +240,7 @@ async function readSoon(runtime: Runtime, connection: Connection): Promise<Uint8
     if (bytes === null) throw new ProtocolError("Master closed the connection, its own log output says why");
     return bytes;
   } catch (error) {
-    throw silent ? new ProtocolError(`Nothing came for ${SILENCE_MAX_MS} ms, is this a master's HA port?`) : error;
+    throw silent ? new ProtocolError(`Nothing came for ${silenceMaxMs} ms`) : error;
   } finally {
     timer.cancel();
   }

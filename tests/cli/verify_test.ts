@@ -10,6 +10,7 @@ import type { BrokerNode } from "../../src/broker/broker_controller.ts";
 import { runCli } from "../../src/cli/main.ts";
 import { createConfig } from "../../src/config/load.ts";
 import { loadRuntime } from "../../src/runtime/detect.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
 
 const real = await loadRuntime();
 const directory = mkdtempSync(join(tmpdir(), "twinlog-verify-"));
@@ -32,7 +33,9 @@ function start(storePathRootDir: string): Promise<BrokerNode> {
   return startBroker({ config, runtime: real });
 }
 
-async function verify(...args: string[]) {
+const verify = (...args: string[]) => verifyOver(real.net, ...args);
+
+async function verifyOver(net: Runtime["net"], ...args: string[]) {
   let out = "";
   let err = "";
   const process = {
@@ -41,9 +44,14 @@ async function verify(...args: string[]) {
     writeOut: (text: string) => out += text,
     writeErr: (text: string) => err += text,
   };
-  const code = await runCli({ ...real, process }, ["verify", ...args]);
+  const code = await runCli({ ...real, process, net }, ["verify", ...args]);
   return { code, out, err };
 }
+
+/** A port where nobody listens. */
+const NOBODY = 1;
+
+const portOf = (address: string) => Number(address.slice(address.lastIndexOf(":") + 1));
 
 function flip(root: string, offset: number): void {
   const log = join(root, "commitlog");
@@ -120,5 +128,33 @@ describe("verify", () => {
     const gone = await verify(store, "--against", node.addresses.ha);
     assert.equal(gone.code, 1);
     assert.match(gone.err, /failed|refused/i);
+  });
+
+  it("names the port that was given instead of the HA port, and where that one is", async () => {
+    const live = join(directory, "ports");
+    cpSync(store, live, { recursive: true });
+    const node = await start(live);
+    // Any free ports, reached as if they were the usual ones.
+    const { remoting, vip, ha } = node.addresses;
+    const usual = new Map([[10911, portOf(remoting)], [10909, portOf(vip!)], [10912, portOf(ha)]]);
+    const net: Runtime["net"] = {
+      listen: (options) => real.net.listen(options),
+      tlsServer: (options) => real.net.tlsServer(options),
+      connect: (options) => real.net.connect({ ...options, port: usual.get(options.port) ?? NOBODY }),
+    };
+    try {
+      assert.equal((await verifyOver(net, store, "--against", "127.0.0.1:10912")).code, 0);
+      for (const [given, what] of [["127.0.0.1:10911", "remoting"], ["127.0.0.1:10909", "VIP"]] as const) {
+        const { code, err } = await verifyOver(net, store, "--against", given);
+        const seen = `${given} seems to be the ${what} port`;
+        assert.equal(err, `twinlog: ${seen}, wanted the HA port, which seems to be 127.0.0.1:10912\n`);
+        assert.equal(code, 1);
+      }
+      usual.delete(10912);
+      const { err } = await verifyOver(net, store, "--against", "127.0.0.1:10911");
+      assert.match(err, /says why; is this the master's HA port \(listenPort \+ 1\)\?$/m);
+    } finally {
+      await node.stop();
+    }
   });
 });
