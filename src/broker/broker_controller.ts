@@ -196,7 +196,7 @@ class BrokerController implements BrokerNode {
     const remotingClient = new RemotingClient({ net, clock, tls: clientTls });
     this.#undo.push(() => remotingClient.close());
     const masterInfo = new MasterInfoClient({ client: remotingClient, logger });
-    const learned = new LearnedMaster();
+    const learned = new LearnedMaster(logger);
     const masterFileSize = new MasterFileSize({ masterInfo, config, logger });
     const clientDriver = new HAClientDriver({
       net,
@@ -204,7 +204,10 @@ class BrokerController implements BrokerNode {
       random,
       logger,
       log: store,
-      askMaster: (haAddress) => masterInfo.askMasterRange(learned.remotingOf(haAddress)),
+      askMaster: async (haAddress) => {
+        const address = learned.remotingOf(haAddress);
+        return address === null ? null : await masterInfo.askMasterRange(address);
+      },
       onCut: (reason) => {
         masterDriver.dropConnections(reason);
         // Offsets committed here may count messages that are gone.

@@ -8,8 +8,14 @@ import type { SlaveSynchronize } from "./slave_synchronize.ts";
 
 /** Which remoting address goes with a master's HA address: as told by a NameServer or the master, else port - 1. */
 export class LearnedMaster {
+  readonly #logger: Logger;
   #haAddress: string | null = null;
   #remotingAddress: string | null = null;
+  #said: string | null = null;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
 
   /** The two go together from now on. */
   set(haAddress: string, remotingAddress: string): void {
@@ -17,11 +23,20 @@ export class LearnedMaster {
     this.#remotingAddress = remotingAddress;
   }
 
-  /** Remoting address that goes with an HA address, both `host:port`. */
-  remotingOf(haAddress: string): string {
+  /** Remoting address that goes with an HA address, both `host:port`; null, which is said once, where none can. */
+  remotingOf(haAddress: string): string | null {
     if (haAddress === this.#haAddress && this.#remotingAddress !== null) return this.#remotingAddress;
     const at = haAddress.lastIndexOf(":");
-    return `${haAddress.slice(0, at)}:${Number(haAddress.slice(at + 1)) - 1}`;
+    const port = Number(haAddress.slice(at + 1)) - 1;
+    if (port > 0) return `${haAddress.slice(0, at)}:${port}`;
+    if (haAddress !== this.#said) {
+      this.#logger.warn(
+        `Master ${haAddress} has no port below its HA port, where its remoting port would be: the lag is unknown and its ` +
+          "tables are not copied",
+      );
+    }
+    this.#said = haAddress;
+    return null;
   }
 }
 
