@@ -11,11 +11,12 @@ import * as path from "node:path";
 import { parseArgs } from "node:util";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
+import { isRuntime, limitsOf } from "./lib/limits.ts";
 import { makeLog } from "./lib/log_maker.ts";
-import { describeMachine, pause } from "./lib/machine.ts";
-import { CACHE, measure, Peer, type PeerResult, ROOT } from "./lib/peer.ts";
+import { describeMachine } from "./lib/machine.ts";
+import { CACHE, ROOT } from "./lib/peer.ts";
 import { type Amounts, type Figures, masterLife, slaveLife } from "./lib/phases.ts";
-import { renderLimits, renderMachine, renderTable, replaceBetween, resultsOf } from "./lib/report.ts";
+import { renderLimits, renderMachine, renderTable, replaceBetween, resultsOf, summarizeAll } from "./lib/report.ts";
 import { smoke } from "./lib/smoke.ts";
 import { subjectsOf } from "./lib/subjects.ts";
 import { inTurn } from "./lib/turns.ts";
@@ -26,7 +27,6 @@ const TRANSFER_BYTES = 1_000_000_000;
 const ACK_BYTES = 60_000_000;
 const MAPPED_FILE_SIZE = 1024 ** 3;
 const IDLE_MS = 5000;
-const MIB = 1024 * 1024;
 
 const { values } = parseArgs({
   options: {
@@ -56,39 +56,38 @@ const amounts: Amounts = { log, serveBatch: 32 * 1024, acks: 10_000, idleMs: IDL
 const subjects = await subjectsOf(values.only.split(","), APACHE_VERSION, work);
 
 const samples: Record<string, Figures[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]));
-const limits: Record<string, PeerResult[]> = {};
+const runtimes = subjects.map(({ name }) => name).filter(isRuntime);
+const limitSamples: Record<string, Figures[]> = Object.fromEntries(["c", ...runtimes].map((name) => [name, []]));
+const limitAmounts = { bytes: TRANSFER_BYTES, roundTrips: amounts.acks };
 for (let round = 0; round < rounds; round++) {
-  for (const [name, result] of Object.entries(await measureLimits())) (limits[name] ??= []).push(result);
+  limitSamples.c!.push(await limitsOf("c", limitAmounts, work));
   for (const subject of inTurn(subjects, round)) {
     console.log(`Round ${round + 1} of ${rounds}: ${subject.name}`);
+    // Right beside what is divided by it, as the host's mood changes.
+    const limits = isRuntime(subject.name) ? await limitsOf(subject.name, limitAmounts, work) : null;
     const slave = await slaveLife(subject, amounts, work);
     const master = await masterLife(subject, amounts, work);
-    samples[subject.name]!.push({ ...slave, ...master });
+    const figures: Figures = { ...slave, ...master };
+    if (limits !== null) {
+      limitSamples[subject.name]!.push(limits);
+      figures.intakeByOwnLimit = figures.intakeGBs! / limits.storeGBs!;
+    }
+    samples[subject.name]!.push(figures);
   }
 }
 
 const machine = describeMachine(versionsOf(subjects.map(({ name }) => name), APACHE_VERSION));
-const results = resultsOf({ machine, rounds, log, samples, limits });
+const results = resultsOf({ machine, rounds, log, samples, limits: {} });
+const limits = summarizeAll(limitSamples);
 const json = path.resolve(ROOT, values.json);
 fs.mkdirSync(path.dirname(json), { recursive: true });
-fs.writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
-console.log(`\n${renderTable(results, false)}\n\n${renderLimits(results)}\n\n${renderMachine(results)}`);
+fs.writeFileSync(json, `${JSON.stringify({ ...results, limits, limitSamples }, null, 2)}\n`);
+const text = `${renderMachine(results)}\n\n${renderTable(results, false)}\n\n${renderLimits(limits)}`;
+console.log(`\n${text}`);
 if (!values["no-docs"]) {
-  const text = `${renderMachine(results)}\n\n${renderTable(results, false)}\n\n${renderLimits(results)}`;
   replaceBetween(path.join(ROOT, "docs/performance.md"), "figures", text);
   replaceBetween(path.join(ROOT, "README.md"), "figures", `${renderTable(results, true)}\n\n${renderMachine(results)}`);
 }
 await destroyAll();
 fs.rmSync(work, { recursive: true, force: true });
 process.exit(0);
-
-async function measureLimits(): Promise<Record<string, PeerResult>> {
-  const tcp = await measure("limits", "tcp", TRANSFER_BYTES, MIB);
-  const pwrite = await measure("limits", "pwrite", path.join(work, "limit"), TRANSFER_BYTES, MIB);
-  const pingpong = await measure("limits", "pingpong", amounts.acks);
-  const spinner = new Peer("limits", ["spin"]);
-  await pause(100);
-  const pingpongAwake = await measure("limits", "pingpong", amounts.acks);
-  await spinner.destroy();
-  return { tcp, pwrite, pingpong, pingpongAwake };
-}

@@ -81,19 +81,10 @@ export async function intake(
 
 async function acks(node: Running, { log, acks }: Amounts): Promise<Figures> {
   const peer = new Peer("ha_peer", ["pingpong", log.directory, log.mappedFileSize, log.marks[0]!, acks, 3]);
-  let spinner: Peer | null = null;
   try {
     await node.follow(await peer.port());
     await peer.said("attached", 30_000);
-    // The first series only warms up: this path has not run yet, while the bulk path has.
-    peer.go();
-    await peer.result();
-    peer.go();
-    const idle = await peer.result();
-    spinner = new Peer("limits", ["spin"]);
-    await pause(100);
-    peer.go();
-    const awake = await peer.result();
+    const { idle, awake } = await timeIdleAndAwake(peer);
     return {
       ackIdleP50: idle.p50us!,
       ackIdleP99: idle.p99us!,
@@ -103,8 +94,24 @@ async function acks(node: Running, { log, acks }: Amounts): Promise<Figures> {
       ackAwakeP999: awake.p999us!,
     };
   } finally {
-    await spinner?.destroy();
     await peer.destroy();
+  }
+}
+
+/** Takes three series of a peer that waits for a line before each: to warm up, on an idle machine, beside a busy loop. */
+export async function timeIdleAndAwake(peer: Peer): Promise<{ idle: PeerResult; awake: PeerResult }> {
+  // The path of single messages has not run yet in a fresh process, nor in one that took bulk.
+  peer.go();
+  await peer.result();
+  peer.go();
+  const idle = await peer.result();
+  const spinner = new Peer("limits", ["spin"]);
+  try {
+    await pause(100);
+    peer.go();
+    return { idle, awake: await peer.result() };
+  } finally {
+    await spinner.destroy();
   }
 }
 
@@ -173,7 +180,7 @@ export async function sending(node: Running, port: number, total: number, slaves
  * Fills and frees page cache for what comes next: a virtual machine's host hands memory out when it is first touched,
  * which costs more than the write itself and would hit whoever comes first.
  */
-async function touchMemory(bytes: number): Promise<void> {
+export async function touchMemory(bytes: number): Promise<void> {
   await measure("limits", "pwrite", path.join(CACHE, "touch"), 2 * bytes, 1024 * 1024);
 }
 

@@ -25,7 +25,7 @@ export interface Results {
   readonly figures: Readonly<Record<string, Readonly<Record<string, Spread>>>>;
   /** Each round as it was, by node. */
   readonly samples: Readonly<Record<string, readonly Figures[]>>;
-  /** The machine's own limits, each the median of the rounds. */
+  /** What goes without any broker, each the median of the rounds. */
   readonly limits: Readonly<Record<string, PeerResult>>;
 }
 
@@ -43,6 +43,12 @@ export interface Row {
 const ROWS: readonly Row[] = [
   { key: "intakeGBs", label: "slave intake", unit: "GB/s", digits: 2, brief: true },
   { key: "intakeCpuPerGB", label: "slave intake, cost", unit: "CPU-s per GB", digits: 2, brief: true },
+  {
+    key: "intakeByOwnLimit",
+    label: "slave intake by the runtime's own TCP-to-file limit (goal: ≥ 0.6)",
+    unit: "",
+    digits: 2,
+  },
   { key: "sendingGBs", label: "master sending, hot log", unit: "GB/s", digits: 2, brief: true },
   { key: "sendingCpuPerGB", label: "master sending, cost", unit: "CPU-s per GB", digits: 2, brief: true },
   { key: "sendingFrameKiB", label: "frame the master chose", unit: "KiB", digits: 0 },
@@ -59,6 +65,22 @@ const ROWS: readonly Row[] = [
   { key: "masterIdleMB", label: "anonymous memory, master idle", unit: "MB", digits: 0 },
   { key: "masterLoadedMB", label: "anonymous memory, master after 1 GB", unit: "MB", digits: 0, brief: true },
   { key: "masterPeakMB", label: "anonymous memory, master during 1 GB, highest", unit: "MB", digits: 0 },
+];
+
+/** What goes without any broker, by the keys of limits.ts. */
+const LIMIT_ROWS: readonly Row[] = [
+  { key: "receiveGBs", label: "loopback TCP, writes of 1 MiB, thrown away", unit: "GB/s", digits: 2 },
+  { key: "receiveCpuPerGB", label: "… CPU of the receiver", unit: "CPU-s per GB", digits: 2 },
+  { key: "storeGBs", label: "loopback TCP into a new file, not synced", unit: "GB/s", digits: 2 },
+  { key: "storeCpuPerGB", label: "… CPU of the receiver", unit: "CPU-s per GB", digits: 2 },
+  { key: "pwriteGBs", label: "`pwrite` of 1 MiB chunks into a new file, not synced", unit: "GB/s", digits: 2 },
+  { key: "pwriteCpuPerGB", label: "… CPU", unit: "CPU-s per GB", digits: 2 },
+  { key: "pingAwakeP50", label: "8 bytes there and back, a core kept awake, p50", unit: "µs", digits: 1 },
+  { key: "pingAwakeP99", label: "… p99", unit: "µs", digits: 0 },
+  { key: "pingAwakeP999", label: "… p99.9", unit: "µs", digits: 0 },
+  { key: "pingIdleP50", label: "8 bytes there and back, idle machine, p50", unit: "µs", digits: 1 },
+  { key: "pingIdleP99", label: "… p99", unit: "µs", digits: 0 },
+  { key: "pingIdleP999", label: "… p99.9", unit: "µs", digits: 0 },
 ];
 
 /** The middle value of a list, the mean of the two middle ones for an even count. */
@@ -89,10 +111,15 @@ export function resultsOf(run: {
     machine,
     rounds,
     log: { bytes: log.marks[0]!, messages: log.messages, messageBytes: Math.round(log.maxOffset / log.messages) },
-    figures: Object.fromEntries(Object.entries(samples).map(([name, each]) => [name, summarize(each)])),
+    figures: summarizeAll(samples),
     samples,
     limits: Object.fromEntries(Object.entries(limits).map(([name, each]) => [name, medians(each)])),
   };
+}
+
+/** {@link summarize} for each name. */
+export function summarizeAll(samples: Results["samples"]): Results["figures"] {
+  return Object.fromEntries(Object.entries(samples).map(([name, each]) => [name, summarize(each)]));
 }
 
 /** Median and range of every figure over the rounds. */
@@ -113,6 +140,7 @@ function cell(spread: Spread | undefined, digits: number, withRange: boolean): s
 }
 
 const TITLES: Readonly<Record<string, string>> = {
+  c: "C",
   deno: "Deno",
   bun: "Bun",
   node: "Node",
@@ -159,23 +187,9 @@ export function ratioOf(ours: readonly Figures[], theirs: readonly Figures[], ke
   return median(ours.map((figures, round) => figures[key]! / theirs[round]![key]!));
 }
 
-/** What the machine can do without any broker. */
-export function renderLimits({ limits }: Results): string {
-  const { tcp, pwrite, pingpong, pingpongAwake } = limits;
-  if (!tcp || !pwrite || !pingpong || !pingpongAwake) return "";
-  const rate = ({ bytes, seconds }: PeerResult) => (bytes! / seconds! / 1e9).toFixed(2);
-  const round = ({ p50us, p99us, p999us }: PeerResult) =>
-    `${p50us!.toFixed(1)} / ${p99us!.toFixed(0)} / ${p999us!.toFixed(0)}`;
-  return [
-    "| the machine's own limit, in C | |",
-    "|---|---|",
-    `| loopback TCP, writes of 1 MiB | ${rate(tcp)} GB/s |`,
-    `| pwrite of 1 MiB chunks into a new file, not synced | ${rate(pwrite)} GB/s, ${
-      (pwrite.cpuSeconds! / (pwrite.bytes! / 1e9)).toFixed(2)
-    } CPU-s per GB |`,
-    `| 8 bytes there and back, idle machine, p50 / p99 / p99.9 | ${round(pingpong)} µs |`,
-    `| 8 bytes there and back, a core kept awake | ${round(pingpongAwake)} µs |`,
-  ].join("\n");
+/** What a program in C and the runtimes' own calls reach without any broker. */
+export function renderLimits(limits: Results["figures"]): string {
+  return `**The runtimes' own limits, without any broker**\n\n${renderRows(LIMIT_ROWS, limits, false)}`;
 }
 
 /** One paragraph that says where and when the figures were taken. */

@@ -8,8 +8,9 @@ import * as path from "node:path";
 import { hasJava } from "../../tests/interop/lab/apache.ts";
 import { RUNTIMES } from "../../tests/interop/lab/twinlog.ts";
 import { FLOOR } from "./client_subjects.ts";
+import { limitsOf } from "./limits.ts";
 import { makeLog } from "./log_maker.ts";
-import { CACHE, measure, ROOT } from "./peer.ts";
+import { CACHE, ROOT } from "./peer.ts";
 import { type Amounts, type Figures, masterLife, slaveLife } from "./phases.ts";
 import { twinlogSubject } from "./subjects.ts";
 
@@ -32,11 +33,10 @@ export async function smoke(): Promise<number> {
       console.log(`FAILED  ${name}: ${error instanceof Error ? error.stack : error}`);
     }
   };
-  await step("limits in C", async () => {
-    await measure("limits", "tcp", 10_000_000, 65_536);
-    await measure("limits", "pwrite", path.join(work, "limit"), 10_000_000, 65_536);
-    await measure("limits", "pingpong", 100);
-  });
+  for (const farEnd of ["c", ...RUNTIMES] as const) {
+    const amounts = { bytes: 10_000_000, roundTrips: 200 };
+    await step(`limits of ${farEnd}`, async () => expectFigures(await limitsOf(farEnd, amounts, work)));
+  }
   const log = await makeLog(work, MAPPED_FILE_SIZE, [24_000_000, 26_000_000]);
   const amounts: Amounts = { log, serveBatch: 32 * 1024, acks: 200, idleMs: 0 };
   for (const runtime of RUNTIMES) {
