@@ -42,6 +42,7 @@ export interface Row {
 /** The figures in the order they are shown. */
 const ROWS: readonly Row[] = [
   { key: "intakeGBs", label: "slave intake", unit: "GB/s", digits: 2, brief: true },
+  { key: "dispatchedGBs", label: "… until everything is dispatched too", unit: "GB/s", digits: 2, brief: true },
   { key: "intakeCpuPerGB", label: "slave intake, cost", unit: "CPU-s per GB", digits: 2, brief: true },
   {
     key: "intakeByOwnLimit",
