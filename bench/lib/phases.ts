@@ -153,13 +153,22 @@ export async function timeIdleAndAwake(peer: Peer): Promise<{ idle: PeerResult; 
   }
 }
 
-/** A master's life on its own copy of the log, kept in `directory` from round to round. */
+/** A master's life on its own copy of the log, kept in `directory` from round to round; a second one with large frames. */
 export async function masterLife(subject: Subject, amounts: Amounts, directory: string): Promise<Figures> {
-  const { log } = amounts;
-  const store = copyOfLog(log, path.join(directory, `master-${subject.name}`));
+  const store = copyOfLog(amounts.log, path.join(directory, `master-${subject.name}`));
+  const figures = await sendingLife(subject, store, amounts);
+  const { withLargeFrames } = subject;
+  const large = withLargeFrames === undefined ? figures : await sendingLife(withLargeFrames, store, amounts);
+  figures.largeFramesGBs = large.sendingGBs!;
+  figures.largeFramesCpuPerGB = large.sendingCpuPerGB!;
+  figures.largeFramesKiB = large.sendingFrameKiB!;
+  return figures;
+}
+
+async function sendingLife(subject: Subject, store: string, { log, idleMs }: Amounts): Promise<Figures> {
   const node = await subject.start("master", store, log.mappedFileSize);
   try {
-    await pause(amounts.idleMs);
+    await pause(idleMs);
     await waitQuiet(node.pid);
     const figures: Figures = { masterIdleMB: memoryOf(node.pid).anonymous / MB };
     warm(store);

@@ -53,6 +53,8 @@ const ROWS: readonly Row[] = [
   { key: "sendingGBs", label: "master sending, hot log", unit: "GB/s", digits: 2, brief: true },
   { key: "sendingCpuPerGB", label: "master sending, cost", unit: "CPU-s per GB", digits: 2, brief: true },
   { key: "sendingFrameKiB", label: "frame the master chose", unit: "KiB", digits: 0 },
+  { key: "largeFramesGBs", label: "master sending, Apache with 1 MiB frames", unit: "GB/s", digits: 2, brief: true },
+  { key: "largeFramesCpuPerGB", label: "… cost", unit: "CPU-s per GB", digits: 2 },
   { key: "ackAwakeP50", label: "ack of one record, a core kept awake, p50", unit: "µs", digits: 1, brief: true },
   { key: "ackAwakeP99", label: "… p99", unit: "µs", digits: 0, brief: true },
   { key: "ackAwakeP999", label: "… p99.9", unit: "µs", digits: 0, brief: true },
