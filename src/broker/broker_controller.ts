@@ -37,7 +37,7 @@ import { HAMasterDriver } from "./ha_master_driver.ts";
 import type { Namesrv } from "../namesrv/namesrv_controller.ts";
 import { HeldBytes } from "../remoting/held_bytes.ts";
 import { MasterFileSize } from "./master_file_size.ts";
-import { BOOT_ID, MasterInfoClient } from "./master_info_client.ts";
+import { MasterInfoClient, peerStartInfo } from "./master_info_client.ts";
 import { MemberFile } from "./member_file.ts";
 import { mendTables } from "./mend_tables.ts";
 import { objectionToMaster, SharedIdWarning } from "./other_master.ts";
@@ -139,6 +139,7 @@ class BrokerController implements BrokerNode {
     const onFatal = this.#onFatal;
     const bootTimestamp = clock.now();
     const bootId = newBootId(random);
+    let isDecided = false;
     const access = adminAccess(config, {
       env: (name) => runtime.process.env(name),
       readFile: (path) => fs.readFile(path),
@@ -170,6 +171,8 @@ class BrokerController implements BrokerNode {
     this.#undo.push(() => store.shutdown());
     const directory = `${config.storePathRootDir}/config`;
     const role = this.#initialRole(new RoleFile(fs, directory));
+    // In force from here on for whoever asks, before the parts that act it start.
+    Object.assign(config, { brokerRole: role.brokerRole, brokerId: role.brokerId });
     const memberFile = new MemberFile({ fs, directory, logger });
     const managers = loadConfigManagers({ fs, clock, logger, directory, config });
     this.#undo.push(async () => {
@@ -177,12 +180,18 @@ class BrokerController implements BrokerNode {
     });
 
     // Replication, both sides.
+    let slaves = 0;
     const ha = service.current = new HAService({
       log: store,
       options: config,
       role: role.brokerRole,
       logger,
-      onChange: () => this.#admin?.changed(),
+      onChange: () => {
+        this.#admin?.changed();
+        const { connectionCount } = service.current!;
+        if (connectionCount > slaves) outerApi.onSlave();
+        slaves = connectionCount;
+      },
     });
     const masterDriver = new HAMasterDriver({
       net,
@@ -293,7 +302,7 @@ class BrokerController implements BrokerNode {
         outerApi.registerBrokerAll();
         admin.changed();
       },
-    }, { role: role.brokerRole, brokerId: role.brokerId, masterAddress: role.masterAddress });
+    }, { ...role, role: role.brokerRole });
 
     // Remoting: the processors, registration with the NameServers.
     const remotingServers: RemotingServer[] = [];
@@ -312,7 +321,14 @@ class BrokerController implements BrokerNode {
       remotingServers,
       adminLimits,
       namesrvStates: () => outerApi.namesrvStates(),
-      runtimeInfoExtra: () => ({ [BOOT_ID]: bootId, ...services.runtimeInfo() }),
+      runtimeInfoExtra: () => ({
+        ...peerStartInfo({
+          bootId,
+          puts: !isDecided ? "undecided" : puts.fencedReason === null ? "taken" : "heldOff",
+          promotedAt: roles.promotedAt,
+        }),
+        ...services.runtimeInfo(),
+      }),
       clientFigures: {
         config,
         clock,
@@ -412,7 +428,10 @@ class BrokerController implements BrokerNode {
       admin.changed();
       if (!following.changed(status)) return;
       slaveSynchronize.onFollowing();
-      if (status.masterAddress !== null) void masterFileSize.compare(learned.remotingOf(status.masterAddress));
+      const remoting = status.masterAddress === null ? null : learned.remotingOf(status.masterAddress);
+      if (remoting === null) return;
+      memberFile.add([remoting]);
+      void masterFileSize.compare(remoting);
     });
 
     // Ports first, so that a taken one stops the start before anything is written.
@@ -464,13 +483,20 @@ class BrokerController implements BrokerNode {
       memberGroup: () => outerApi.brokerMemberGroup(),
       membersBefore: memberFile.addresses,
       ask: (address) => masterInfo.askPeer(address),
-      brokerName: config.brokerName,
-      ownBootId: bootId,
-      ownMaxOffset: store.maxOffset,
+      own: {
+        brokerClusterName: config.brokerClusterName,
+        brokerName: config.brokerName,
+        bootId,
+        maxOffset: store.maxOffset,
+        promotedAt: roles.promotedAt,
+      },
       onRegisteredMaster: (address) => sharedId.leaveOut(address),
+      onStranger: (address) => memberFile.remove(address),
+      clock,
       logger,
     });
     if (objection !== null) puts.setFenced(true, `Started read-only: ${objection}`);
+    isDecided = true;
     await roles.start();
     this.#undo.push(() => roles.stop());
     slaveSynchronize.start();
@@ -559,7 +585,7 @@ class BrokerController implements BrokerNode {
   /** Flags, unless a role was switched at run time; that one is said. */
   #initialRole(file: RoleFile): SavedRole {
     const { brokerRole, brokerId, haMasterAddress, forceRole } = this.#config;
-    const given: SavedRole = { brokerRole, brokerId, masterAddress: haMasterAddress };
+    const given: SavedRole = { brokerRole, brokerId, masterAddress: haMasterAddress, promotedAt: 0 };
     if (forceRole) {
       file.save(given);
       return given;

@@ -13,7 +13,7 @@ import { answerText, invokeErrorText, RemotingClient } from "../remoting/remotin
 import { createRequest, type RemotingCommand } from "../remoting/remoting_command.ts";
 import { RequestCode } from "../remoting/request_code.ts";
 import { ResponseCode } from "../remoting/response_code.ts";
-import type { Clock, Net, TlsClientOptions } from "../runtime/runtime.ts";
+import type { Clock, Net, Timer, TlsClientOptions } from "../runtime/runtime.ts";
 import { type DataVersion, dataVersionJson } from "./config_manager.ts";
 import { PermName } from "./topic_config_manager.ts";
 
@@ -73,8 +73,8 @@ export interface BrokerOuterAPIOptions {
   /**
    * Told, before this broker registers over a new connection, which other brokers of its name are there by brokerId, live
    * or not. Who has its own id is among them; later is too late to ask, for the newcomer takes the place. A master asks
-   * before each registration that falls due, as two of them take puts side by side: the other one came meanwhile. Unset:
-   * nobody is asked.
+   * again with its registrations, but not within 10 s: two of them take puts side by side when the other one came
+   * meanwhile. Unset: nobody is asked.
    */
   readonly onMembers?: (members: ReadonlyMap<number, string>) => void;
   /** Whether this is a slave that waits to hear of its master: it asks more often then. Unset: never. */
@@ -96,6 +96,10 @@ export interface NamesrvState {
 const SECOND_REGISTRATION_MS = 10_000;
 /** A slave that was started before its master waits so long for the next answer at most. */
 const AWAITED_MASTER_MS = 3000;
+/** A slave that has connected has registered by then. */
+const SLAVE_REGISTERS_MS = 1000;
+/** A master that registers often asks no sooner who else is there. */
+const MEMBERS_MS = 10_000;
 /** Wait after a failure; doubled up to the limit, which is low as a NameServer that comes back has no route until then. */
 const RETRY_MS = 1000;
 const RETRY_MAX_MS = 4000;
@@ -116,6 +120,8 @@ interface Namesrv {
   lost: boolean;
   /** Whether a registration succeeded over the connection that is open. */
   known: boolean;
+  /** When it was last asked who else is there, monotonic ms. */
+  membersAskedAt: number;
   /** Who waits for the end of a registration that begins from now on. */
   waiting: (() => void)[];
   loop: Promise<void>;
@@ -130,6 +136,7 @@ export class BrokerOuterAPI {
   readonly #questions: RemotingClient;
   #namesrvs: Namesrv[] = [];
   #running = false;
+  #slaveTimer: Timer | null = null;
   #stopped: Deferred<false> = deferred<false>();
 
   constructor(options: BrokerOuterAPIOptions) {
@@ -157,6 +164,7 @@ export class BrokerOuterAPI {
       result: null,
       lost: false,
       known: false,
+      membersAskedAt: -Infinity,
       waiting: [],
       loop: Promise.resolve(),
     }));
@@ -174,6 +182,16 @@ export class BrokerOuterAPI {
     for (const namesrv of this.#namesrvs) namesrv.wake.notify();
   }
 
+  /** A slave has come: who else is there is asked again, when it has had the time to register. */
+  onSlave(): void {
+    if (!this.#running || this.#slaveTimer !== null) return;
+    this.#slaveTimer = this.#options.clock.setTimer(SLAVE_REGISTERS_MS, () => {
+      this.#slaveTimer = null;
+      for (const namesrv of this.#namesrvs) namesrv.membersAskedAt = -Infinity;
+      this.registerBrokerAll();
+    });
+  }
+
   /** {@link registerBrokerAll}; resolves once every NameServer was told, or after 3 s. */
   async registered(): Promise<void> {
     const told = this.#namesrvs.map((namesrv) => new Promise<void>((resolve) => namesrv.waiting.push(resolve)));
@@ -189,6 +207,8 @@ export class BrokerOuterAPI {
   async stop(): Promise<void> {
     if (!this.#running) return;
     this.#running = false;
+    this.#slaveTimer?.cancel();
+    this.#slaveTimer = null;
     const request = this.#unregisterRequest();
     await Promise.all(this.#namesrvs.map(async ({ address, registered }) => {
       if (registered !== true) return;
@@ -219,9 +239,12 @@ export class BrokerOuterAPI {
     // The answer to a registration is what names the master.
     const awaits = () => this.#options.awaitsMaster?.() === true;
     while (this.#running) {
-      const register = async () =>
-        !asked && !awaits() && namesrv.registered === true && !config.forceRegister && await this.#isKnown(namesrv) ||
-        await this.#register(namesrv, !asked);
+      const register = async () => {
+        await this.#askMembers(namesrv);
+        return !asked && !awaits() && namesrv.registered === true && !config.forceRegister &&
+            await this.#isKnown(namesrv) ||
+          await this.#register(namesrv);
+      };
       const served = namesrv.waiting.splice(0);
       const ok = await Promise.race([register(), this.#stopped.promise]);
       for (const resolve of served) resolve();
@@ -265,13 +288,13 @@ export class BrokerOuterAPI {
   }
 
   /**
-   * The brokers of this one's name by brokerId, this one left out, as the first NameServer that knows any has them. Each
+   * brokerId and remoting address of the brokers of this one's name, this one left out, as any NameServer has them. Each
    * is asked, 1.5 s at most; works before {@link start}.
    */
-  async brokerMemberGroup(): Promise<ReadonlyMap<number, string>> {
+  async brokerMemberGroup(): Promise<readonly (readonly [number, string])[]> {
     const addresses = splitAddressList(this.#options.config.namesrvAddr ?? "");
     const answers = await Promise.all(addresses.map((address) => this.#membersAt(address)));
-    return answers.find((members) => members.size > 0) ?? new Map();
+    return answers.flatMap((members) => [...members]);
   }
 
   /** {@link brokerMemberGroup} as one NameServer has it. */
@@ -305,14 +328,20 @@ export class BrokerOuterAPI {
     return null;
   }
 
+  async #askMembers(namesrv: Namesrv): Promise<void> {
+    const { clock, identity, onMembers } = this.#options;
+    if (onMembers === undefined) return;
+    const isOld = clock.monotonic() - namesrv.membersAskedAt >= MEMBERS_MS;
+    if (namesrv.known && !(isOld && identity().brokerId === 0)) return;
+    namesrv.membersAskedAt = clock.monotonic();
+    const members = await this.#membersAt(namesrv.address);
+    if (this.#running) onMembers(members);
+  }
+
   /** One registration; says a change from working to failing and back, once. */
-  async #register(namesrv: Namesrv, isDue: boolean): Promise<boolean> {
-    const { logger, config, identity, onMembers, adviceWithout } = this.#options;
-    if ((!namesrv.known || isDue && identity().brokerId === 0) && onMembers !== undefined) {
-      const members = await this.#membersAt(namesrv.address);
-      if (!this.#running) return false;
-      onMembers(members);
-    }
+  async #register(namesrv: Namesrv): Promise<boolean> {
+    const { logger, config, adviceWithout } = this.#options;
+    if (!this.#running) return false;
     const request = this.#registerRequest();
     try {
       const answer = await this.#client.invoke(namesrv.address, request, config.registerBrokerTimeoutMills);

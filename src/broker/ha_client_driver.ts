@@ -360,6 +360,7 @@ export class HAClientDriver {
   }
 
   #forgive(): void {
+    if (this.#resyncOnce) this.#parts.logger.warn("The order to set aside what the master does not have ends undone");
     this.#remedy = null;
     this.#resyncOnce = false;
     this.#probe = null;

@@ -3,7 +3,7 @@
 // ask is the HA client's and the controller's business.
 
 import type { Logger } from "../base/logger.ts";
-import { RemotingError } from "../base/errors.ts";
+import { IoError, RemotingError } from "../base/errors.ts";
 import { isJavaJsonObject, parseJavaJson } from "../remoting/java_json.ts";
 import { answerText, invokeErrorText, type RemotingClient } from "../remoting/remoting_client.ts";
 import { createRequest, type RemotingCommand } from "../remoting/remoting_command.ts";
@@ -12,8 +12,10 @@ import { ResponseCode } from "../remoting/response_code.ts";
 import { utf8 } from "../base/bytes.ts";
 import type { BrokerHAInfo } from "./processors/ports.ts";
 
-/** Member of the runtime info by which a node knows its own answer, whatever address it came from. */
-export const BOOT_ID = "twinlogBootId";
+/** Members of the runtime info of a node of ours, beside Apache's. */
+const BOOT_ID = "twinlogBootId";
+const PUTS = "twinlogPuts";
+const PROMOTED_AT = "twinlogPromotedAt";
 
 /** Limit of one question, ms: Apache's for such requests. */
 const TIMEOUT_MS = 3000;
@@ -22,13 +24,23 @@ const PEER_TIMEOUT_MS = 1500;
 
 /** What a broker says of itself. */
 export interface BrokerPeer {
+  readonly brokerClusterName: string;
   readonly brokerName: string;
-  /** Whether it runs what only a master runs; 4.x does not say, and passes for one. */
   readonly isMaster: boolean;
   /** End of its log, bytes. */
   readonly maxOffset: number;
-  /** Of one start of a node of ours; null: none of ours. */
-  readonly bootId: string | null;
+  /** What a node of ours says beside that; null: none of ours. */
+  readonly start: PeerStart | null;
+}
+
+/** What this start of a node of ours is, as its runtime info tells. */
+export interface PeerStart {
+  /** Tells it from every other start of any node. */
+  readonly bootId: string;
+  /** As a master: whether it takes puts, holds them off, or still finds out which. */
+  readonly puts: "taken" | "heldOff" | "undecided";
+  /** When the node was last promoted, Unix ms; 0: never. */
+  readonly promotedAt: number;
 }
 
 /** Mirrors the questions of Apache's `BrokerOuterAPI` that go to brokers. Addresses are remoting `host:port`. */
@@ -61,23 +73,43 @@ export class MasterInfoClient {
     }
   }
 
-  /** What the broker at `address` is; null when none answers within 1.5 s. */
-  async askPeer(address: string): Promise<BrokerPeer | null> {
-    try {
-      const [table, config] = await Promise.all([
-        this.brokerRuntimeInfo(address, PEER_TIMEOUT_MS),
-        this.#ask(address, createRequest(RequestCode.GET_BROKER_CONFIG), PEER_TIMEOUT_MS),
-      ]);
-      return {
-        brokerName: /^brokerName=(.*?)\s*$/m.exec(utf8.decode(config.body))?.[1] ?? "",
-        isMaster: table.get("brokerActive") !== "false",
-        maxOffset: offsetOf(table, "commitLogMaxOffset"),
-        bootId: table.get(BOOT_ID) ?? null,
-      };
-    } catch (error) {
-      this.#logger.debug("Can't learn what a broker is", { address, error: invokeErrorText(error) });
-      return null;
+  /**
+   * What the broker at `address` is; "gone" when nobody listens there, "silent" when none answers within 1.5 s, asked
+   * twice, or one that does not tell.
+   */
+  async askPeer(address: string): Promise<BrokerPeer | "gone" | "silent"> {
+    for (let isLast = false;; isLast = true) {
+      try {
+        return await this.#peer(address);
+      } catch (error) {
+        this.#logger.debug("Can't learn what a broker is", { address, error: invokeErrorText(error) });
+        if (error instanceof IoError && error.kind === "refused") return "gone";
+        if (isLast) return "silent";
+      }
     }
+  }
+
+  async #peer(address: string): Promise<BrokerPeer> {
+    const [table, { body }] = await Promise.all([
+      this.brokerRuntimeInfo(address, PEER_TIMEOUT_MS),
+      this.#ask(address, createRequest(RequestCode.GET_BROKER_CONFIG), PEER_TIMEOUT_MS),
+    ]);
+    const config = utf8.decode(body);
+    const setting = (key: string) => new RegExp(`^${key}=(.*?)\\s*$`, "m").exec(config)?.[1] ?? "";
+    const bootId = table.get(BOOT_ID);
+    const puts = table.get(PUTS);
+    return {
+      brokerClusterName: setting("brokerClusterName"),
+      brokerName: setting("brokerName"),
+      // Not by `brokerActive`: 4.x does not have it, and a 5.x slave that acts as master says so there.
+      isMaster: setting("brokerRole") !== "SLAVE",
+      maxOffset: offsetOf(table, "commitLogMaxOffset"),
+      start: bootId === undefined ? null : {
+        bootId,
+        puts: puts === "heldOff" || puts === "undecided" ? puts : "taken",
+        promotedAt: Number(table.get(PROMOTED_AT)) || 0,
+      },
+    };
   }
 
   /** The table of GET_BROKER_RUNTIME_INFO. Throws `IoError`, {@link RemotingError}, `ProtocolError`. */
@@ -127,6 +159,11 @@ export class MasterInfoClient {
     if (answer.code === ResponseCode.SUCCESS) return answer;
     throw new RemotingError(answer.code, `${address} answered request ${request.code} with ${answerText(answer)}`);
   }
+}
+
+/** {@link PeerStart} as members of the runtime info. */
+export function peerStartInfo({ bootId, puts, promotedAt }: PeerStart): Readonly<Record<string, string>> {
+  return { [BOOT_ID]: bootId, [PUTS]: puts, [PROMOTED_AT]: String(promotedAt) };
 }
 
 function offsetOf(table: ReadonlyMap<string, string>, key: string): number {

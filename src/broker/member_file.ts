@@ -33,8 +33,16 @@ export class MemberFile {
 
   /** Members that were seen now. The file is written, blocking, when there are new ones among them. */
   add(seen: readonly string[]): void {
-    if (seen.every((address) => this.#addresses.includes(address))) return;
-    this.#addresses = [...new Set([...seen, ...this.#addresses])].slice(0, ADDRESSES_MAX);
+    if (seen.some((address) => !this.#addresses.includes(address))) this.#save([...seen, ...this.#addresses]);
+  }
+
+  /** A broker of another name, or of another cluster, answers there by now. */
+  remove(address: string): void {
+    if (this.#addresses.includes(address)) this.#save(this.#addresses.filter((one) => one !== address));
+  }
+
+  #save(addresses: readonly string[]): void {
+    this.#addresses = [...new Set(addresses)].slice(0, ADDRESSES_MAX);
     try {
       const text = JSON.stringify({ addresses: this.#addresses }, null, 2) + "\n";
       replaceFileDurably(this.#fs, this.#path, utf8.encode(text));

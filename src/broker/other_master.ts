@@ -1,56 +1,129 @@
-// Is another broker alive where this one is about to be? Before a master takes its first put: another master of its name
-// that holds data is its promoted slave, or the other way round. Taking puts beside it would part the two logs for good,
-// so this one starts read-only. And of any role: two brokers with one brokerId take the route from each other for ever,
-// which an operator must hear of.
+// Is another broker alive where this one is about to be? Before a master takes its first put: beside another master of its
+// name that takes puts and holds data, its own would part the two logs for good, so it starts read-only. And of any role:
+// two brokers with one brokerId take the route from each other for ever, which an operator must hear of.
 
 import type { Logger } from "../base/logger.ts";
 import { flagName } from "../config/load.ts";
+import type { Clock } from "../runtime/runtime.ts";
 import type { BrokerPeer } from "./master_info_client.ts";
 
 /** What is asked, and of whom. */
 export interface OtherMasterPorts {
-  /** Remoting addresses of the other brokers of this one's name by brokerId, as a NameServer has them now. */
-  memberGroup(): Promise<ReadonlyMap<number, string>>;
-  /** The same from earlier: a NameServer that has just started, maybe inside this node, knows nobody. */
+  /** brokerId and remoting address of the other brokers of this one's name, as the NameServers have them now. */
+  memberGroup(): Promise<readonly (readonly [number, string])[]>;
+  /** Where there were any before: a NameServer that has just started, maybe inside this node, knows nobody. */
   readonly membersBefore: readonly string[];
-  /** What a broker says of itself; null when it does not answer. */
-  ask(address: string): Promise<BrokerPeer | null>;
-  readonly brokerName: string;
-  readonly ownBootId: string;
-  readonly ownMaxOffset: number;
-  /** Told of the registered master, as soon as it is known, before it is asked. */
+  /** What the broker there says of itself; "gone": nobody listens, "silent": it does not tell. */
+  ask(address: string): Promise<BrokerPeer | "gone" | "silent">;
+  readonly own: {
+    readonly brokerClusterName: string;
+    readonly brokerName: string;
+    readonly bootId: string;
+    readonly maxOffset: number;
+    readonly promotedAt: number;
+  };
+  /** Told of the registered master before it is asked. */
   readonly onRegisteredMaster: (address: string) => void;
+  /** A broker of another name answers at this address. */
+  readonly onStranger: (address: string) => void;
+  readonly clock: Pick<Clock, "setTimer">;
   readonly logger: Logger;
 }
 
-/** Why this broker must not act as the master; null when it may. Apache has no such check: the newcomer wins the route. */
+/** How often, and how many times, one is asked again that has not decided yet: longer than a start finds out for. */
+const ASK_AGAIN_MS = 100;
+const ASK_AGAIN_MAX = 60;
+
+interface Answer {
+  readonly address: string;
+  readonly peer: BrokerPeer | "gone" | "silent";
+}
+
+interface Other {
+  readonly address: string;
+  readonly peer: BrokerPeer;
+}
+
+/**
+ * Why this broker must not act as the master; null when it may. Of two that start at the same time the one promoted last
+ * may, of two that never were the one with the longer log. Apache has no such check: the newcomer wins the route.
+ */
 export async function objectionToMaster(ports: OtherMasterPorts): Promise<string | null> {
-  const { brokerName, ownBootId, ownMaxOffset, logger } = ports;
+  const { own, logger, ask } = ports;
   const members = await ports.memberGroup();
-  const registered = members.get(0) ?? null;
+  const registered = members.find(([brokerId]) => brokerId === 0)?.[1] ?? null;
   if (registered !== null) ports.onRegisteredMaster(registered);
-  const addresses = [...new Set([...members.values(), ...ports.membersBefore])];
-  const answers = await Promise.all(addresses.map(async (address) => ({ address, peer: await ports.ask(address) })));
-  // Another address of this very node, which it had before it moved, say, names no other.
-  const others = answers.filter(({ peer }) =>
-    peer !== null && peer.isMaster && peer.brokerName === brokerName && peer.bootId !== ownBootId
-  ) as { address: string; peer: BrokerPeer }[];
-  const [other] = others.sort((a, b) => b.peer.maxOffset - a.peer.maxOffset);
-  if (other === undefined) {
-    if (answers.some(({ address, peer }) => address === registered && peer === null)) {
-      logger.warn("The NameServers know another master of this name, which does not answer; taking its place", {
-        address: registered!,
-      });
+  // Not while the NameServers are still being asked: one that starts at the same time may be up by now.
+  const addresses = [...new Set([...members.map(([, address]) => address), ...ports.membersBefore])];
+  const answers: Answer[] = await Promise.all(
+    addresses.map(async (address) => ({ address, peer: await ask(address) })),
+  );
+  for (const { address, peer } of answers) {
+    if (typeof peer !== "string" && !isNamesake(peer, own)) ports.onStranger(address);
+    if (peer === "silent" || peer === "gone" && address === registered) {
+      logger.warn("Another broker of this name, maybe its master, does not answer; going on without", { address });
     }
-    return null;
   }
-  const { address, peer: { maxOffset } } = other;
-  if (maxOffset === 0) {
+  for (const answer of answers) {
+    const other = masterIn(answer, own);
+    if (other === null) continue;
+    const latest = await decided(other, ports);
+    if (latest === null) continue;
+    const { address, peer } = latest;
+    if (peer.start?.puts === "heldOff") {
+      logger.info("Another master of this name is alive and holds off its puts; taking them here", { address });
+      continue;
+    }
+    if (peer.maxOffset > 0) return objection(address, peer, own);
     logger.warn("Another master of this name is alive, with nothing in its log; stop one of the two", { address });
+  }
+  return null;
+}
+
+type Own = OtherMasterPorts["own"];
+
+function isNamesake(peer: BrokerPeer, own: Own): boolean {
+  return peer.brokerName === own.brokerName && peer.brokerClusterName === own.brokerClusterName;
+}
+
+/** The answer as another master's; null when it is none. Another address of this very node names no other. */
+function masterIn({ address, peer }: Answer, own: Own): Other | null {
+  if (typeof peer === "string" || !peer.isMaster || !isNamesake(peer, own) || peer.start?.bootId === own.bootId) {
     return null;
   }
-  return `${address} is the master of this name and its log ends at ${maxOffset}, this one's at ${ownMaxOffset}; ` +
-    "make this node its slave (verb role slave), or stop the other and lift it by PUT /fenced";
+  return { address, peer };
+}
+
+/**
+ * What the other one is once it knows itself, where this one comes first: the other one then holds off its puts, or has
+ * asked too early to see this one and takes them. Null when it is no master any more.
+ */
+async function decided(other: Other, ports: OtherMasterPorts): Promise<Other | null> {
+  let latest = other;
+  for (let count = 0; latest.peer.start?.puts === "undecided" && comesFirst(ports.own, latest.peer); count++) {
+    if (count === ASK_AGAIN_MAX) return latest;
+    await new Promise<void>((resolve) => ports.clock.setTimer(ASK_AGAIN_MS, resolve));
+    const again = masterIn({ address: other.address, peer: await ports.ask(other.address) }, ports.own);
+    if (again === null) return null;
+    latest = again;
+  }
+  return latest;
+}
+
+function comesFirst(own: Own, { maxOffset, start }: BrokerPeer): boolean {
+  const { promotedAt, bootId } = start!;
+  if (own.promotedAt !== promotedAt) return own.promotedAt > promotedAt;
+  return own.maxOffset === maxOffset ? own.bootId > bootId : own.maxOffset > maxOffset;
+}
+
+function objection(address: string, { maxOffset, start }: BrokerPeer, own: Own): string {
+  const wasLeftBehind = own.promotedAt !== (start?.promotedAt ?? 0)
+    ? own.promotedAt > (start?.promotedAt ?? 0)
+    : own.maxOffset > maxOffset;
+  const advice = wasLeftBehind
+    ? "that one came back too early: make it this node's slave, with --resync, and then lift this by PUT /fenced"
+    : "make this node its slave (verb role slave), or stop the other and lift it by PUT /fenced";
+  return `${address} is a master of this name and its log ends at ${maxOffset}, this one's at ${own.maxOffset}; ${advice}`;
 }
 
 /** What {@link SharedIdWarning} needs. */

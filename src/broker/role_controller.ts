@@ -70,6 +70,7 @@ export class RoleController {
   #role: BrokerRole;
   #brokerId: number;
   #masterAddress: string | null;
+  #promotedAt: number;
   /** An address given by an operator stays, whatever a NameServer says. */
   #addressIsGiven: boolean;
   /** Whether the log's end was seen to be its master's, and nothing since says otherwise. */
@@ -81,12 +82,13 @@ export class RoleController {
 
   constructor(
     parts: RoleParts,
-    initial: { role: BrokerRole; brokerId: number; masterAddress: string | null },
+    initial: { role: BrokerRole; brokerId: number; masterAddress: string | null; promotedAt?: number },
   ) {
     this.#parts = parts;
     this.#role = initial.role;
     this.#brokerId = initial.brokerId;
     this.#masterAddress = initial.masterAddress;
+    this.#promotedAt = initial.promotedAt ?? 0;
     this.#addressIsGiven = initial.masterAddress !== null;
     parts.client.onStateChange((status) => this.#onClientState(status));
   }
@@ -103,6 +105,11 @@ export class RoleController {
   /** HA address a slave follows; a master keeps the one it would follow. */
   get masterAddress(): string | null {
     return this.#masterAddress;
+  }
+
+  /** When this node was last promoted, Unix ms; 0: it never was, or it was said again what it is. */
+  get promotedAt(): number {
+    return this.#promotedAt;
   }
 
   /** Whether this is a slave that has no master and takes the one a NameServer names. */
@@ -195,6 +202,7 @@ export class RoleController {
         return refused(`Promotion failed, still a SLAVE: ${errorMessage(error)}`);
       }
     }
+    if (before === "SLAVE") this.#promotedAt = this.#parts.clock.now();
     this.#role = change.role;
     this.#brokerId = 0;
     setReplicationRole(change.role);
@@ -223,8 +231,8 @@ export class RoleController {
     }
     if (address !== null && this.#parts.isOwnAddress(address)) return refused(ownAddressReason(address));
     // Which log gives way to which is not left to whom a NameServer comes to name.
-    if (address === null && change.resync === true) {
-      return refused("resync needs masterAddress: no master is known whose log this one gives way to");
+    if (change.resync === true && change.masterAddress === undefined && (before !== "SLAVE" || address === null)) {
+      return refused("resync needs masterAddress: whose log this one gives way to (--master)");
     }
     if (before !== "SLAVE") {
       await setStoreRole("slave");
@@ -294,7 +302,8 @@ export class RoleController {
     try {
       // One that was learned is learned again: saved, it would pass for given and outlive every change.
       const masterAddress = this.#role === "SLAVE" && this.#addressIsGiven ? this.#masterAddress : null;
-      this.#parts.file.save({ brokerRole: this.#role, brokerId: this.#brokerId, masterAddress });
+      const promotedAt = this.#promotedAt;
+      this.#parts.file.save({ brokerRole: this.#role, brokerId: this.#brokerId, masterAddress, promotedAt });
     } catch (error) {
       this.#parts.logger.error(
         `Can't save the role in "${this.#parts.file.path}": ${errorMessage(error)}; a restart will go by the flags`,

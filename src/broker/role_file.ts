@@ -16,6 +16,8 @@ export interface SavedRole {
   readonly brokerId: number;
   /** HA `host:port` a slave follows; null: what is configured or learned. */
   readonly masterAddress: string | null;
+  /** When it was last promoted, Unix ms; 0: it never was. */
+  readonly promotedAt: number;
 }
 
 const ROLES: readonly string[] = ["ASYNC_MASTER", "SYNC_MASTER", "SLAVE"];
@@ -57,7 +59,7 @@ function parseRole(text: string): SavedRole | string {
     return `it holds ${quoted(text, 40)}, wanted JSON`;
   }
   if (typeof parsed !== "object" || parsed === null) return `it holds ${quoted(text, 40)}, wanted an object`;
-  const { brokerRole, brokerId, masterAddress = null } = parsed as Record<string, unknown>;
+  const { brokerRole, brokerId, masterAddress = null, promotedAt = 0 } = parsed as Record<string, unknown>;
   if (typeof brokerRole !== "string" || !ROLES.includes(brokerRole)) return wrong("brokerRole", ROLES.join(", "));
   if (typeof brokerId !== "number" || !Number.isSafeInteger(brokerId) || brokerId < 0) {
     return wrong("brokerId", "0 or a positive whole number");
@@ -65,7 +67,10 @@ function parseRole(text: string): SavedRole | string {
   if (masterAddress !== null && (typeof masterAddress !== "string" || parseRemotingAddress(masterAddress) === null)) {
     return wrong("masterAddress", "HOST:PORT or null");
   }
-  return { brokerRole: brokerRole as BrokerRole, brokerId, masterAddress };
+  if (typeof promotedAt !== "number" || !Number.isSafeInteger(promotedAt) || promotedAt < 0) {
+    return wrong("promotedAt", "Unix ms");
+  }
+  return { brokerRole: brokerRole as BrokerRole, brokerId, masterAddress, promotedAt };
 }
 
 function wrong(key: string, wanted: string): string {

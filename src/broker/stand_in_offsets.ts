@@ -14,7 +14,7 @@ import type { ConsumerOffsetManager } from "./consumer_offset_manager.ts";
 /** What it needs. */
 export interface StandInOffsetsParts {
   /** The brokers of this one's name by brokerId. */
-  readonly memberGroup: () => Promise<ReadonlyMap<number, string>>;
+  readonly memberGroup: () => Promise<Iterable<readonly [number, string]>>;
   readonly client: Pick<RemotingClient, "invoke">;
   readonly offsets: Pick<ConsumerOffsetManager, "takeOverFromStandIn">;
   readonly store: { getMaxOffsetInQueue(topic: string, queueId: number): number };

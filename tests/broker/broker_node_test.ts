@@ -530,7 +530,7 @@ describe("nodes at one NameServer", () => {
       assert.deepEqual(await world.drive(heir.admin.switchRole({ role: "ASYNC_MASTER" })), { type: "done" });
       await old.start();
       assert.equal(old.status.fenced, true, change);
-      assert.equal(old.said(/^Started read-only: .* is the master of this name/), 1);
+      assert.equal(old.said(/^Started read-only: .* is a master of this name/), 1);
       assert.notEqual(await old.putStatus(), "PUT_OK");
       assert.deepEqual(await world.drive(old.admin.switchRole({ role: "SLAVE", masterAddress: heir.ha })), {
         type: "done",
@@ -538,6 +538,40 @@ describe("nodes at one NameServer", () => {
       await world.run(() => old.status.master?.verified === true, 3000);
       for (const node of [old, heir]) await node.stop();
       await outside?.namesrv.stop();
+    }
+  });
+
+  it("a promoted slave that restarts takes puts again, beside the fenced old master and also when both start at once", async () => {
+    for (const both of [false, true]) {
+      const world = new SimulatedWorld(both ? 41 : 42);
+      const { namesrv, namesrvAddr } = await namesrvAt(world);
+      const old = new Node(world, "old", { brokerRole: "ASYNC_MASTER", namesrvAddr });
+      const heir = new Node(world, "heir", { brokerRole: "SLAVE", namesrvAddr });
+      await old.start();
+      await heir.start();
+      await world.run(() => heir.status.master?.verified === true, 30_000);
+      await old.putStatus();
+      await world.run(() => heir.status.maxOffset === old.status.maxOffset, 30_000);
+      await world.advance(45_000);
+      old.host.kill();
+      await world.advance(10_500);
+      assert.deepEqual(await world.drive(heir.admin.switchRole({ role: "ASYNC_MASTER" })), { type: "done" });
+      if (both) {
+        heir.host.kill();
+        // Each waits a while for the NameServer, so each is there when the other one asks.
+        world.network.isolate("ns");
+        await Promise.all([old.start(), heir.start()]);
+      } else {
+        await old.start();
+        await heir.stop();
+        await heir.start();
+      }
+      assert.equal(old.status.fenced, true, `both ${both}`);
+      assert.equal(heir.status.fenced, false, `both ${both}: ${heir.status.notWritableReason}`);
+      assert.equal(await heir.putStatus(), "PUT_OK");
+      world.network.heal();
+      for (const node of [old, heir]) await node.stop();
+      await namesrv.stop();
     }
   });
 
@@ -561,7 +595,7 @@ describe("nodes at one NameServer", () => {
     await first.putStatus();
     await world.advance(5000);
     await second.start();
-    assert.equal(second.said(/^Started read-only: .* is the master of this name/), 1);
+    assert.equal(second.said(/^Started read-only: .* is a master of this name/), 1);
     for (const node of [second, first]) await node.stop();
     await namesrv.stop();
   });

@@ -3,72 +3,148 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { BrokerPeer } from "../../src/broker/master_info_client.ts";
+import type { BrokerPeer, PeerStart } from "../../src/broker/master_info_client.ts";
 import { MemberFile } from "../../src/broker/member_file.ts";
 import { objectionToMaster, SharedIdWarning } from "../../src/broker/other_master.ts";
 import { SimulatedWorld } from "../../src/runtime/simulated/mod.ts";
 import { utf8 } from "../../src/base/bytes.ts";
 import { MemoryLogger } from "../support/ha_options.ts";
 
-const MASTER: BrokerPeer = { brokerName: "b", isMaster: true, maxOffset: 500, bootId: "other" };
+const START: PeerStart = { bootId: "5", puts: "taken", promotedAt: 0 };
+const MASTER: BrokerPeer = {
+  brokerClusterName: "c",
+  brokerName: "b",
+  isMaster: true,
+  maxOffset: 500,
+  start: START,
+};
 
-/** The objection of a master whose log ends at 500, and what was said, where these brokers answer. */
+type Answer = Omit<Partial<BrokerPeer>, "start"> & { start?: Partial<PeerStart> | null };
+
+/**
+ * The objection of a master whose log ends at 500, and what was said, where these brokers answer; of several answers of one
+ * each is given once, the last again and again.
+ */
 async function object(parts: {
   group?: [number, string][];
   before?: string[];
-  peers?: Record<string, Partial<BrokerPeer>>;
+  peers?: Record<string, Answer | "silent" | (Answer | "silent" | "gone")[]>;
+  promotedAt?: number;
 }) {
   const logger = new MemoryLogger();
+  const strangers: string[] = [];
+  const asked: string[] = [];
   const objection = await objectionToMaster({
-    memberGroup: () => Promise.resolve(new Map(parts.group ?? [])),
+    memberGroup: () => Promise.resolve(parts.group ?? []),
     membersBefore: parts.before ?? [],
     ask: (address) => {
-      const peer = parts.peers?.[address];
-      return Promise.resolve(peer === undefined ? null : { ...MASTER, ...peer });
+      const count = asked.filter((one) => one === address).length;
+      asked.push(address);
+      const listed = parts.peers?.[address] ?? "gone";
+      const answer = Array.isArray(listed) ? listed[Math.min(count, listed.length - 1)]! : listed;
+      if (typeof answer === "string") return Promise.resolve(answer);
+      const start = answer.start === null ? null : { ...START, ...answer.start };
+      return Promise.resolve({ ...MASTER, ...answer, start });
     },
-    brokerName: "b",
-    ownBootId: "own",
-    ownMaxOffset: 500,
+    own: {
+      brokerClusterName: "c",
+      brokerName: "b",
+      bootId: "4",
+      maxOffset: 500,
+      promotedAt: parts.promotedAt ?? 0,
+    },
     onRegisteredMaster: () => {},
+    onStranger: (address) => strangers.push(address),
+    clock: {
+      setTimer: (_, callback) => {
+        queueMicrotask(callback);
+        return { cancel: () => {} };
+      },
+    },
     logger,
   });
-  return { objection, lines: logger.lines.map(({ level, message }) => `${level} ${message}`) };
+  return { objection, strangers, asked, lines: logger.lines.map(({ level, message }) => `${level} ${message}`) };
 }
 
 describe("objectionToMaster", () => {
-  it("objects beside another master that holds data, shorter or longer, registered or known from before", async () => {
+  const group: [number, string][] = [[0, "m:1"]];
+
+  it("objects beside another master that takes puts and holds data, shorter or longer, registered or not", async () => {
     for (const maxOffset of [1, 500, 900]) {
-      for (const where of [{ group: [[0, "m:1"]] as [number, string][] }, { before: ["m:1"] }]) {
-        const { objection, lines } = await object({ ...where, peers: { "m:1": { maxOffset } } });
-        assert.match(
-          objection!,
-          new RegExp(`^m:1 is the master .* ends at ${maxOffset}, this one's at 500; make this`),
-        );
-        assert.deepEqual(lines, []);
+      for (const where of [{ group }, { before: ["m:1"] }]) {
+        for (const start of [{}, null]) {
+          const { objection, lines, asked } = await object({ ...where, peers: { "m:1": { maxOffset, start } } });
+          assert.match(objection!, new RegExp(`^m:1 is a master .* ends at ${maxOffset}, this one's at 500; `));
+          assert.equal(/came back too early/.test(objection!), maxOffset === 1, "who gives way");
+          assert.deepEqual([lines, asked], [[], ["m:1"]]);
+        }
       }
+    }
+    const promoted = await object({ group, promotedAt: 9, peers: { "m:1": { maxOffset: 900 } } });
+    assert.match(promoted.objection!, /came back too early: make it this node's slave, with --resync/);
+  });
+
+  it("goes by what a broker says itself, not by the id that a NameServer still has", async () => {
+    const slaves: [number, string][] = [[1, "s:1"]];
+    assert.equal((await object({ group: slaves, peers: { "s:1": { isMaster: false, start: null } } })).objection, null);
+    assert.notEqual((await object({ group: slaves, peers: { "s:1": {} } })).objection, null, "promoted just now");
+  });
+
+  it("takes puts beside one that holds them off: of two that fence each other nobody would", async () => {
+    const { objection, lines } = await object({ before: ["m:1"], peers: { "m:1": { start: { puts: "heldOff" } } } });
+    assert.equal(objection, null);
+    assert.match(lines[0]!, /^info Another master .* holds off its puts/);
+  });
+
+  it("of two that start together the one promoted last comes first, then the longer log, then either", async () => {
+    const undecided = (answer: Answer, then: Answer | "gone"): Answer[] | (Answer | "gone")[] => [
+      { ...answer, start: { ...answer.start, puts: "undecided" } },
+      { ...answer, start: { ...answer.start, puts: "undecided" } },
+      then,
+    ];
+    const held: Answer = { start: { puts: "heldOff" } };
+    // Later ones give way at once, without waiting for the other one's word.
+    for (const first of [{ start: { promotedAt: 1 }, maxOffset: 1 }, { maxOffset: 501 }, {}]) {
+      const { objection, asked } = await object({ group, peers: { "m:1": undecided(first, held) } });
+      assert.notEqual(objection, null, JSON.stringify(first));
+      assert.equal(asked.length, 1);
+    }
+    // The first one waits for it.
+    for (const last of [{ start: { bootId: "3" } }, { maxOffset: 499 }]) {
+      assert.equal((await object({ group, peers: { "m:1": undecided(last, held) } })).objection, null);
+      assert.equal((await object({ group, peers: { "m:1": undecided(last, "gone") } })).objection, null);
+      assert.notEqual(
+        (await object({ group, peers: { "m:1": undecided(last, {}) } })).objection,
+        null,
+        "asked too early",
+      );
+    }
+    const promoted = { group, promotedAt: 2 };
+    const longer: Answer = { start: { promotedAt: 1 }, maxOffset: 900 };
+    assert.equal((await object({ ...promoted, peers: { "m:1": undecided(longer, held) } })).objection, null);
+    const stuck = await object({ ...promoted, peers: { "m:1": { start: { puts: "undecided" } } } });
+    assert.notEqual(stuck.objection, null, "one that never decides may be about to take puts");
+  });
+
+  it("does not take itself for another one, nor a broker of another name or cluster, which it forgets", async () => {
+    const before = ["old:1"];
+    const own = await object({ before, peers: { "old:1": { start: { bootId: "4" } } } });
+    assert.deepEqual([own.objection, own.lines, own.strangers], [null, [], []]);
+    for (const other of [{ brokerName: "x" }, { brokerClusterName: "x" }]) {
+      const stranger = await object({ before, peers: { "old:1": other } });
+      assert.deepEqual([stranger.objection, stranger.lines, stranger.strangers], [null, [], before]);
     }
   });
 
-  it("goes by what a slave says itself, not by the id that a NameServer still has", async () => {
-    const group: [number, string][] = [[1, "s:1"]];
-    assert.equal((await object({ group, peers: { "s:1": { isMaster: false } } })).objection, null);
-    assert.notEqual((await object({ group, peers: { "s:1": {} } })).objection, null, "promoted just now");
-  });
-
-  it("does not take itself for another one, nor a broker of another name where its slave was once", async () => {
-    const before = ["old:1"];
-    assert.deepEqual(await object({ before, peers: { "old:1": { bootId: "own" } } }), { objection: null, lines: [] });
-    assert.deepEqual(await object({ before, peers: { "old:1": { brokerName: "c" } } }), { objection: null, lines: [] });
-  });
-
-  it("only warns of one that is empty, and of one that is registered and dead", async () => {
-    const group: [number, string][] = [[0, "m:1"]];
+  it("only warns of one that is empty, of one that is silent, and of one that is registered and gone", async () => {
     const empty = await object({ group, peers: { "m:1": { maxOffset: 0 } } });
     assert.equal(empty.objection, null);
     assert.match(empty.lines[0]!, /^warn Another master of this name is alive, with nothing in its log/);
-    const dead = await object({ group });
-    assert.equal(dead.objection, null);
-    assert.match(dead.lines[0]!, /^warn The NameServers know another master .* does not answer/);
+    for (const parts of [{ group }, { before: ["m:1"], peers: { "m:1": "silent" as const } }]) {
+      const { objection, lines } = await object(parts);
+      assert.equal(objection, null);
+      assert.match(lines[0]!, /^warn Another broker of this name, .* does not answer/);
+    }
     assert.deepEqual((await object({ before: ["m:1"] })).lines, [], "one known from before may be gone for good");
   });
 });
@@ -85,6 +161,8 @@ describe("MemberFile", () => {
     file.add(["10.0.0.2:10911"]);
     file.add(["10.0.0.3:10911", "10.0.0.2:10911"]);
     assert.deepEqual(open().addresses, ["10.0.0.3:10911", "10.0.0.2:10911"]);
+    file.remove("10.0.0.3:10911");
+    assert.deepEqual(open().addresses, ["10.0.0.2:10911"]);
     for (let i = 0; i < 20; i++) file.add([`10.0.1.${i}:10911`]);
     assert.equal(open().addresses.length, 16);
     assert.equal(open().addresses[0], "10.0.1.19:10911");

@@ -92,10 +92,10 @@ describe("RoleController", () => {
     bench.clientBecomes("following");
     assert.deepEqual(await bench.roles.switchRole({ role: "SYNC_MASTER" }), { type: "done" });
     assert.deepEqual(bench.took(), ["client stops", "store master", "replication SYNC_MASTER", "unfence"]);
-    assert.deepEqual(bench.saved, [{ brokerRole: "SYNC_MASTER", brokerId: 0, masterAddress: null }]);
+    assert.deepEqual(bench.saved, [{ brokerRole: "SYNC_MASTER", brokerId: 0, masterAddress: null, promotedAt: NOW }]);
     assert.deepEqual(await bench.roles.switchRole({ role: "SLAVE" }), { type: "done" });
     assert.deepEqual(bench.took(), ["store slave", "replication SLAVE", "follow a:1", "client starts", "unfence"]);
-    assert.deepEqual(bench.saved.at(-1), { brokerRole: "SLAVE", brokerId: 1, masterAddress: "a:1" });
+    assert.deepEqual(bench.saved.at(-1), { brokerRole: "SLAVE", brokerId: 1, masterAddress: "a:1", promotedAt: NOW });
   });
 
   it("objects to a promotion beside a live master, and of an end nobody has verified", async () => {
@@ -195,7 +195,7 @@ describe("RoleController", () => {
         resync: true,
         ...(masterAddress === undefined ? {} : { masterAddress }),
       });
-    assert.match(reasonOf(await resync()), /^resync needs masterAddress: no master is known/);
+    assert.match(reasonOf(await resync()), /^resync needs masterAddress: whose log/);
     assert.match(reasonOf(await bench.roles.switchRole({ role: "SYNC_MASTER", resync: true })), /for a SLAVE only/);
     assert.deepEqual(bench.took(), [], "nothing was touched");
     assert.deepEqual(await resync("a:1"), { type: "done" });
