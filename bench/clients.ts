@@ -1,7 +1,8 @@
 // The comparison through the real Java client: Twinlog on Deno, Bun and Node, Apache 5.3.3, and a program that only
 // answers, on the same machine, in turn. Prints tables, writes JSON, and brings the documents up to date.
 //
-//   node bench/clients.ts [--rounds N] [--window MS] [--only apache,deno,bun,node,floor] [--json FILE] [--no-docs]
+//   node bench/clients.ts [--rounds N] [--warm-up-rounds N] [--window MS] [--only apache,deno,bun,node,floor]
+//                         [--json FILE] [--no-docs]
 //   node bench/clients.ts --render     the documents anew from the JSON
 //   node bench/clients.ts --smoke      one short round, no figures kept
 //
@@ -31,6 +32,7 @@ const { values } = parseArgs({
     smoke: { type: "boolean", default: false },
     render: { type: "boolean", default: false },
     rounds: { type: "string", default: "5" },
+    "warm-up-rounds": { type: "string", default: "2" },
     window: { type: "string", default: "3000" },
     only: { type: "string", default: ["apache", ...RUNTIMES, FLOOR].join(",") },
     json: { type: "string", default: "bench/results/clients.json" },
@@ -43,6 +45,8 @@ if (values.render) {
   process.exit(0);
 }
 const rounds = smoke ? 1 : wholeNumber("rounds", values.rounds);
+// Client and brokers compile what runs often: what they reach in their first windows is not what they reach later.
+const warmUpRounds = smoke ? 0 : wholeNumber("warm-up-rounds", values["warm-up-rounds"], 0);
 const windowMs = smoke ? 300 : wholeNumber("window", values.window);
 const amounts: ClientAmounts = smoke
   ? { warmUpMs: 100, windowMs, consumed: 1000, idleMs: 0 }
@@ -62,9 +66,12 @@ const java = await JavaBench.start(APACHE_VERSION, work);
 const idle = await prepare(subjects, java, amounts);
 const samples: Record<string, Figures[]> = Object.fromEntries(names.map((name) => [name, []]));
 let results: ClientResults | null = null;
-for (let round = 0; round < rounds; round++) {
-  console.log(`Round ${round + 1} of ${rounds}`);
-  const figures = await clientRound(inTurn(subjects, round), java, amounts);
+for (let turn = 0; turn < warmUpRounds + rounds; turn++) {
+  const isWarmUp = turn < warmUpRounds;
+  const round = isWarmUp ? turn : turn - warmUpRounds;
+  console.log(isWarmUp ? `Warm-up round ${round + 1} of ${warmUpRounds}` : `Round ${round + 1} of ${rounds}`);
+  const figures = await clientRound(inTurn(subjects, turn), java, amounts);
+  if (isWarmUp) continue;
   for (const name of names) samples[name]!.push({ ...idle[name], ...figures[name] });
   results = resultsOf(round + 1);
   if (!smoke) write(results);
@@ -84,6 +91,7 @@ function resultsOf(done: number): ClientResults {
     date: new Date().toISOString().slice(0, 10),
     machine: describeMachine(versionsOf(names.filter((name) => name !== FLOOR), APACHE_VERSION)),
     rounds: done,
+    warmUpRounds,
     windowMs,
     figures: Object.fromEntries(names.map((name) => [name, summarize(samples[name]!)])),
     samples,
@@ -113,8 +121,10 @@ function expectFigures(): void {
   console.log("ok");
 }
 
-function wholeNumber(name: string, text: string): number {
+function wholeNumber(name: string, text: string, least = 1): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} is "${text}", wanted a whole number from 1`);
+  if (!Number.isInteger(value) || value < least) {
+    throw new Error(`--${name} is "${text}", wanted a whole number from ${least}`);
+  }
   return value;
 }

@@ -10,6 +10,8 @@ export interface ClientResults {
   readonly date: string;
   readonly machine: Machine;
   readonly rounds: number;
+  /** Rounds before them of which nothing was kept; earlier runs had none. */
+  readonly warmUpRounds?: number;
   readonly windowMs: number;
   /** By node, then by figure. */
   readonly figures: Readonly<Record<string, Readonly<Record<string, Spread>>>>;
@@ -65,9 +67,14 @@ export function renderRatios({ samples }: ClientResults): string {
 }
 
 /** One paragraph that says where and when the figures were taken. */
-export function renderRun({ date, machine, rounds, windowMs }: ClientResults): string {
+export function renderRun({ date, machine, rounds, warmUpRounds = 0, windowMs }: ClientResults): string {
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`).join(", ");
   return `Taken on ${date}: ${machine.cores} cores of ${machine.cpu} for client and broker together, ${machine.kernel}, loopback; ` +
     `${versions}. The same Java client 5.3.3 in one process; messages of 1 KB; windows of ${windowMs / 1000} s, ` +
-    `all brokers in turn for each; median of ${rounds} round${rounds === 1 ? "" : "s"}.`;
+    `all brokers in turn for each; median of ${counted(rounds)}` +
+    (warmUpRounds === 0 ? "." : ` after ${counted(warmUpRounds)} that only warmed up.`);
+}
+
+function counted(rounds: number): string {
+  return `${rounds} round${rounds === 1 ? "" : "s"}`;
 }
