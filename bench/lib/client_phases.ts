@@ -1,9 +1,11 @@
 // What is measured through the real Java client: windows of sends and of consumption, one kind of window after another, and
-// each kind on all brokers in turn, so that what is compared was measured seconds apart.
+// each kind on all brokers in turn, so that what is compared was measured seconds apart. And pulls by a consumer in C, where
+// the Java client would be the limit.
 
 import { cpuSeconds, memoryOf, pause } from "./machine.ts";
 import { awake, type ClientSubject, FLOOR, type Served, sleepNow } from "./client_subjects.ts";
-import type { JavaBench } from "./java_bench.ts";
+import type { JavaBench, SendShape } from "./java_bench.ts";
+import { measure } from "./peer.ts";
 import type { Figures } from "./phases.ts";
 
 /** How long everything takes. */
@@ -27,6 +29,9 @@ const SENDS = [
 
 const SEND_TOPIC = "BenchSend";
 const CONSUME_TOPIC = "BenchConsume";
+/** Of a topic that the Java producer makes, and over how many connections the consumer in C pulls them. */
+const QUEUES = 8;
+const PULL_CONNECTIONS = 4;
 const MB = 1e6;
 
 /** Memory at rest, and the messages that consumers will read. Afterwards all are stopped. */
@@ -65,26 +70,33 @@ export async function clientRound(
     for (const subject of subjects) {
       const { warmUpMs, windowMs: ms } = amounts;
       const shape = { threads, batch, warmUpMs, ms };
-      const measured = await sendWindow(key, subject[form], java, shape);
+      const measured = await sendWindow(key, subject[form], java, SEND_TOPIC, shape);
       Object.assign(figures[subject.name]!, measured, loaded(figures[subject.name]!, subject, form));
     }
   }
-  for (const subject of subjects.filter(({ name }) => name !== FLOOR)) {
+  const stores = subjects.filter(({ name }) => name !== FLOOR);
+  for (const subject of stores) {
     const measured = await consumeWindow(subject.single, java, amounts.consumed);
+    Object.assign(figures[subject.name]!, measured, loaded(figures[subject.name]!, subject, "single"));
+  }
+  for (const subject of stores) {
+    const measured = await pullWindow("pull", subject.single, CONSUME_TOPIC, amounts);
     Object.assign(figures[subject.name]!, measured, loaded(figures[subject.name]!, subject, "single"));
   }
   return figures;
 }
 
-async function sendWindow(
+/** A window of sends by the Java client; its figures begin with `key`. */
+export async function sendWindow(
   key: string,
   served: Served,
   java: JavaBench,
-  shape: { threads: number; batch: number; warmUpMs: number; ms: number },
+  topic: string,
+  shape: SendShape,
 ): Promise<Figures> {
   return await awake(served, async () => {
     const before = cpuSeconds(served.pid);
-    const { perSecond, p50us, p99us, failed, messages } = await java.send(served.namesrv, SEND_TOPIC, shape);
+    const { perSecond, p50us, p99us, failed, messages } = await java.send(served.namesrv, topic, shape);
     if (messages === 0) throw new Error(`${key}: nothing was sent, ${failed} sends failed`);
     // Of the warm-up too: what it sent is estimated by the window's rate.
     const sent = perSecond * (shape.warmUpMs + shape.ms) / 1000;
@@ -99,6 +111,22 @@ async function consumeWindow(served: Served, java: JavaBench, count: number): Pr
     const before = cpuSeconds(served.pid);
     const { perSecond } = await java.consume(served.namesrv, CONSUME_TOPIC, count);
     return { consumePerSecond: perSecond, consumeCpuUs: (cpuSeconds(served.pid) - before) / count * 1e6 };
+  });
+}
+
+/** A window of pulls from a topic's first message on by the consumer in C; its figures begin with `key`. */
+export async function pullWindow(
+  key: string,
+  served: Served,
+  topic: string,
+  { warmUpMs, windowMs }: Pick<ClientAmounts, "warmUpMs" | "windowMs">,
+): Promise<Figures> {
+  return await awake(served, async () => {
+    const before = cpuSeconds(served.pid);
+    const result = await measure("pull_peer", served.port, topic, QUEUES, PULL_CONNECTIONS, warmUpMs, windowMs);
+    if (result.messages === 0) throw new Error(`${key}: nothing came within ${windowMs} ms`);
+    const cpuUs = (cpuSeconds(served.pid) - before) / result.allMessages! * 1e6;
+    return { [`${key}PerSecond`]: result.messagesPerSecond!, [`${key}CpuUs`]: cpuUs };
   });
 }
 

@@ -42,22 +42,36 @@ const ROWS: readonly ClientRow[] = [
   ...sends("batch", "batches of 32 from 8 threads", ["P50", "P99", "CpuUs"], false),
   { key: "consumePerSecond", label: "push consumer", unit: "messages/s", digits: 0, brief: true, better: "more" },
   { key: "consumeCpuUs", label: "… CPU of the broker", unit: "µs per message", digits: 1, better: "less" },
+  {
+    key: "pullPerSecond",
+    label: "pulls of hot data, neutral consumer",
+    unit: "messages/s",
+    digits: 0,
+    brief: true,
+    better: "more",
+  },
+  { key: "pullCpuUs", label: "… CPU of the broker", unit: "µs per message", digits: 1, better: "less" },
   { key: "idleMB", label: "anonymous memory, idle", unit: "MB", digits: 0, brief: true, better: "less" },
   { key: "loadedMB", label: "anonymous memory, loaded", unit: "MB", digits: 0, brief: true, better: "less" },
 ];
 
 /** All nodes side by side. */
 export function renderClients({ figures }: ClientResults, brief: boolean): string {
-  return renderRows(ROWS, figures, brief);
+  return renderRows(rowsOf(figures), figures, brief);
+}
+
+/** The rows that any node has a figure for: earlier runs knew fewer. */
+function rowsOf(figures: ClientResults["figures"]): ClientRow[] {
+  return ROWS.filter(({ key }) => Object.values(figures).some((each) => each[key] !== undefined));
 }
 
 /** Ours by Apache's. */
-export function renderRatios({ samples }: ClientResults): string {
+export function renderRatios({ figures, samples }: ClientResults): string {
   const names = ["deno", "bun", "node"].filter((name) => samples[name] !== undefined);
   if (samples.apache === undefined || names.length === 0) return "";
   const lines = [`| by Apache's | ${names.join(" | ")} | better |`, `|---|${names.map(() => "---|").join("")}---|`];
   let group = "";
-  for (const { key, label, better } of ROWS) {
+  for (const { key, label, better } of rowsOf(figures)) {
     if (!label.startsWith("…")) group = label;
     const ratios = names.map((name) => ratioOf(samples[name]!, samples.apache!, key));
     const title = label.startsWith("…") ? `${group}${label.slice(1)}` : label;

@@ -13,7 +13,8 @@ export const FLOOR = "floor";
 /** Brokers that clients find under one NameServer. */
 export interface Served {
   readonly namesrv: string;
-  /** The broker that takes sends. */
+  /** The broker that takes sends: its port on the loopback address, and its process. */
+  readonly port: number;
   readonly pid: number;
   /** All processes, stopped and continued together. */
   readonly pids: readonly number[];
@@ -74,19 +75,20 @@ async function startMaster(
   if (kind === "apache") {
     const namesrv = await cluster.startNamesrv("apache");
     const settings = { ...SETTINGS, ...more };
-    const { process } = await cluster.startBroker({ kind, name, role, namesrv: namesrv.address, settings });
-    return { namesrv: namesrv.address, pid: process.pid, pids: [namesrv.process.pid, process.pid] };
+    const { process, port } = await cluster.startBroker({ kind, name, role, namesrv: namesrv.address, settings });
+    return { namesrv: namesrv.address, port, pid: process.pid, pids: [namesrv.process.pid, process.pid] };
   }
   const namesrvListenPort = await freeBrokerPort();
   const settings = { ...SETTINGS, namesrvListenPort, ...more };
-  const { process } = await cluster.startBroker({ kind, name, role, namesrv: null, settings });
-  return { namesrv: `127.0.0.1:${namesrvListenPort}`, pid: process.pid, pids: [process.pid] };
+  const { process, port } = await cluster.startBroker({ kind, name, role, namesrv: null, settings });
+  return { namesrv: `127.0.0.1:${namesrvListenPort}`, port, pid: process.pid, pids: [process.pid] };
 }
 
 /** The program that only answers. */
 export async function startFloor(): Promise<ClientSubject> {
   const peer = new Peer("answer", []);
-  const served = { namesrv: `127.0.0.1:${await peer.port()}`, pid: peer.pid, pids: [peer.pid] };
+  const port = await peer.port();
+  const served = { namesrv: `127.0.0.1:${port}`, port, pid: peer.pid, pids: [peer.pid] };
   return { name: FLOOR, single: served, pair: served };
 }
 

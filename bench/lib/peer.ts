@@ -26,6 +26,7 @@ export type PeerProgram =
   | "idle_peer"
   | "limits"
   | "page_cache"
+  | "pull_peer"
   | "send_peer";
 
 /** Compiles a program of bench/neutral unless that was done; answers with its path. Needs `cc`. */
