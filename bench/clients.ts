@@ -3,6 +3,7 @@
 //
 //   node bench/clients.ts [--rounds N] [--warm-up-rounds N] [--window MS] [--only apache,deno,bun,node,floor]
 //                         [--json FILE] [--no-docs]
+//   node bench/clients.ts --matrix     threads by body sizes instead, into bench/results/matrix.json; the same options
 //   node bench/clients.ts --render     the documents anew from the JSON
 //   node bench/clients.ts --smoke      one short round, no figures kept
 //
@@ -16,13 +17,16 @@ import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { type RuntimeName, RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { type ClientAmounts, clientRound, prepare } from "./lib/client_phases.ts";
 import { type ClientResults, renderClients, renderRatios, renderRun } from "./lib/client_report.ts";
-import { inTurn } from "./lib/turns.ts";
-import { type ClientSubject, FLOOR, startFloor, startSubject } from "./lib/client_subjects.ts";
+import { type ClientSubject, FLOOR, sleepNow, startAlone, startFloor, startSubject } from "./lib/client_subjects.ts";
+import { documentClients, documentMatrix } from "./lib/documents.ts";
 import { JavaBench } from "./lib/java_bench.ts";
 import { describeMachine } from "./lib/machine.ts";
+import { type MatrixAmounts, matrixRound } from "./lib/matrix_phases.ts";
+import { renderMatrix } from "./lib/matrix_report.ts";
 import { CACHE, ROOT } from "./lib/peer.ts";
 import type { Figures } from "./lib/phases.ts";
-import { replaceBetween, summarize } from "./lib/report.ts";
+import { summarize } from "./lib/report.ts";
+import { inTurn } from "./lib/turns.ts";
 import { versionsOf } from "./lib/versions.ts";
 
 const APACHE_VERSION = "5.3.3";
@@ -30,47 +34,47 @@ const APACHE_VERSION = "5.3.3";
 const { values } = parseArgs({
   options: {
     smoke: { type: "boolean", default: false },
+    matrix: { type: "boolean", default: false },
     render: { type: "boolean", default: false },
-    rounds: { type: "string", default: "5" },
-    "warm-up-rounds": { type: "string", default: "2" },
-    window: { type: "string", default: "3000" },
+    rounds: { type: "string" },
+    "warm-up-rounds": { type: "string" },
+    window: { type: "string" },
     only: { type: "string", default: ["apache", ...RUNTIMES, FLOOR].join(",") },
-    json: { type: "string", default: "bench/results/clients.json" },
+    json: { type: "string" },
     "no-docs": { type: "boolean", default: false },
   },
 });
-const { smoke } = values;
+const { smoke, matrix } = values;
+const campaign = matrix ? "matrix" : "clients";
+const json = path.resolve(ROOT, values.json ?? `bench/results/${campaign}.json`);
 if (values.render) {
-  toDocuments(JSON.parse(fs.readFileSync(path.resolve(ROOT, values.json), "utf8")));
+  toDocuments(JSON.parse(fs.readFileSync(json, "utf8")));
   process.exit(0);
 }
-const rounds = smoke ? 1 : wholeNumber("rounds", values.rounds);
+const rounds = smoke ? 1 : wholeNumber("rounds", values.rounds ?? (matrix ? "3" : "5"));
 // Client and brokers compile what runs often: what they reach in their first windows is not what they reach later.
-const warmUpRounds = smoke ? 0 : wholeNumber("warm-up-rounds", values["warm-up-rounds"], 0);
-const windowMs = smoke ? 300 : wholeNumber("window", values.window);
+const warmUpRounds = smoke ? 0 : wholeNumber("warm-up-rounds", values["warm-up-rounds"] ?? (matrix ? "1" : "2"), 0);
+const windowMs = smoke ? 300 : wholeNumber("window", values.window ?? (matrix ? "1500" : "3000"));
 const amounts: ClientAmounts = smoke
   ? { warmUpMs: 100, windowMs, consumed: 1000, idleMs: 0 }
   : { warmUpMs: 1000, windowMs, consumed: 400_000, idleMs: 5000 };
+const cells: MatrixAmounts = smoke
+  ? { warmUpMs: 50, windowMs, threads: [1, 16], bodies: [128, 16_384] }
+  : { warmUpMs: 500, windowMs, threads: [1, 16, 64, 256], bodies: [128, 1024, 16_384] };
 
-const work = path.join(CACHE, smoke ? "clients-smoke" : "clients");
+const work = path.join(CACHE, smoke ? `${campaign}-smoke` : campaign);
 fs.rmSync(work, { recursive: true, force: true });
 fs.mkdirSync(work, { recursive: true });
 const lab = await ApacheLab.create(APACHE_VERSION, work);
 const names = values.only.split(",");
-const subjects: ClientSubject[] = [];
-for (const name of names) {
-  console.log(`Starting ${name}…`);
-  subjects.push(name === FLOOR ? await startFloor() : await startSubject(name as RuntimeName | "apache", lab, work));
-}
-const java = await JavaBench.start(APACHE_VERSION, work);
-const idle = await prepare(subjects, java, amounts);
+const { idle, oneRound, java } = await (matrix ? startMatrix() : startClients());
 const samples: Record<string, Figures[]> = Object.fromEntries(names.map((name) => [name, []]));
 let results: ClientResults | null = null;
 for (let turn = 0; turn < warmUpRounds + rounds; turn++) {
   const isWarmUp = turn < warmUpRounds;
   const round = isWarmUp ? turn : turn - warmUpRounds;
   console.log(isWarmUp ? `Warm-up round ${round + 1} of ${warmUpRounds}` : `Round ${round + 1} of ${rounds}`);
-  const figures = await clientRound(inTurn(subjects, turn), java, amounts);
+  const figures = await oneRound(turn);
   if (isWarmUp) continue;
   for (const name of names) samples[name]!.push({ ...idle[name], ...figures[name] });
   results = resultsOf(round + 1);
@@ -79,12 +83,42 @@ for (let turn = 0; turn < warmUpRounds + rounds; turn++) {
 java.end();
 if (smoke) expectFigures();
 else {
-  console.log(`\n${renderClients(results!, false)}\n\n${renderRatios(results!)}\n\n${renderRun(results!)}`);
+  const tables = [renderClients(results!, false), renderRatios(results!), renderRun(results!)];
+  console.log(`\n${matrix ? renderMatrix(results!) : tables.join("\n\n")}`);
   if (!values["no-docs"]) toDocuments(results!);
 }
 await destroyAll();
 fs.rmSync(work, { recursive: true, force: true });
 process.exit(0);
+
+/** Brokers alone and as pairs, and messages for consumers. */
+async function startClients() {
+  const subjects: ClientSubject[] = [];
+  for (const name of names) {
+    subjects.push(await started(name, () => startSubject(name as RuntimeName | "apache", lab, work)));
+  }
+  const java = await JavaBench.start(APACHE_VERSION, work);
+  const idle = await prepare(subjects, java, amounts);
+  return { java, idle, oneRound: (turn: number) => clientRound(inTurn(subjects, turn), java, amounts) };
+}
+
+/** Brokers alone. */
+async function startMatrix() {
+  const subjects: Pick<ClientSubject, "name" | "single">[] = [];
+  for (const name of names) {
+    const subject = await started(name, () => startAlone(name as RuntimeName | "apache", lab, work));
+    sleepNow(subject.single.pids);
+    subjects.push(subject);
+  }
+  const java = await JavaBench.start(APACHE_VERSION, work);
+  const idle: Record<string, Figures> = {};
+  return { java, idle, oneRound: (turn: number) => matrixRound(inTurn(subjects, turn), java, cells) };
+}
+
+async function started<T>(name: string, start: () => Promise<T>): Promise<T | ClientSubject> {
+  console.log(`Starting ${name}…`);
+  return name === FLOOR ? await startFloor() : await start();
+}
 
 function resultsOf(done: number): ClientResults {
   return {
@@ -99,16 +133,13 @@ function resultsOf(done: number): ClientResults {
 }
 
 function write(results: ClientResults): void {
-  const file = path.resolve(ROOT, values.json);
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  fs.writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
+  fs.mkdirSync(path.dirname(json), { recursive: true });
+  fs.writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
 }
 
 function toDocuments(results: ClientResults): void {
-  const long = `${renderRun(results)}\n\n${renderClients(results, false)}\n\n${renderRatios(results)}`;
-  replaceBetween(path.join(ROOT, "docs/performance.md"), "client figures", long);
-  const short = `${renderClients(results, true)}\n\n${renderRun(results)}`;
-  replaceBetween(path.join(ROOT, "README.md"), "client figures", short);
+  if (matrix) documentMatrix(results);
+  else documentClients(results);
 }
 
 /** Every figure is there and nothing failed. */

@@ -88,6 +88,8 @@ public class JavaBench {
         producer.setInstanceName("bench_" + clients++);
         producer.setDefaultTopicQueueNums(8);
         producer.setMaxMessageSize(4 * 1024 * 1024);
+        // A large body of few letters would reach the broker as a small one.
+        producer.setCompressMsgBodyOverHowmuch(Integer.MAX_VALUE);
         producer.start();
         try {
             byte[] body = body(bodySize);

@@ -124,7 +124,10 @@ export async function pullWindow(
   return await awake(served, async () => {
     const before = cpuSeconds(served.pid);
     const result = await measure("pull_peer", served.port, topic, QUEUES, PULL_CONNECTIONS, warmUpMs, windowMs);
-    if (result.messages === 0) throw new Error(`${key}: nothing came within ${windowMs} ms`);
+    if (result.messages === 0) {
+      const sooner = `${result.allMessages} messages in the ${warmUpMs} ms before`;
+      throw new Error(`${key} at ${served.namesrv}: nothing came within ${windowMs} ms, ${sooner}`);
+    }
     const cpuUs = (cpuSeconds(served.pid) - before) / result.allMessages! * 1e6;
     return { [`${key}PerSecond`]: result.messagesPerSecond!, [`${key}CpuUs`]: cpuUs };
   });

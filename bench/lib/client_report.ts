@@ -80,11 +80,12 @@ export function renderRatios({ figures, samples }: ClientResults): string {
   return lines.join("\n");
 }
 
-/** One paragraph that says where and when the figures were taken. */
-export function renderRun({ date, machine, rounds, warmUpRounds = 0, windowMs }: ClientResults): string {
+/** One paragraph that says where and when the figures were taken, and of what `messages`. */
+export function renderRun(results: ClientResults, messages = "messages of 1 KB"): string {
+  const { date, machine, rounds, warmUpRounds = 0, windowMs } = results;
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`).join(", ");
   return `Taken on ${date}: ${machine.cores} cores of ${machine.cpu} for client and broker together, ${machine.kernel}, loopback; ` +
-    `${versions}. The same Java client 5.3.3 in one process; messages of 1 KB; windows of ${windowMs / 1000} s, ` +
+    `${versions}. The same Java client 5.3.3 in one process; ${messages}; windows of ${windowMs / 1000} s, ` +
     `all brokers in turn for each; median of ${counted(rounds)}` +
     (warmUpRounds === 0 ? "." : ` after ${counted(warmUpRounds)} that only warmed up.`);
 }

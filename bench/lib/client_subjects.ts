@@ -44,6 +44,15 @@ export const DEFAULT_SETTINGS = {
 /** Peers that are stopped for a while stay connected. */
 const SETTINGS = { ...DEFAULT_SETTINGS, haHousekeepingInterval: 3_600_000 };
 
+/** Starts a kind of broker alone. */
+export async function startAlone(
+  kind: Kind,
+  lab: ApacheLab,
+  directory: string,
+): Promise<Pick<ClientSubject, "name" | "single">> {
+  return { name: kind, single: await startSingle(new LabCluster(lab, directory), kind) };
+}
+
 /** Starts both forms of a kind of broker. */
 export async function startSubject(kind: Kind, lab: ApacheLab, directory: string): Promise<ClientSubject> {
   const cluster = new LabCluster(lab, directory);

@@ -32,6 +32,8 @@ export interface SendShape {
   readonly threads: number;
   /** Messages of one call. */
   readonly batch: number;
+  /** Of each message; 1 KB unless it says otherwise. */
+  readonly bodySize?: number;
   readonly warmUpMs: number;
   readonly ms: number;
 }
@@ -76,8 +78,9 @@ export class JavaBench {
   }
 
   /** Sends for a while; the producer is a new one. */
-  async send(namesrv: string, topic: string, { threads, batch, warmUpMs, ms }: SendShape): Promise<SendWindow> {
-    return await this.#ask("send", namesrv, topic, threads, batch, BODY_SIZE, warmUpMs, ms) as SendWindow;
+  async send(namesrv: string, topic: string, shape: SendShape): Promise<SendWindow> {
+    const { threads, batch, bodySize = BODY_SIZE, warmUpMs, ms } = shape;
+    return await this.#ask("send", namesrv, topic, threads, batch, bodySize, warmUpMs, ms) as SendWindow;
   }
 
   /** Consumes so many messages, from the topic's first on, with a push consumer of a new group. */

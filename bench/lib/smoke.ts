@@ -53,6 +53,8 @@ export async function smoke(): Promise<number> {
   if (await hasJava()) {
     const only = [...RUNTIMES, FLOOR].join(",");
     await step("Java client", () => runSmoke(process.execPath, ["bench/clients.ts", "--only", only]));
+    const few = ["--matrix", "--only", `deno,${FLOOR}`];
+    await step("Java client, matrix", () => runSmoke(process.execPath, ["bench/clients.ts", ...few]));
   } else console.log("skipped Java client: it needs java, javac and mvn");
   fs.rmSync(work, { recursive: true, force: true });
   console.log(`${passed} passed, ${failed} failed`);
