@@ -16,6 +16,7 @@ import { parseArgs } from "node:util";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { wayLimits } from "./lib/delay.ts";
+import { documentReplication } from "./lib/documents.ts";
 import { makeLog } from "./lib/log_maker.ts";
 import { describeMachine } from "./lib/machine.ts";
 import { CACHE, type PeerResult, ROOT } from "./lib/peer.ts";
@@ -28,7 +29,7 @@ import {
   sendingLife,
 } from "./lib/replication_phases.ts";
 import { renderReplication } from "./lib/replication_report.ts";
-import { replaceBetween, type Results, resultsOf } from "./lib/report.ts";
+import { type Results, resultsOf } from "./lib/report.ts";
 import { subjectsOf } from "./lib/subjects.ts";
 import { inTurn } from "./lib/turns.ts";
 import { pairLife } from "./lib/sync_puts.ts";
@@ -52,7 +53,7 @@ const { values } = parseArgs({
 });
 const json = path.resolve(ROOT, values.json);
 if (values.render) {
-  toDocuments(JSON.parse(fs.readFileSync(json, "utf8")));
+  documentReplication(JSON.parse(fs.readFileSync(json, "utf8")));
   process.exit(0);
 }
 const isWhole = !values.quick && !values.smoke;
@@ -94,7 +95,7 @@ for (let round = 0; round < rounds; round++) {
 const results = resultsSoFar(rounds);
 if (values.smoke) expectFigures();
 else console.log(`\n${renderReplication(results)}`);
-if (isWhole && !values["no-docs"]) toDocuments(results);
+if (isWhole && !values["no-docs"]) documentReplication(results);
 await destroyAll();
 fs.rmSync(work, { recursive: true, force: true });
 process.exit(0);
@@ -135,10 +136,6 @@ function resultsSoFar(done: number): Results {
 function write(results: Results): void {
   fs.mkdirSync(path.dirname(json), { recursive: true });
   fs.writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
-}
-
-function toDocuments(results: Results): void {
-  replaceBetween(path.join(ROOT, "docs/performance.md"), "replication figures", renderReplication(results));
 }
 
 /** Every figure is there and no put failed. */

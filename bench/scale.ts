@@ -18,10 +18,10 @@ import { ApacheLab, hasJava } from "../tests/interop/lab/apache.ts";
 import type { Kind } from "../tests/interop/lab/lab_cluster.ts";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
+import { documentScale } from "./lib/documents.ts";
 import { describeMachine } from "./lib/machine.ts";
 import { CACHE, ROOT } from "./lib/peer.ts";
 import type { Figures } from "./lib/phases.ts";
-import { replaceBetween } from "./lib/report.ts";
 import { CrashStarts } from "./lib/scale_crash.ts";
 import { byConnections, byLogSize, byQueues, bySlaves } from "./lib/scale_curves.ts";
 import { type ScaleAmounts, ScaleLab } from "./lib/scale_lab.ts";
@@ -52,7 +52,7 @@ const { values } = parseArgs({
 const { smoke } = values;
 const json = path.resolve(ROOT, values.json);
 if (values.render) {
-  toDocuments(read());
+  documentScale(read());
   process.exit(0);
 }
 
@@ -119,7 +119,7 @@ fs.rmSync(work, { recursive: true, force: true });
 if (smoke) console.log("ok");
 else {
   console.log(`\n${renderScale(read())}`);
-  if (!values["no-docs"]) toDocuments(read());
+  if (!values["no-docs"]) documentScale(read());
 }
 process.exit(0);
 
@@ -194,8 +194,4 @@ function write(part: string, done: number, subjects: readonly Kind[], samples: R
   };
   fs.mkdirSync(path.dirname(json), { recursive: true });
   fs.writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
-}
-
-function toDocuments(results: ScaleResults): void {
-  replaceBetween(path.join(ROOT, "docs/performance.md"), "scale figures", renderScale(results));
 }

@@ -3,6 +3,7 @@
 
 import type { Machine } from "./machine.ts";
 import type { Figures } from "./phases.ts";
+import { scaleLinks } from "./plots.ts";
 import { median, renderRows, type Row, type Spread, summarize } from "./report.ts";
 
 /** What a run of one part wrote down. */
@@ -238,7 +239,8 @@ export const PART_NAMES = Object.keys(PARTS);
 /** Every part that was measured. */
 export function renderScale(results: ScaleResults): string {
   return PART_NAMES.filter((name) => results[name] !== undefined)
-    .map((name) => renderPart(PARTS[name]!, results[name]!)).join("\n\n");
+    .map((name) => [renderPart(PARTS[name]!, results[name]!), scaleLinks(name)])
+    .flat().filter((text) => text !== "").join("\n\n");
 }
 
 function renderPart(part: Part, results: PartResults): string {
