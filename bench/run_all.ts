@@ -16,7 +16,8 @@ import { makeLog } from "./lib/log_maker.ts";
 import { describeMachine } from "./lib/machine.ts";
 import { CACHE, ROOT } from "./lib/peer.ts";
 import { type Amounts, type Figures, masterLife, slaveLife } from "./lib/phases.ts";
-import { renderLimits, renderMachine, renderTable, replaceBetween, resultsOf, summarizeAll } from "./lib/report.ts";
+import { documentNodes } from "./lib/documents.ts";
+import { renderLimits, renderMachine, renderTable, resultsOf, summarizeAll } from "./lib/report.ts";
 import { smoke } from "./lib/smoke.ts";
 import { subjectsOf } from "./lib/subjects.ts";
 import { inTurn } from "./lib/turns.ts";
@@ -84,10 +85,7 @@ fs.mkdirSync(path.dirname(json), { recursive: true });
 fs.writeFileSync(json, `${JSON.stringify({ ...results, limits, limitSamples }, null, 2)}\n`);
 const text = `${renderMachine(results)}\n\n${renderTable(results, false)}\n\n${renderLimits(limits)}`;
 console.log(`\n${text}`);
-if (!values["no-docs"]) {
-  replaceBetween(path.join(ROOT, "docs/performance.md"), "figures", text);
-  replaceBetween(path.join(ROOT, "README.md"), "figures", `${renderTable(results, true)}\n\n${renderMachine(results)}`);
-}
+if (!values["no-docs"]) documentNodes({ ...results, limits });
 await destroyAll();
 fs.rmSync(work, { recursive: true, force: true });
 process.exit(0);
