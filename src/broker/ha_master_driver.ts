@@ -13,7 +13,7 @@ import type { HAConnectionStateNotificationRequest } from "../ha/ha_connection_s
 import type { BrokerRole, HAService, ReplicationStatus } from "../ha/ha_service.ts";
 import type { ReplicaLog } from "../ha/replica_log.ts";
 import type { Clock, Connection, Listener, Net, NetAddress, Timer, TlsIdentity } from "../runtime/runtime.ts";
-import { TransferBufferPool } from "./transfer_buffer_pool.ts";
+import { BODY_POSITION, TransferBufferPool } from "./transfer_buffer_pool.ts";
 
 /**
  * After so many bytes in a row a write loop lets the rest of the process run: a socket with room takes every write at
@@ -288,9 +288,10 @@ export class HAMasterDriver {
         return 0;
       }
       connection.onTransferStarted(size, this.#now());
-      writeTransferHeader(buffer, 0, offset, size);
+      const headerAt = BODY_POSITION - TRANSFER_HEADER_SIZE;
+      writeTransferHeader(buffer, headerAt, offset, size);
       reusable = false;
-      const written = socket.write(buffer.subarray(0, TRANSFER_HEADER_SIZE + size));
+      const written = socket.write(buffer.subarray(headerAt, BODY_POSITION + size));
       this.#readAhead(connection, offset + size, line);
       await written;
       reusable = true;
@@ -303,9 +304,9 @@ export class HAMasterDriver {
 
   /** Begins to read a body behind the place of its header. */
   #readFrame(connection: HAConnection, offset: number, sizeAsked: number): Frame {
-    const buffer = this.#buffers.take(TRANSFER_HEADER_SIZE + sizeAsked);
-    const bodyEnd = Math.min(TRANSFER_HEADER_SIZE + sizeAsked, buffer.length);
-    const size = sizeAsked > 0 ? this.#read(connection, offset, buffer.subarray(TRANSFER_HEADER_SIZE, bodyEnd)) : 0;
+    const buffer = this.#buffers.take(BODY_POSITION + sizeAsked);
+    const bodyEnd = Math.min(BODY_POSITION + sizeAsked, buffer.length);
+    const size = sizeAsked > 0 ? this.#read(connection, offset, buffer.subarray(BODY_POSITION, bodyEnd)) : 0;
     return { offset, buffer, size };
   }
 

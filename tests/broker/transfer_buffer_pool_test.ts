@@ -1,13 +1,24 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { TransferBufferPool } from "../../src/broker/transfer_buffer_pool.ts";
+import { BODY_POSITION, TransferBufferPool } from "../../src/broker/transfer_buffer_pool.ts";
 
 const MIB = 1024 * 1024;
 
 describe("TransferBufferPool", () => {
   it("lends what fits a frame, up to 4 MiB", () => {
     const pool = new TransferBufferPool();
-    for (const size of [12, 4096, 4097, 32 * 1024 + 12, MIB, MIB + 12, MIB + 13, 4 * MIB]) {
+    for (
+      const size of [
+        BODY_POSITION,
+        4096,
+        4097,
+        32 * 1024 + BODY_POSITION,
+        MIB,
+        MIB + BODY_POSITION,
+        MIB + BODY_POSITION + 1,
+        4 * MIB,
+      ]
+    ) {
       assert.ok(pool.take(size).length >= size, String(size));
     }
   });
@@ -20,13 +31,13 @@ describe("TransferBufferPool", () => {
     assert.equal(second, first);
     pool.give(second, false);
     assert.notEqual(pool.take(MIB), first);
-    assert.equal(pool.bigBytesLent, MIB + 12);
+    assert.equal(pool.bigBytesLent, MIB + BODY_POSITION);
   });
 
   it("gives everyone a modest buffer while too many big ones are lent", () => {
     const pool = new TransferBufferPool(3 * MIB);
     const big = [pool.take(MIB), pool.take(MIB)];
-    assert.equal(pool.take(MIB).length, 32 * 1024 + 12);
+    assert.equal(pool.take(MIB).length, 32 * 1024 + BODY_POSITION);
     assert.equal(pool.take(100).length, 4096);
     pool.give(big[0]!, true);
     assert.ok(pool.take(MIB).length > MIB);
