@@ -43,7 +43,7 @@ export class TransferDecoder {
    */
   next(): TransferPart | null {
     const available = this.#input.length - this.#at;
-    if (available === 0) return null;
+    if (available === 0) return this.#drained();
     return this.#bodyLeft > 0 ? this.#nextBody(available) : this.#nextHeader(available);
   }
 
@@ -71,10 +71,17 @@ export class TransferDecoder {
     this.#header.set(this.#input.subarray(this.#at, this.#at + size), this.#headerHeld);
     this.#headerHeld += size;
     this.#at += size;
-    if (this.#headerHeld < TRANSFER_HEADER_SIZE) return null;
+    if (this.#headerHeld < TRANSFER_HEADER_SIZE) return this.#drained();
     this.#headerHeld = 0;
     this.#take(this.#header, 0);
     return "header";
+  }
+
+  /** Gives back what was lent. */
+  #drained(): null {
+    this.#input = NO_BYTES;
+    this.#at = 0;
+    return null;
   }
 
   #take(bytes: Uint8Array, at: number): void {

@@ -45,7 +45,7 @@ interface BunSocket {
 
 interface BunSocketHandlers {
   open(socket: BunSocket): void;
-  data(socket: BunSocket, chunk: Uint8Array): void;
+  data(socket: BunSocket, chunk: Uint8Array<ArrayBuffer>): void;
   drain(socket: BunSocket): void;
   end(socket: BunSocket): void;
   close(socket: BunSocket, error?: Error): void;
@@ -76,6 +76,9 @@ interface BunApi {
 
 // Received bytes that wait here at most before reading is paused; Bun delivers up to 512 KiB at a time.
 const RECEIVED_BYTES_MAX = 512 * 1024;
+// Bun hands out fresh memory with each read. A chunk of so many bytes or more is given back by hand when it is lent no
+// longer: what the garbage collector frees so much later has gone back to the system, and costs its page faults again.
+const GIVEN_BACK_BYTES_MIN = 64 * 1024;
 
 class BunConnection implements Connection {
   readonly localAddress: NetAddress;
@@ -83,8 +86,10 @@ class BunConnection implements Connection {
   readonly closed: Promise<void>;
   readonly #socket: BunSocket;
   readonly #resolveClosed: () => void;
-  readonly #received: Uint8Array[] = [];
+  readonly #received: Uint8Array<ArrayBuffer>[] = [];
   #receivedBytes = 0;
+  /** What the last read lent. */
+  #lent: Uint8Array<ArrayBuffer> | null = null;
   #paused = false;
   #reader: Deferred<Uint8Array | null> | null = null;
   #writer: { readonly bytes: Uint8Array; done: number; readonly settled: Deferred<void> } | null = null;
@@ -105,9 +110,11 @@ class BunConnection implements Connection {
 
   async read(): Promise<Uint8Array | null> {
     if (this.#reader !== null) throw new Error("A read is already pending");
+    this.#giveBack();
     if (this.#closedHere) throw this.#reason();
     const chunk = this.#received.shift();
     if (chunk !== undefined) {
+      this.#lent = chunk;
       this.#receivedBytes -= chunk.length;
       this.#resumeWhenRoom();
       return chunk;
@@ -141,9 +148,10 @@ class BunConnection implements Connection {
     this.onClose();
   }
 
-  onData(chunk: Uint8Array): void {
+  onData(chunk: Uint8Array<ArrayBuffer>): void {
     const reader = this.#reader;
     if (reader !== null) {
+      this.#lent = chunk;
       this.#reader = null;
       reader.resolve(chunk);
       return;
@@ -192,6 +200,12 @@ class BunConnection implements Connection {
     this.#writer?.settled.reject(this.#reason());
     this.#writer = null;
     this.#resolveClosed();
+  }
+
+  #giveBack(): void {
+    // Moves the memory to a buffer that has none of it left.
+    if (this.#lent !== null && this.#lent.length >= GIVEN_BACK_BYTES_MIN) this.#lent.buffer.transfer(0);
+    this.#lent = null;
   }
 
   #resumeWhenRoom(): void {

@@ -18,9 +18,9 @@ export interface Connection {
   readonly remoteAddress: NetAddress;
   /**
    * The next bytes (at least one), or `null` at the end of the stream. One read at a time. The returned view is lent:
-   * it stays valid, and may be written to, until the next `read` call. Unread bytes are left in the kernel beyond a bounded buffer (at most
-   * 1 MiB held by the adapter), so a reader that stops reading stops the peer. Throws {@link IoError} `reset`,
-   * `closed` (we closed it) or `other`.
+   * it stays valid, and may be written to, until the next `read` call; then it may hold other bytes, or none. Unread bytes
+   * are left in the kernel beyond a bounded buffer (at most 1 MiB held by the adapter), so a reader that stops reading
+   * stops the peer. Throws {@link IoError} `reset`, `closed` (we closed it) or `other`.
    */
   read(): Promise<Uint8Array | null>;
   /**

@@ -51,6 +51,24 @@ function header(physicOffset: number, bodySize: number): Uint8Array {
 }
 
 describe("TransferDecoder", () => {
+  it("keeps nothing of what it was lent once that is used up", () => {
+    const decoder = new TransferDecoder();
+    const headers: number[] = [];
+    let bodyBytes = 0;
+    for (let at = 0; at < STREAM.length; at += 7) {
+      const piece = STREAM.slice(at, at + 7);
+      decoder.feed(piece);
+      for (let part = decoder.next(); part !== null; part = decoder.next()) {
+        if (part === "header") headers.push(decoder.physicOffset);
+        else bodyBytes += decoder.chunk.length;
+      }
+      // As an adapter may: the memory is gone, the view empty.
+      piece.buffer.transfer(0);
+    }
+    assert.deepEqual(headers, FRAMES.map((frame) => frame.offset));
+    assert.equal(bodyBytes, 2 * BODY.length);
+  });
+
   it("reads the golden frames of the specification", () => {
     const heartbeat = Uint8Array.from([0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     assert.deepEqual(decode([heartbeat]), [{ offset: 65536, size: 0, body: [] }]);
