@@ -203,9 +203,12 @@ class BunConnection implements Connection {
   }
 
   #giveBack(): void {
-    // Moves the memory to a buffer that has none of it left.
-    if (this.#lent !== null && this.#lent.length >= GIVEN_BACK_BYTES_MIN) this.#lent.buffer.transfer(0);
+    const lent = this.#lent;
     this.#lent = null;
+    // Only where the memory is this chunk's alone.
+    if (lent === null || lent.length < GIVEN_BACK_BYTES_MIN || lent.length < lent.buffer.byteLength) return;
+    // Moves the memory to a buffer that has none of it left.
+    lent.buffer.transfer(0);
   }
 
   #resumeWhenRoom(): void {
