@@ -4,9 +4,9 @@
 import { BODY_SIZE_MAX } from "../ha/frames.ts";
 
 /**
- * Where a body begins in a buffer, the header right before it. Frames of a log begin at whole pages of its file, mostly,
- * and so do large buffers: twelve bytes behind the start of a page the kernel's copy from another's start is three times
- * slower than a cache line behind it (processors take the one for the other's neighbour).
+ * Where a body begins in a buffer, the header right before it. A slave that catches up asks for whole pages of the log,
+ * mostly, and large buffers begin at pages too (Bun) or near it: to twelve bytes behind the start of a page the kernel's
+ * copy was measured to take three times as long as to a cache line behind it.
  */
 export const BODY_POSITION = 64;
 
