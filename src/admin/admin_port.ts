@@ -80,7 +80,7 @@ export interface NodeStatus {
   readonly writable: boolean;
   /** Why not; `null` when it would. */
   readonly notWritableReason: string | null;
-  /** Puts are held off by {@link AdminPort.setFenced}. */
+  /** Puts are held off: by {@link AdminPort.setFenced}, or since a start beside another master; notWritableReason says which. */
   readonly fenced: boolean;
   readonly minOffset: number;
   readonly maxOffset: number;
@@ -107,11 +107,11 @@ export interface RoleRequest {
   readonly brokerId?: number;
   /** Only for a slave: the HA address to follow; absent: what is configured or learned. */
   readonly masterAddress?: string;
-  /** Promote although the master was heard less than 10 s ago, or the log's end is unverified. */
+  /** Promote although the master was heard less than 10 s ago, or the log's end is unverified; on a master: take puts although they are held off. */
   readonly force?: boolean;
   /** Only for a planned promotion: where the log of the master ended that has stepped down; this one has to end there. */
   readonly masterEnd?: number;
-  /** Only for a slave: sets aside, into a file, what the master does not have; ends once it follows, or has stopped. */
+  /** Only for a slave: sets aside, into a file, what the master does not have; ends once it follows, or has stopped. On a master masterAddress has to be given. */
   readonly resync?: boolean;
 }
 

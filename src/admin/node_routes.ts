@@ -57,7 +57,7 @@ const ROUTES = {
   fenced: createRoute({
     method: "put",
     path: "/fenced",
-    summary: "Holds off every put until told otherwise, a role switch, or a restart",
+    summary: "Holds off every put until told otherwise, a role switch, or a restart; false also ends a read-only start",
     request: body(schemas.FencedBody),
     responses: changed,
   }),

@@ -93,7 +93,8 @@ export const RoleBody = z.strictObject({
   force: z.boolean().optional(),
   masterEnd: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   resync: z.boolean().optional().openapi({
-    description: "A slave sets aside, into a file, what its master does not have",
+    description:
+      "A slave sets aside, into a file, what its master does not have; a master that becomes one has to be given masterAddress",
   }),
 }).openapi("RoleChange");
 

@@ -4,7 +4,7 @@
 import type { AdminPort, BrokerAddresses } from "../admin/admin_port.ts";
 import type { NamesrvView } from "../admin/clients_port.ts";
 import { ConnectionLimits } from "../base/connection_limits.ts";
-import { errorMessage, IoError } from "../base/errors.ts";
+import { errorMessage, IoError, StoreError } from "../base/errors.ts";
 import { formatHostPort } from "../base/host_port.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import { startAdminServer } from "../admin/admin_server.ts";
@@ -139,7 +139,14 @@ class BrokerController implements BrokerNode {
     const onFatal = this.#onFatal;
     const bootTimestamp = clock.now();
     const bootId = newBootId(random);
+    // By hand, or for a planned switch, puts are held off only for a while: whoever starts then must not take them.
+    let startFence: string | null = null;
     let isDecided = false;
+    const putsState = () => {
+      if (roles.role === "SLAVE") return roles.isPromoting ? "taken" : "none";
+      if (!isDecided) return "undecided";
+      return startFence !== null && puts.fencedReason === startFence ? "heldOff" : "taken";
+    };
     const access = adminAccess(config, {
       env: (name) => runtime.process.env(name),
       readFile: (path) => fs.readFile(path),
@@ -257,7 +264,11 @@ class BrokerController implements BrokerNode {
         onPermissionChanged: () => managers.topicConfigManager.touch(),
         registered: () => outerApi.registered(),
         brokerAddr: () => this.addresses.advertised,
-        effective: () => ({ listenPort: portOf(this.addresses.remoting), haListenPort: portOf(this.addresses.ha) }),
+        effective: (): Readonly<Record<string, number>> => {
+          // The first port answers before the last one is bound.
+          if (this.#addresses === null) return {};
+          return { listenPort: portOf(this.addresses.remoting), haListenPort: portOf(this.addresses.ha) };
+        },
       },
       onFatal,
     });
@@ -324,7 +335,7 @@ class BrokerController implements BrokerNode {
       runtimeInfoExtra: () => ({
         ...peerStartInfo({
           bootId,
-          puts: !isDecided ? "undecided" : puts.fencedReason === null ? "taken" : "heldOff",
+          puts: putsState(),
           promotedAt: roles.promotedAt,
         }),
         ...services.runtimeInfo(),
@@ -434,7 +445,8 @@ class BrokerController implements BrokerNode {
       void masterFileSize.compare(remoting);
     });
 
-    // Ports first, so that a taken one stops the start before anything is written.
+    // Ports before the store runs, so that a taken one leaves it cleanly stopped; of what is written only recovery's cut and
+    // the note of --force-role come before. The admin port is bound last.
     const hostname = config.bindAddress;
     const haAddress = await this.#binding(
       "haListenPort",
@@ -495,13 +507,13 @@ class BrokerController implements BrokerNode {
       clock,
       logger,
     });
-    if (objection !== null) puts.setFenced(true, `Started read-only: ${objection}`);
+    if (objection !== null) puts.setFenced(true, startFence = `Started read-only: ${objection}`);
     isDecided = true;
     await roles.start();
     this.#undo.push(() => roles.stop());
     slaveSynchronize.start();
     this.#undo.push(() => slaveSynchronize.stop());
-    // Registered beside a master with more, this one would take its route away.
+    // Registered beside a master that takes puts, this one would take its route away.
     if (objection === null) outerApi.start();
     this.#undo.push(() => outerApi.stop());
 
@@ -587,8 +599,9 @@ class BrokerController implements BrokerNode {
     const { brokerRole, brokerId, haMasterAddress, forceRole } = this.#config;
     const given: SavedRole = { brokerRole, brokerId, masterAddress: haMasterAddress, promotedAt: 0 };
     if (forceRole) {
-      file.save(given);
-      return given;
+      const forced = { ...given, promotedAt: promotedByForce(file, given, this.#runtime.clock.now()) };
+      file.save(forced);
+      return forced;
     }
     const saved = file.load();
     if (saved === null) return given;
@@ -648,6 +661,18 @@ const PORTS = {
 /** Where a port that is bound to `bindAddress` is reached from this host. */
 function localHost(bindAddress: string): string {
   return bindAddress === "0.0.0.0" ? "127.0.0.1" : bindAddress === "::" ? "::1" : bindAddress;
+}
+
+/** Who was a slave is promoted by --force-role; who was a master stays what it was. A file that makes no sense says nothing. */
+function promotedByForce(file: RoleFile, given: SavedRole, now: number): number {
+  let saved: SavedRole | null = null;
+  try {
+    saved = file.load();
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+  }
+  if (saved === null || given.brokerRole === "SLAVE") return saved?.promotedAt ?? 0;
+  return saved.brokerRole === "SLAVE" ? now : saved.promotedAt;
 }
 
 /** What of a role shows in the flags; a master's address is nobody's business. */

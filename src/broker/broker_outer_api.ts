@@ -107,7 +107,7 @@ const RETRY_MAX_MS = 4000;
 const QUEUE_NUMS_MAX = 65_536;
 /** Limit of QUERY_DATA_VERSION, as in Apache. */
 const QUERY_TIMEOUT_MS = 3000;
-/** Limit of UNREGISTER_BROKER, so that a clean stop stays quick. */
+/** Limit of UNREGISTER_BROKER, and of the question who else is there: a stop and a start wait for them. */
 const UNREGISTER_TIMEOUT_MS = 1500;
 
 interface Namesrv {
@@ -187,8 +187,7 @@ export class BrokerOuterAPI {
     if (!this.#running || this.#slaveTimer !== null) return;
     this.#slaveTimer = this.#options.clock.setTimer(SLAVE_REGISTERS_MS, () => {
       this.#slaveTimer = null;
-      for (const namesrv of this.#namesrvs) namesrv.membersAskedAt = -Infinity;
-      this.registerBrokerAll();
+      for (const namesrv of this.#namesrvs) void this.#askMembers(namesrv, true);
     });
   }
 
@@ -328,11 +327,12 @@ export class BrokerOuterAPI {
     return null;
   }
 
-  async #askMembers(namesrv: Namesrv): Promise<void> {
+  /** Never rejects. */
+  async #askMembers(namesrv: Namesrv, now = false): Promise<void> {
     const { clock, identity, onMembers } = this.#options;
     if (onMembers === undefined) return;
     const isOld = clock.monotonic() - namesrv.membersAskedAt >= MEMBERS_MS;
-    if (namesrv.known && !(isOld && identity().brokerId === 0)) return;
+    if (!now && namesrv.known && !(isOld && identity().brokerId === 0)) return;
     namesrv.membersAskedAt = clock.monotonic();
     const members = await this.#membersAt(namesrv.address);
     if (this.#running) onMembers(members);

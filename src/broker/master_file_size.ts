@@ -24,9 +24,8 @@ export class MasterFileSize {
     this.#parts = parts;
   }
 
-  /** Asks the master at a remoting address; one that does not tell, or has none (null), is taken to have our size. */
-  async compare(address: string | null): Promise<void> {
-    if (address === null) return;
+  /** Asks the master at a remoting address; one that does not tell is taken to have our size. */
+  async compare(address: string): Promise<void> {
     const { masterInfo, config, logger } = this.#parts;
     const own = config.mappedFileSizeCommitLog;
     let size: number | null;

@@ -1,6 +1,6 @@
 // Questions a broker asks another broker's remoting port for the sake of replication: how far its log reaches and whether
-// it is a master (28), who the HA master is (906), its name and how large its files are (26). It keeps no state; when to
-// ask is the HA client's and the controller's business.
+// it takes puts (28), who the HA master is (906), its name, its role and how large its files are (26). It keeps no state;
+// when to ask is the HA client's and the controller's business.
 
 import type { Logger } from "../base/logger.ts";
 import { IoError, RemotingError } from "../base/errors.ts";
@@ -37,8 +37,11 @@ export interface BrokerPeer {
 export interface PeerStart {
   /** Tells it from every other start of any node. */
   readonly bootId: string;
-  /** As a master: whether it takes puts, holds them off, or still finds out which. */
-  readonly puts: "taken" | "heldOff" | "undecided";
+  /**
+   * Whether it takes puts as a master, is about to, or could at an operator's word ("taken"), holds them off beside
+   * another master ("heldOff"), still finds out which ("undecided"), or is a slave ("none").
+   */
+  readonly puts: "taken" | "heldOff" | "undecided" | "none";
   /** When the node was last promoted, Unix ms; 0: never. */
   readonly promotedAt: number;
 }
@@ -97,18 +100,18 @@ export class MasterInfoClient {
     const config = utf8.decode(body);
     const setting = (key: string) => new RegExp(`^${key}=(.*?)\\s*$`, "m").exec(config)?.[1] ?? "";
     const bootId = table.get(BOOT_ID);
-    const puts = table.get(PUTS);
+    const start: PeerStart | null = bootId === undefined ? null : {
+      bootId,
+      puts: putsOf(table.get(PUTS)),
+      promotedAt: Number(table.get(PROMOTED_AT)) || 0,
+    };
     return {
       brokerClusterName: setting("brokerClusterName"),
       brokerName: setting("brokerName"),
-      // Not by `brokerActive`: 4.x does not have it, and a 5.x slave that acts as master says so there.
-      isMaster: setting("brokerRole") !== "SLAVE",
+      // Apache's not by `brokerActive`: 4.x does not have it, and a 5.x slave that acts as master says so there.
+      isMaster: start === null ? setting("brokerRole") !== "SLAVE" : start.puts !== "none",
       maxOffset: offsetOf(table, "commitLogMaxOffset"),
-      start: bootId === undefined ? null : {
-        bootId,
-        puts: puts === "heldOff" || puts === "undecided" ? puts : "taken",
-        promotedAt: Number(table.get(PROMOTED_AT)) || 0,
-      },
+      start,
     };
   }
 
@@ -159,6 +162,11 @@ export class MasterInfoClient {
     if (answer.code === ResponseCode.SUCCESS) return answer;
     throw new RemotingError(answer.code, `${address} answered request ${request.code} with ${answerText(answer)}`);
   }
+}
+
+/** What is not known yet counts as the worst. */
+function putsOf(text: string | undefined): PeerStart["puts"] {
+  return text === "heldOff" || text === "undecided" || text === "none" ? text : "taken";
 }
 
 /** {@link PeerStart} as members of the runtime info. */

@@ -26,14 +26,16 @@ export class MemberFile {
     this.#addresses = this.#load();
   }
 
-  /** Remoting `host:port`, those seen last first; at most 16. */
+  /** Remoting `host:port`, those of the last change first; at most 16. */
   get addresses(): readonly string[] {
     return this.#addresses;
   }
 
   /** Members that were seen now. The file is written, blocking, when there are new ones among them. */
   add(seen: readonly string[]): void {
-    if (seen.some((address) => !this.#addresses.includes(address))) this.#save([...seen, ...this.#addresses]);
+    if (seen.slice(0, ADDRESSES_MAX).some((address) => !this.#addresses.includes(address))) {
+      this.#save([...seen, ...this.#addresses]);
+    }
   }
 
   /** A broker of another name, or of another cluster, answers there by now. */

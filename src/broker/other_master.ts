@@ -22,7 +22,7 @@ export interface OtherMasterPorts {
     readonly maxOffset: number;
     readonly promotedAt: number;
   };
-  /** Told of the registered master before it is asked. */
+  /** Told of the registered master that answered: of it enough is said here. */
   readonly onRegisteredMaster: (address: string) => void;
   /** A broker of another name answers at this address. */
   readonly onStranger: (address: string) => void;
@@ -30,7 +30,10 @@ export interface OtherMasterPorts {
   readonly logger: Logger;
 }
 
-/** How often, and how many times, one is asked again that has not decided yet: longer than a start finds out for. */
+/**
+ * How often, and how many times, one is asked again that has not decided yet: longer than a start finds out for (1.5 s at
+ * the NameServers, twice 1.5 s at the brokers).
+ */
 const ASK_AGAIN_MS = 100;
 const ASK_AGAIN_MAX = 60;
 
@@ -52,7 +55,6 @@ export async function objectionToMaster(ports: OtherMasterPorts): Promise<string
   const { own, logger, ask } = ports;
   const members = await ports.memberGroup();
   const registered = members.find(([brokerId]) => brokerId === 0)?.[1] ?? null;
-  if (registered !== null) ports.onRegisteredMaster(registered);
   // Not while the NameServers are still being asked: one that starts at the same time may be up by now.
   const addresses = [...new Set([...members.map(([, address]) => address), ...ports.membersBefore])];
   const answers: Answer[] = await Promise.all(
@@ -61,12 +63,15 @@ export async function objectionToMaster(ports: OtherMasterPorts): Promise<string
   for (const { address, peer } of answers) {
     if (typeof peer !== "string" && !isNamesake(peer, own)) ports.onStranger(address);
     if (peer === "silent" || peer === "gone" && address === registered) {
-      logger.warn("Another broker of this name, maybe its master, does not answer; going on without", { address });
-    }
+      logger.warn("A broker of this name, maybe its master, does not answer or say what it is; going on without", {
+        address,
+      });
+    } else if (address === registered) ports.onRegisteredMaster(address);
   }
-  for (const answer of answers) {
-    const other = masterIn(answer, own);
-    if (other === null) continue;
+  const others = answers.map((answer) => masterIn(answer, own)).filter((other) => other !== null);
+  // Those first whose word is there: beside one that takes puts nobody needs to be waited for.
+  others.sort((a, b) => Number(isWaitedFor(a, own)) - Number(isWaitedFor(b, own)));
+  for (const other of others) {
     const latest = await decided(other, ports);
     if (latest === null) continue;
     const { address, peer } = latest;
@@ -100,14 +105,20 @@ function masterIn({ address, peer }: Answer, own: Own): Other | null {
  */
 async function decided(other: Other, ports: OtherMasterPorts): Promise<Other | null> {
   let latest = other;
-  for (let count = 0; latest.peer.start?.puts === "undecided" && comesFirst(ports.own, latest.peer); count++) {
-    if (count === ASK_AGAIN_MAX) return latest;
+  for (let count = 0; isWaitedFor(latest, ports.own) && count < ASK_AGAIN_MAX; count++) {
     await new Promise<void>((resolve) => ports.clock.setTimer(ASK_AGAIN_MS, resolve));
-    const again = masterIn({ address: other.address, peer: await ports.ask(other.address) }, ports.own);
+    const peer = await ports.ask(other.address);
+    // It was alive a moment ago: busy, rather than away.
+    if (peer === "silent") continue;
+    const again = masterIn({ address: other.address, peer }, ports.own);
     if (again === null) return null;
     latest = again;
   }
   return latest;
+}
+
+function isWaitedFor({ peer }: Other, own: Own): boolean {
+  return peer.start?.puts === "undecided" && comesFirst(own, peer);
 }
 
 function comesFirst(own: Own, { maxOffset, start }: BrokerPeer): boolean {
@@ -120,8 +131,9 @@ function objection(address: string, { maxOffset, start }: BrokerPeer, own: Own):
   const wasLeftBehind = own.promotedAt !== (start?.promotedAt ?? 0)
     ? own.promotedAt > (start?.promotedAt ?? 0)
     : own.maxOffset > maxOffset;
+  const asSlave = start === null ? "make it this node's slave" : "make it this node's slave, with --resync,";
   const advice = wasLeftBehind
-    ? "that one came back too early: make it this node's slave, with --resync, and then lift this by PUT /fenced"
+    ? `that one came back too early: ${asSlave} and then lift this by PUT /fenced`
     : "make this node its slave (verb role slave), or stop the other and lift it by PUT /fenced";
   return `${address} is a master of this name and its log ends at ${maxOffset}, this one's at ${own.maxOffset}; ${advice}`;
 }

@@ -71,6 +71,7 @@ export class RoleController {
   #brokerId: number;
   #masterAddress: string | null;
   #promotedAt: number;
+  #promoting = false;
   /** An address given by an operator stays, whatever a NameServer says. */
   #addressIsGiven: boolean;
   /** Whether the log's end was seen to be its master's, and nothing since says otherwise. */
@@ -105,6 +106,11 @@ export class RoleController {
   /** HA address a slave follows; a master keeps the one it would follow. */
   get masterAddress(): string | null {
     return this.#masterAddress;
+  }
+
+  /** Whether this slave is becoming a master right now, which may take as long as dispatch is behind. */
+  get isPromoting(): boolean {
+    return this.#promoting;
   }
 
   /** When this node was last promoted, Unix ms; 0: it never was, or it was said again what it is. */
@@ -193,16 +199,19 @@ export class RoleController {
       const objection = change.force === true ? null : this.#objectionToPromotion(change.masterEnd ?? null);
       if (objection !== null) return refused(objection);
       // Once this resolves nothing is appended by replication any more, so the log's end stands still.
-      await client.stop();
+      this.#promoting = true;
       try {
+        await client.stop();
         const stopped = await Promise.race([setStoreRole("master"), this.#stopping.promise]);
         if (stopped === "stopping") return refused("The node stops, still a SLAVE");
       } catch (error) {
         client.start();
         return refused(`Promotion failed, still a SLAVE: ${errorMessage(error)}`);
+      } finally {
+        this.#promoting = false;
       }
+      this.#promotedAt = Math.max(this.#promotedAt + 1, this.#parts.clock.now());
     }
-    if (before === "SLAVE") this.#promotedAt = this.#parts.clock.now();
     this.#role = change.role;
     this.#brokerId = 0;
     setReplicationRole(change.role);

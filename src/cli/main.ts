@@ -187,8 +187,11 @@ function addNodeVerbs(program: Command, runtime: Runtime, done: Done): void {
     .argument("<role>", "master, async-master, sync-master or slave")
     .option("--broker-id <n>", "a slave's id", wholeNumber)
     .option("--master <host:port>", "HA address the slave follows")
-    .option("--force", "although the master was heard just now, or the log's end is unverified")
-    .option("--resync", "a slave sets aside, into a file, what its master does not have")
+    .option("--force", "although the master was heard just now, the log's end is unverified, or puts are held off")
+    .option(
+      "--resync",
+      "a slave sets aside, into a file, what its master does not have; on a master only with --master",
+    )
     .action(async (role: string, options: NodeOptions & RoleOptions) => {
       const { runRole } = await import("./status.ts");
       const { brokerId, master: masterAddress, force, resync } = options;

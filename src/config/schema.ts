@@ -169,8 +169,8 @@ const HA = {
     0,
     0,
     1000,
-    "While a master's frames come closer together than this a slave waits for the next one awake, which halves an ack on " +
-      "an idle machine and takes up to a core; Bun and Node only",
+    "How long a slave waits awake for a master's next frame, while frames come closer together than that; 0: never. " +
+      "Takes up to a core; no effect on Deno",
     { unit: "us", live: true, ours: NEW },
   ),
   haTransferAfterFlush: boolean(false, "A master sends only what is on its disk", { ours: NEW }),

@@ -337,7 +337,7 @@ export class MessageStore implements ReplicaLog {
     if (this.#reput.isComplete) {
       AbortFile.remove(this.#fs, this.#options.storePathRootDir);
     } else if (isDispatching) {
-      // One that never ran, as a port was taken, has nothing to catch up with: the store is as it was found.
+      // One that never ran, as a port was taken, has nothing to catch up with: the store is as recovery left it.
       const { behindBytes, indexFromOffset } = this.#reput;
       this.#logger.warn("Dispatch had not caught up; the next start recovers as after a crash", {
         dispatchBehindBytes: behindBytes,

@@ -575,6 +575,43 @@ describe("nodes at one NameServer", () => {
     }
   });
 
+  it("puts that are held off by hand are not given away: who starts then stays read-only, and so does its heir's past", async () => {
+    const world = new SimulatedWorld(43);
+    const { namesrv, namesrvAddr } = await namesrvAt(world);
+    const live = new Node(world, "live", { brokerRole: "ASYNC_MASTER", namesrvAddr });
+    const stale = new Node(world, "stale", { brokerRole: "ASYNC_MASTER", namesrvAddr });
+    await live.start();
+    await live.putStatus();
+    await world.drive(live.admin.setFenced(true));
+    await stale.start();
+    assert.equal(stale.status.fenced, true);
+    await stale.stop();
+    await stale.start({ forceRole: true });
+    assert.equal(stale.status.fenced, true, "no word about the role makes it the better one");
+    for (const node of [live, stale]) await node.stop();
+    await namesrv.stop();
+  });
+
+  it("a slave that --force-role makes a master counts as promoted, a master keeps its rank", async () => {
+    const world = new SimulatedWorld(44);
+    const node = new Node(world, "n", { brokerRole: "SLAVE" });
+    const promotedAt = () => {
+      const bytes = node.host.runtime.fs.readFile("/store/config/twinlogRole.json");
+      return bytes === null ? null : JSON.parse(new TextDecoder().decode(bytes)).promotedAt;
+    };
+    await node.start({ forceRole: true });
+    assert.equal(promotedAt(), 0);
+    await node.stop();
+    await node.start({ brokerRole: "ASYNC_MASTER", forceRole: true });
+    const first = promotedAt();
+    assert.ok(first > 0);
+    await node.stop();
+    await world.advance(1000);
+    await node.start({ brokerRole: "SYNC_MASTER", forceRole: true });
+    assert.equal(promotedAt(), first);
+    await node.stop();
+  });
+
   it("a second master that restarts is seen at once, and clients keep a route meanwhile", async () => {
     const world = new SimulatedWorld(22);
     const { namesrv, namesrvAddr } = await namesrvAt(world);

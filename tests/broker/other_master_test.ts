@@ -97,7 +97,7 @@ describe("objectionToMaster", () => {
   });
 
   it("of two that start together the one promoted last comes first, then the longer log, then either", async () => {
-    const undecided = (answer: Answer, then: Answer | "gone"): Answer[] | (Answer | "gone")[] => [
+    const undecided = (answer: Answer, then: Answer | "gone" | "silent"): (Answer | "gone" | "silent")[] => [
       { ...answer, start: { ...answer.start, puts: "undecided" } },
       { ...answer, start: { ...answer.start, puts: "undecided" } },
       then,
@@ -122,8 +122,20 @@ describe("objectionToMaster", () => {
     const promoted = { group, promotedAt: 2 };
     const longer: Answer = { start: { promotedAt: 1 }, maxOffset: 900 };
     assert.equal((await object({ ...promoted, peers: { "m:1": undecided(longer, held) } })).objection, null);
+    const busy = [...undecided({}, "silent").slice(0, 1), "silent" as const, held];
+    const { objection } = await object({ ...promoted, peers: { "m:1": busy } });
+    assert.equal(objection, null, "one that was alive a moment ago is asked again");
+    const lost = await object({ ...promoted, peers: { "m:1": [...busy.slice(0, 1), "silent"] } });
+    assert.notEqual(lost.objection, null, "and may have begun to take puts");
     const stuck = await object({ ...promoted, peers: { "m:1": { start: { puts: "undecided" } } } });
     assert.notEqual(stuck.objection, null, "one that never decides may be about to take puts");
+  });
+
+  it("does not wait for one that gives way when another one takes puts already", async () => {
+    const peers = { "a:1": { maxOffset: 1, start: { puts: "undecided" as const } }, "m:1": {} };
+    const { objection, asked } = await object({ before: ["a:1", "m:1"], peers });
+    assert.match(objection!, /^m:1 is a master/);
+    assert.deepEqual(asked, ["a:1", "m:1"]);
   });
 
   it("does not take itself for another one, nor a broker of another name or cluster, which it forgets", async () => {
@@ -143,7 +155,7 @@ describe("objectionToMaster", () => {
     for (const parts of [{ group }, { before: ["m:1"], peers: { "m:1": "silent" as const } }]) {
       const { objection, lines } = await object(parts);
       assert.equal(objection, null);
-      assert.match(lines[0]!, /^warn Another broker of this name, .* does not answer/);
+      assert.match(lines[0]!, /^warn A broker of this name, .* does not answer/);
     }
     assert.deepEqual((await object({ before: ["m:1"] })).lines, [], "one known from before may be gone for good");
   });
