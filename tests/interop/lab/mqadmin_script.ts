@@ -115,7 +115,7 @@ export const MQADMIN_STEPS: readonly (MqadminStep | LabStep)[] = [
       "putMessageSizeTotal",
       "remainTransientStoreBufferNumbs",
     ],
-    but: "4.9's spelling of a key, getTransferedTps, is there too",
+    but: "4.9's spelling of a key, getTransferedTps, and three keys of our own, twinlog…, are there too",
   },
   { words: "brokerConsumeStats -n {namesrv} -b {broker}", by: "set" },
   { words: "brokerConsumeStats -n {namesrv} -b {broker} -o true", by: "set" },
