@@ -5,7 +5,7 @@ import { type Deferred, deferred } from "../base/async.ts";
 import { IoError } from "../base/errors.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { HTTP_BODY_BYTES_MAX, PLAIN_FAILURES } from "./http_limits.ts";
-import { findLibC, type LibC, type LibCSymbols } from "./libc.ts";
+import { findLibC, type LibC, type LibCRead, type LibCSymbols } from "./libc.ts";
 import { closedError, toIoError, toListenError } from "./map_error.ts";
 import { NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
@@ -343,6 +343,8 @@ interface BunFfi {
   dlopen(name: string, symbols: typeof LIBC_SYMBOLS): {
     readonly symbols: LibCSymbols & { __errno_location(): number };
   };
+  dlopen(name: string, symbols: typeof READ_SYMBOLS): { readonly symbols: Pick<LibCRead, "preadv2"> };
+  ptr(bytes: Uint8Array): number;
   readonly read: { i32(pointer: number, offset: number): number };
 }
 
@@ -352,6 +354,8 @@ const LIBC_SYMBOLS = {
   __errno_location: { args: [], returns: "ptr" },
 } as const;
 
+const READ_SYMBOLS = { preadv2: { args: ["i32", "ptr", "i32", "i64", "i32"], returns: "i64" } } as const;
+
 /** Null where there is no such library. */
 function openLibC(): LibC | null {
   const builtin = (process as unknown as { getBuiltinModule?(name: string): unknown }).getBuiltinModule;
@@ -359,7 +363,14 @@ function openLibC(): LibC | null {
   if (ffi === undefined) return null;
   return findLibC((name) => {
     const { symbols } = ffi.dlopen(name, LIBC_SYMBOLS);
-    return { symbols, errno: () => ffi.read.i32(symbols.__errno_location(), 0) };
+    return {
+      symbols,
+      errno: () => ffi.read.i32(symbols.__errno_location(), 0),
+      openRead() {
+        const { preadv2 } = ffi.dlopen(name, READ_SYMBOLS).symbols;
+        return { preadv2, addressOf: (bytes) => BigInt(ffi.ptr(bytes)) };
+      },
+    };
   });
 }
 

@@ -4,7 +4,7 @@
 import { deferred, sleep } from "../base/async.ts";
 import { IoError } from "../base/errors.ts";
 import { HTTP_BODY_BYTES_MAX, limitBody, PLAIN_FAILURES } from "./http_limits.ts";
-import { findLibC, type LibC, type LibCSymbols } from "./libc.ts";
+import { findLibC, type LibC, type LibCRead, type LibCSymbols } from "./libc.ts";
 import { closedError, toIoError, toListenError } from "./map_error.ts";
 import { NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
@@ -52,7 +52,9 @@ interface DenoApi {
   dlopen(name: string, symbols: typeof LIBC_SYMBOLS): {
     readonly symbols: LibCSymbols & { __errno_location(): unknown };
   };
+  dlopen(name: string, symbols: typeof READ_SYMBOLS): { readonly symbols: Pick<LibCRead, "preadv2"> };
   readonly UnsafePointerView: new (pointer: unknown) => { getInt32(): number };
+  readonly UnsafePointer: { of(bytes: Uint8Array): unknown; value(pointer: unknown): bigint };
 }
 
 const LIBC_SYMBOLS = {
@@ -61,12 +63,21 @@ const LIBC_SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
 } as const;
 
+const READ_SYMBOLS = { preadv2: { parameters: ["i32", "buffer", "i32", "i64", "i32"], result: "i64" } } as const;
+
 /** Null without the permission for FFI, which nobody is asked for, and where there is no such library. */
 function openLibC(deno: DenoApi): LibC | null {
   if (deno.permissions.querySync({ name: "ffi" }).state !== "granted") return null;
   return findLibC((name) => {
     const { symbols } = deno.dlopen(name, LIBC_SYMBOLS);
-    return { symbols, errno: () => new deno.UnsafePointerView(symbols.__errno_location()).getInt32() };
+    return {
+      symbols,
+      errno: () => new deno.UnsafePointerView(symbols.__errno_location()).getInt32(),
+      openRead() {
+        const { preadv2 } = deno.dlopen(name, READ_SYMBOLS).symbols;
+        return { preadv2, addressOf: (bytes) => deno.UnsafePointer.value(deno.UnsafePointer.of(bytes)) };
+      },
+    };
   });
 }
 

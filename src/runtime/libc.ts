@@ -1,4 +1,4 @@
-// Two calls on files that node:fs lacks, asked of the C library where a runtime can (Deno's and Bun's FFI), on Linux. An
+// Calls on files that node:fs lacks, asked of the C library where a runtime can (Deno's and Bun's FFI), on Linux. An
 // adapter opens the library; node_fs.ts decides when to ask it.
 
 import fs from "node:fs";
@@ -10,12 +10,28 @@ export interface LibC {
   /** The position; for a failure -1, and then {@link errno} says which. */
   lseek(fd: number, offset: number, whence: number): number;
   errno(): number;
+  /** Bytes read into `target`; -1 for a failure. Null where the library has no such call. */
+  readonly preadv2: ((fd: number, target: Uint8Array, offset: number, flags: number) => number) | null;
 }
 
 /** The same as an FFI brings them. */
 export interface LibCSymbols {
   fallocate(fd: number, mode: number, offset: bigint, length: bigint): number;
   lseek(fd: number, offset: bigint, whence: number): bigint;
+}
+
+/** A call that musl's library has had since 1.2.5 only, and where memory is, which it wants to know. */
+export interface LibCRead {
+  preadv2(fd: number, parts: BigUint64Array, count: number, offset: bigint, flags: number): bigint;
+  addressOf(bytes: Uint8Array): bigint;
+}
+
+/** What an adapter opened. */
+export interface OpenedLibC {
+  readonly symbols: LibCSymbols;
+  errno(): number;
+  /** Throws where the library lacks the call. */
+  openRead(): LibCRead;
 }
 
 /** Names of the library on Linux, glibc's and musl's; elsewhere none of them is found, and nothing here is used. */
@@ -25,25 +41,44 @@ const FALLOC_FL_KEEP_SIZE = 1;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const ENXIO = 6;
+const RWF_NOWAIT = 8;
 /** A file in more pieces than this is read instead. */
 const HOLES_MAX = 1024;
 
 /** The library by the name under which `open` finds it (it throws for others); null where there is none to be used. */
-export function findLibC(open: (name: string) => { symbols: LibCSymbols; errno(): number }): LibC | null {
+export function findLibC(open: (name: string) => OpenedLibC): LibC | null {
   for (const name of LIBC_NAMES) {
     try {
-      const { symbols, errno } = open(name);
+      const opened = open(name);
+      const { symbols, errno } = opened;
       if (!takesDescriptors()) return null;
       return {
         fallocate: (fd, mode, offset, length) => symbols.fallocate(fd, mode, BigInt(offset), BigInt(length)),
         lseek: (fd, offset, whence) => Number(symbols.lseek(fd, BigInt(offset), whence)),
         errno,
+        preadv2: readWith(opened),
       };
     } catch {
       // The next name.
     }
   }
   return null;
+}
+
+function readWith({ openRead }: OpenedLibC): LibC["preadv2"] {
+  let read: LibCRead;
+  try {
+    read = openRead();
+  } catch {
+    return null;
+  }
+  // The one part of memory that is read into: where it begins and its size, as the kernel takes them.
+  const part = new BigUint64Array(2);
+  return (fd, target, offset, flags) => {
+    part[0] = read.addressOf(target);
+    part[1] = BigInt(target.length);
+    return Number(read.preadv2(fd, part, 1, BigInt(offset), flags));
+  };
 }
 
 /** Whether the library understands by a descriptor what `node:fs` does: a runtime's may be numbers of its own. */
@@ -59,6 +94,11 @@ function takesDescriptors(): boolean {
 /** Has the range's blocks found; the file's size stays. What fails is left out. */
 export function allocate(libc: LibC, fd: number, offset: number, length: number): void {
   libc.fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+/** Whether all of `target` could be read from memory. A file system that can't tell fails the call. */
+export function readCached(libc: LibC, fd: number, target: Uint8Array, offset: number): boolean {
+  return libc.preadv2?.(fd, target, offset, RWF_NOWAIT) === target.length;
 }
 
 /** Where the last hole of a file begins, at or behind `from`; `size` when it can't be told, or when there is none. */

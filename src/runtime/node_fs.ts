@@ -4,7 +4,7 @@
 import fs from "node:fs";
 import { posix as posixPath } from "node:path";
 import { IoError } from "../base/errors.ts";
-import { allocate, lastHole, type LibC } from "./libc.ts";
+import { allocate, lastHole, type LibC, readCached } from "./libc.ts";
 import { closedError, errorCode, toIoError } from "./map_error.ts";
 import type { DiskUsage, FileHandle, FileInfo, FileSystem } from "./runtime.ts";
 
@@ -65,6 +65,12 @@ class NodeFileHandle implements FileHandle {
       done += count;
     }
     return done;
+  }
+
+  readCachedAt(target: Uint8Array, offset: number): boolean {
+    const fd = this.#open("Read");
+    const libc = this.#libc();
+    return libc !== null && target.length > 0 && readCached(libc, fd, target, offset);
   }
 
   writeAt(bytes: Uint8Array, offset: number): void {

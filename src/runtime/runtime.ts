@@ -136,6 +136,11 @@ export interface FileHandle {
   /** As {@link readAt}, off the event loop: for ranges that may have to come from the disk. */
   readAtAsync(target: Uint8Array, offset: number): Promise<number>;
   /**
+   * Fills `target` from `offset` if the page cache holds all of it, without ever waiting for the disk. False, and what is
+   * in `target` worth nothing, where it doesn't, the file ends before, or the read fails; unset where none can tell.
+   */
+  readCachedAt?(target: Uint8Array, offset: number): boolean;
+  /**
    * Writes all of `bytes` at `offset`, growing the file when needed. When it throws (`noSpace`, `other` for EIO) any
    * part of the range may have been written. Blocks: a record is about a microsecond.
    */

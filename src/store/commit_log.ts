@@ -68,6 +68,8 @@ export interface QueueOffsetAssigner {
 
 /** Bytes at the end of the log that the page cache still holds: read without leaving the event loop. */
 const HOT_READ_SIZE = 64 * 1024 * 1024;
+/** So much and no more is read on the event loop at once where the page cache happens to hold it. */
+const CACHED_READ_SIZE = 512 * 1024;
 
 /** Most bytes of one write of several messages. */
 const GROUP_SIZE_MAX = 256 * 1024;
@@ -465,7 +467,16 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     if (size <= 0) return 0;
     const part = target.subarray(0, size);
     if (this.isHot(offset)) return file.readAt(part, position);
+    if (size <= CACHED_READ_SIZE && file.readCachedAt(part, position)) return size;
     return this.#readCold(file, part, position);
+  }
+
+  /** Fills `target` if the log holds all of that and the page cache does, too; see `FileHandle.readCachedAt`. */
+  readCached(offset: number, target: Uint8Array): boolean {
+    const file = this.mappedFileQueue.findMappedFileByOffset(offset);
+    if (file === null || target.length > CACHED_READ_SIZE) return false;
+    const position = offset - file.fileFromOffset;
+    return position + target.length <= file.wrotePosition && file.readCachedAt(target, position);
   }
 
   /** Whether {@link read} gives bytes from `offset` at once: they are surely in the page cache. */

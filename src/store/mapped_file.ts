@@ -107,6 +107,11 @@ export class MappedFile {
     return this.#pool.use(this.path, (handle) => handle.readAtAsync(target, position));
   }
 
+  /** Fills `target` if that takes no disk; see `FileHandle.readCachedAt`. */
+  readCachedAt(target: Uint8Array, position: number): boolean {
+    return this.#pool.get(this.path).readCachedAt?.(target, position) ?? false;
+  }
+
   /** Makes what was written durable. Throws {@link IoError}. */
   async sync(): Promise<void> {
     await this.#pool.use(this.path, (handle) => handle.sync());

@@ -39,7 +39,7 @@ const WINDOW_SIZE = 64 * 1024;
 /** Holds the fields in front of the body, whatever the hosts. */
 const RECORD_FRONT_SIZE = 128;
 
-type Log = Pick<CommitLog, "read" | "readRecord" | "isHot" | "mappedFileSize">;
+type Log = Pick<CommitLog, "read" | "readCached" | "readRecord" | "isHot" | "mappedFileSize">;
 
 /** Reads records whole and side by side. Methods throw {@link IoError}. */
 export class RecordReader {
@@ -55,10 +55,11 @@ export class RecordReader {
   read(places: RecordPlaces, bytes: number): ReadRecords | Promise<ReadRecords> {
     const target = takeBuffer(bytes);
     const { positions } = places;
+    if (!this.#log.isHot(positions[0]!) && this.#readCached(places, target)) return { bytes: target, isWhole: true };
     let isWhole = true;
     let pending: Promise<boolean>[] | null = null;
     for (let from = 0, at = 0; from < positions.length;) {
-      const run = this.#runFrom(places, from);
+      const run = this.#runFrom(places, from, this.#log.isHot(positions[from]!) ? HOT_GAP_MAX : COLD_GAP_MAX);
       let read: boolean | Promise<boolean>;
       try {
         read = this.#readRun(places, from, run, target.subarray(at, at + run.bytes));
@@ -76,12 +77,25 @@ export class RecordReader {
     return Promise.all(pending).then((done) => ({ bytes: target, isWhole: isWhole && done.every((one) => one) }));
   }
 
+  /** Whether the page cache turned out to hold all of them, which are read then; else `target` is worth nothing. */
+  #readCached(places: RecordPlaces, target: Uint8Array): boolean {
+    for (let from = 0, at = 0; from < places.positions.length;) {
+      const run = this.#runFrom(places, from, HOT_GAP_MAX);
+      const to = target.subarray(at, at + run.bytes);
+      const source = run.span > run.bytes ? this.#spanBuffer(run.span, true) : to;
+      if (!this.#log.readCached(places.positions[from]!, source)) return false;
+      if (source !== to) copyRecords(places, from, run.to, source, to);
+      from = run.to;
+      at += run.bytes;
+    }
+    return true;
+  }
+
   /** Records from the `from`th that one read can bring: in order, near one another, in one file of the log. */
-  #runFrom({ positions, sizes }: RecordPlaces, from: number): Run {
+  #runFrom({ positions, sizes }: RecordPlaces, from: number, gapMax: number): Run {
     const start = positions[from]!;
     const { mappedFileSize } = this.#log;
     const fileEnd = start - start % mappedFileSize + mappedFileSize;
-    const gapMax = this.#log.isHot(start) ? HOT_GAP_MAX : COLD_GAP_MAX;
     let end = start + sizes[from]!;
     let bytes = sizes[from]!;
     let to = from + 1;

@@ -100,6 +100,10 @@ class WatchedHandle implements FileHandle {
     return this.#handle.readAtAsync(target, offset);
   }
 
+  readCachedAt(target: Uint8Array, offset: number): boolean {
+    return this.#handle.readCachedAt?.(target, offset) ?? false;
+  }
+
   writeAt(bytes: Uint8Array, offset: number): void {
     this.#handle.writeAt(bytes, offset);
   }

@@ -130,6 +130,19 @@ export function runFsConformance(name: string, conduct: Conduct, abilities: Abil
       assert.ok(Buffer.from(target).equals(bytes));
     });
 
+    withFile("reads what the page cache holds without waiting, or says no", async (file) => {
+      const bytes = pattern(600 * 1024);
+      file.writeAt(bytes, 4097);
+      for (const [offset, size] of [[4097, bytes.length], [5000, 1], [8192, 4096], [12_287, 300_001]] as const) {
+        const target = new Uint8Array(size + 8).subarray(3, 3 + size);
+        // Just written, so it may say no only where it always does.
+        if (file.readCachedAt?.(target, offset) !== true) return;
+        assert.ok(Buffer.from(target).equals(bytes.subarray(offset - 4097, offset - 4097 + size)));
+      }
+      assert.equal(file.readCachedAt?.(new Uint8Array(10), 4097 + bytes.length - 5), false, "over the end");
+      assert.equal(file.readCachedAt?.(new Uint8Array(10), 5 * GIB), false, "behind it");
+    });
+
     withFile("grows and shrinks by truncate, new bytes are zero", async (file) => {
       file.writeAt(pattern(100, 1), 0);
       file.truncate(40);

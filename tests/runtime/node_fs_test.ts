@@ -154,6 +154,7 @@ describe("The C library behind NodeFileSystem", () => {
         fallocate: () => -1,
         lseek: (_fd, _offset, whence) => whence === 3 ? data : hole,
         errno: () => errno,
+        preadv2: null,
       };
       const file = fileOf(new NodeFileSystem(() => libc));
       // Else the count of blocks tells already.
@@ -163,4 +164,29 @@ describe("The C library behind NodeFileSystem", () => {
       file.close();
     });
   }
+
+  it("reads from the page cache all or nothing, and says no where it can't tell", () => {
+    const answers = [100, 99, -1, 0];
+    const asked: number[][] = [];
+    const calls = { fallocate: () => -1, lseek: () => -1, errno: () => 0 };
+    const preadv2: LibC["preadv2"] = (_fd, target, offset, flags) => {
+      asked.push([target.length, offset, flags]);
+      return answers.shift()!;
+    };
+    const file = fileOf(new NodeFileSystem(() => ({ ...calls, preadv2 })));
+    const target = new Uint8Array(100);
+    for (const expected of [true, false, false, false]) {
+      assert.equal(file.readCachedAt!(target, 5 * 1024 * MIB), expected);
+    }
+    assert.deepEqual(asked[0], [100, 5 * 1024 * MIB, 8]);
+    assert.equal(file.readCachedAt!(new Uint8Array(0), 0), false);
+    assert.equal(asked.length, 4, "an empty one is not asked for");
+    file.close();
+    assert.throws(() => file.readCachedAt!(target, 0), { kind: "closed" });
+    for (const libc of [null, { ...calls, preadv2: null }]) {
+      const without = fileOf(new NodeFileSystem(() => libc));
+      assert.equal(without.readCachedAt!(target, 0), false);
+      without.close();
+    }
+  });
 });

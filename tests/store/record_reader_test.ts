@@ -11,8 +11,8 @@ import { RecordReader } from "../../src/store/record_reader.ts";
 const SIZE = 3000;
 const LOG = new Uint8Array(100_000).map((_, index) => index % 251 + 1);
 
-/** A log that ends at `end`, in the page cache or not. */
-function logUntil(end: number, isHot: boolean) {
+/** A log that ends at `end`, surely in the page cache, or not; or as it turns out, up to `cachedEnd`. */
+function logUntil(end: number, isHot: boolean, cachedEnd = 0) {
   const read = (pos: number, target: Uint8Array): number => {
     const bytes = LOG.subarray(pos, Math.max(pos, Math.min(pos + target.length, end)));
     target.set(bytes);
@@ -22,6 +22,13 @@ function logUntil(end: number, isHot: boolean) {
     mappedFileSize: LOG.length,
     isHot: () => isHot,
     readRecord: () => null,
+    readCached(pos: number, target: Uint8Array) {
+      const cached = Math.min(end, cachedEnd);
+      const isCached = pos + target.length <= cached;
+      // Also where it gives up it may have begun.
+      read(pos, target.subarray(0, isCached ? target.length : Math.max(0, cached - pos)));
+      return isCached;
+    },
     read: (pos: number, target: Uint8Array) =>
       isHot ? read(pos, target) : Promise.resolve().then(() => read(pos, target)),
   } as unknown as ConstructorParameters<typeof RecordReader>[0];
@@ -33,14 +40,18 @@ function leaveTraces(size: number): void {
 }
 
 describe("RecordReader", () => {
-  for (const isHot of [true, false]) {
-    for (const gap of [0, 500]) {
-      it(`leaves zeros where it reads none, ${isHot ? "hot" : "cold"}, ${gap} bytes between records`, async () => {
+  for (const how of ["hot", "cold", "cached", "half cached"]) {
+    for (const gap of [0, 500, 5000]) {
+      it(`leaves zeros where it reads none, ${how}, ${gap} bytes between records`, async () => {
+        const cachedEnd = how === "cached" ? Infinity : how === "half cached" ? 7000 : 0;
         const positions = [0, 1, 2, 3].map((index) => index * (SIZE + gap));
         const places = { positions, sizes: positions.map(() => SIZE) };
         for (const end of [0, 1000, positions[2]!, positions[2]! + 100, positions[3]! + SIZE]) {
           leaveTraces(4 * SIZE);
-          const { bytes, isWhole } = await new RecordReader(logUntil(end, isHot)).read(places, 4 * SIZE);
+          const { bytes, isWhole } = await new RecordReader(logUntil(end, how === "hot", cachedEnd)).read(
+            places,
+            4 * SIZE,
+          );
           assert.equal(bytes.length, 4 * SIZE);
           assert.equal(isWhole, end === positions[3]! + SIZE);
           for (const [index, pos] of positions.entries()) {
@@ -57,6 +68,20 @@ describe("RecordReader", () => {
       });
     }
   }
+
+  it("does not leave the event loop for what the page cache turns out to hold, and reads no gaps along then", () => {
+    const positions = [0, 1, 2].map((index) => index * (SIZE + 5000));
+    const log = logUntil(LOG.length, false, Infinity);
+    const sizes: number[] = [];
+    const readCached = log.readCached.bind(log);
+    log.readCached = (pos, target) => {
+      sizes.push(target.length);
+      return readCached(pos, target);
+    };
+    const read = new RecordReader(log).read({ positions, sizes: positions.map(() => SIZE) }, 3 * SIZE);
+    assert.ok(!(read instanceof Promise));
+    assert.deepEqual(sizes, [SIZE, SIZE, SIZE]);
+  });
 
   it("leaves no failure unheard when one read fails at once while another is under way", async () => {
     const places = { positions: [0, 90_000], sizes: [SIZE, SIZE] };
