@@ -40,6 +40,8 @@ export const DEFAULT_SETTINGS = {
   transactionTimeOut: 6000,
   transactionOpBatchInterval: 3000,
   registerNameServerPeriod: 30_000,
+  // All brokers together fill tens of GB: none may begin to delete what is still to be consumed.
+  diskMaxUsedSpaceRatio: 95,
 };
 /** Peers that are stopped for a while stay connected. */
 const SETTINGS = { ...DEFAULT_SETTINGS, haHousekeepingInterval: 3_600_000 };
