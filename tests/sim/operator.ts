@@ -51,9 +51,13 @@ export class Operator implements ClusterListener {
   /** Makes the node what it shall be, as far as it isn't. */
   async reconcile(node: SimNode): Promise<void> {
     if (!node.isUp || this.ignored.has(node)) return;
-    const { brokerRole, master } = node.status();
+    const { brokerRole, master, notWritableReason } = node.status();
     if (node === this.master) {
       if (brokerRole === "SLAVE") await this.#promote(node);
+      // It met another master at its start, one that was given up. Who decides which of the two it is, says so.
+      else if (notWritableReason?.startsWith("Started read-only") === true) {
+        await node.ask(({ admin }) => admin.setFenced(false));
+      }
       return;
     }
     const masterAddress = this.masterOf(node).haAddress;
