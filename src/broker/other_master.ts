@@ -121,21 +121,23 @@ function isWaitedFor({ peer }: Other, own: Own): boolean {
   return peer.start?.puts === "undecided" && comesFirst(own, peer);
 }
 
-function comesFirst(own: Own, { maxOffset, start }: BrokerPeer): boolean {
-  const { promotedAt, bootId } = start!;
-  if (own.promotedAt !== promotedAt) return own.promotedAt > promotedAt;
-  return own.maxOffset === maxOffset ? own.bootId > bootId : own.maxOffset > maxOffset;
+/** Of two that both have to know it: strict, by the boot id where nothing else decides. */
+function comesFirst(own: Own, peer: BrokerPeer): boolean {
+  const lead = leadOver(own, peer);
+  return lead === 0 ? own.bootId > peer.start!.bootId : lead > 0;
 }
 
-function objection(address: string, { maxOffset, start }: BrokerPeer, own: Own): string {
-  const wasLeftBehind = own.promotedAt !== (start?.promotedAt ?? 0)
-    ? own.promotedAt > (start?.promotedAt ?? 0)
-    : own.maxOffset > maxOffset;
-  const asSlave = start === null ? "make it this node's slave" : "make it this node's slave, with --resync,";
-  const advice = wasLeftBehind
+/** Positive where this one was promoted later or, promoted as late, has the longer log; negative where the other one. */
+function leadOver(own: Own, { maxOffset, start }: BrokerPeer): number {
+  return own.promotedAt - (start?.promotedAt ?? 0) || own.maxOffset - maxOffset;
+}
+
+function objection(address: string, peer: BrokerPeer, own: Own): string {
+  const asSlave = peer.start === null ? "make it this node's slave" : "make it this node's slave, with --resync,";
+  const advice = leadOver(own, peer) > 0
     ? `that one came back too early: ${asSlave} and then lift this by PUT /fenced`
     : "make this node its slave (verb role slave), or stop the other and lift it by PUT /fenced";
-  return `${address} is a master of this name and its log ends at ${maxOffset}, this one's at ${own.maxOffset}; ${advice}`;
+  return `${address} is a master of this name and its log ends at ${peer.maxOffset}, this one's at ${own.maxOffset}; ${advice}`;
 }
 
 /** What {@link SharedIdWarning} needs. */

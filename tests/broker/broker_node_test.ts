@@ -477,16 +477,21 @@ describe("nodes at one NameServer", () => {
     return { namesrv, namesrvAddr: `${namesrv.host.address}:9876` };
   }
 
+  /** Starts the two; the heir has all that the master has, a message among it. */
+  async function startAndFollow(world: SimulatedWorld, master: Node, heir: Node): Promise<void> {
+    await master.start();
+    await heir.start();
+    await world.run(() => heir.status.master?.verified === true, 30_000);
+    await master.putStatus();
+    await world.run(() => heir.status.maxOffset === master.status.maxOffset, 30_000);
+  }
+
   it("after a failover the old master becomes a slave by the word alone, and learns whom to follow", async () => {
     const world = new SimulatedWorld(21);
     const { namesrv, namesrvAddr } = await namesrvAt(world);
     const old = new Node(world, "old", { brokerRole: "ASYNC_MASTER", namesrvAddr });
     const heir = new Node(world, "heir", { brokerRole: "SLAVE", namesrvAddr });
-    await old.start();
-    await heir.start();
-    await world.run(() => heir.status.master?.verified === true, 30_000);
-    await old.putStatus();
-    await world.run(() => heir.status.maxOffset === old.status.maxOffset, 30_000);
+    await startAndFollow(world, old, heir);
     old.host.kill();
     await world.advance(10_500);
     assert.deepEqual(await world.drive(heir.admin.switchRole({ role: "ASYNC_MASTER" })), { type: "done" });
@@ -513,11 +518,7 @@ describe("nodes at one NameServer", () => {
       });
       const namesrvAddr = outside?.namesrvAddr ?? `${old.host.address}:9876`;
       const heir = new Node(world, "heir", { brokerRole: "SLAVE", namesrvAddr });
-      await old.start();
-      await heir.start();
-      await world.run(() => heir.status.master?.verified === true, 30_000);
-      await old.putStatus();
-      await world.run(() => heir.status.maxOffset === old.status.maxOffset, 30_000);
+      await startAndFollow(world, old, heir);
       // Time in which a master asks who else is there.
       await world.advance(45_000);
       if (change === "tail") {
@@ -547,11 +548,7 @@ describe("nodes at one NameServer", () => {
       const { namesrv, namesrvAddr } = await namesrvAt(world);
       const old = new Node(world, "old", { brokerRole: "ASYNC_MASTER", namesrvAddr });
       const heir = new Node(world, "heir", { brokerRole: "SLAVE", namesrvAddr });
-      await old.start();
-      await heir.start();
-      await world.run(() => heir.status.master?.verified === true, 30_000);
-      await old.putStatus();
-      await world.run(() => heir.status.maxOffset === old.status.maxOffset, 30_000);
+      await startAndFollow(world, old, heir);
       await world.advance(45_000);
       old.host.kill();
       await world.advance(10_500);
