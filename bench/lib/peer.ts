@@ -29,11 +29,15 @@ export type PeerProgram =
   | "pull_peer"
   | "send_peer";
 
+/** What all of them include. */
+const COMMON = path.join(ROOT, "bench/neutral/common.h");
+
 /** Compiles a program of bench/neutral unless that was done; answers with its path. Needs `cc`. */
 export function compile(name: PeerProgram): string {
   const source = path.join(ROOT, `bench/neutral/${name}.c`);
   const target = path.join(CACHE, name);
-  if (!fs.existsSync(target) || fs.statSync(target).mtimeMs < fs.statSync(source).mtimeMs) {
+  const changedMs = Math.max(...[source, COMMON].map((file) => fs.statSync(file).mtimeMs));
+  if (!fs.existsSync(target) || fs.statSync(target).mtimeMs < changedMs) {
     fs.mkdirSync(CACHE, { recursive: true });
     execFileSync("cc", ["-O2", "-o", target, source], { stdio: "inherit" });
   }

@@ -17,6 +17,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common.h"
 
 #define FRAME_MAX (5 << 20)
 #define OUT_MAX (1 << 20)
@@ -30,11 +31,6 @@ struct connection {
   size_t in_end;
   char *in;
 };
-
-static void die(const char *what) {
-  perror(what);
-  exit(1);
-}
 
 // The number behind `"key":` in a JSON header; -1 when it is not there.
 static long number_of(const char *header, size_t size, const char *key, size_t key_size) {

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "common.h"
 
 // Bytes on their way in one direction, at most: 3 GB/s at 20 ms.
 #define UNDERWAY_MAX (64 << 20)
@@ -61,11 +62,6 @@ static int64_t nanoseconds(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-static void die(const char *what) {
-  perror(what);
-  exit(1);
 }
 
 static void make_way(struct way *w, int from, int to) {

@@ -26,17 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <poll.h>
-
-static double seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static void die(const char *what) {
-  perror(what);
-  exit(1);
-}
+#include "common.h"
 
 static void read_all(int fd, void *to, size_t count) {
   for (char *at = to; count > 0;) {

@@ -18,23 +18,13 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "common.h"
 
 #define FRAME_MAX 1024
 /* Clients that share a producer group. */
 #define GROUP_SIZE 100
 /* Connections made at once: no broker's accept queue overflows. */
 #define WAITING_MAX 64
-
-static double seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static void die(const char *what) {
-  perror(what);
-  exit(1);
-}
 
 static void beat(int fd, int index) {
   char frame[FRAME_MAX], header[FRAME_MAX / 2], body[FRAME_MAX / 2];

@@ -26,23 +26,7 @@
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
-
-static double seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static double cpu_seconds(void) {
-  struct rusage u;
-  getrusage(RUSAGE_SELF, &u);
-  return u.ru_utime.tv_sec + u.ru_stime.tv_sec + (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
-static void die(const char *what) {
-  perror(what);
-  exit(1);
-}
+#include "common.h"
 
 static void move_all(int fd, char *bytes, size_t count, int writing) {
   while (count > 0) {

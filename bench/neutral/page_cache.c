@@ -17,11 +17,7 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
-
-static void die(const char *what) {
-  perror(what);
-  exit(1);
-}
+#include "common.h"
 
 // Asks the kernel to reclaim that process's mappings of the file.
 static void page_out(const char *file, int pid) {

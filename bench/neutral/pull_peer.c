@@ -21,28 +21,12 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "common.h"
 
 #define FRAME_MAX (4 << 20)
 #define QUEUES_MAX 1000
 #define PULL_FOUND 0
 #define PULL_NOT_FOUND 19
-
-static double seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static double cpu_seconds(void) {
-  struct rusage u;
-  getrusage(RUSAGE_SELF, &u);
-  return u.ru_utime.tv_sec + u.ru_stime.tv_sec + (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
-static void die(const char *what) {
-  perror(what);
-  exit(1);
-}
 
 struct connection {
   int fd;
