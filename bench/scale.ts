@@ -2,7 +2,7 @@
 // and its memory under load; Twinlog on Deno, Bun and Node, and Apache 5.3.3 where it is the measure, in turn in each round.
 // Prints tables, writes JSON, and brings docs/performance.md up to date.
 //
-//   node bench/scale.ts [--rounds N] [--only apache,deno,bun,node] [--parts crash,log,slaves,queues,connections,idle,memory]
+//   node bench/scale.ts [--rounds N] [--only apache,deno,bun,node] [--parts crash,log,slaves,queues,connections,idle,memory,hour]
 //                       [--gb N] [--load-minutes N] [--queues N,N] [--connections N,N] [--json FILE] [--no-docs]
 //   node bench/scale.ts --quick      one round, small sizes
 //   node bench/scale.ts --render     the documents anew from the JSON
@@ -70,6 +70,9 @@ const FULL: ScaleAmounts = {
   idleMs: 30_000,
   loadMs: 180_000,
   sampleMs: 10_000,
+  hourMs: 3_600_000,
+  hourRate: 2000,
+  hourSampleMs: 60_000,
 };
 const QUICK: ScaleAmounts = {
   mappedFileSizeCommitLog: 1024 ** 3,
@@ -85,6 +88,9 @@ const QUICK: ScaleAmounts = {
   idleMs: 5000,
   loadMs: 6000,
   sampleMs: 1000,
+  hourMs: 6000,
+  hourRate: 1000,
+  hourSampleMs: 1000,
 };
 const SMOKE: ScaleAmounts = {
   mappedFileSizeCommitLog: 32 * 1024 * 1024,
@@ -100,6 +106,9 @@ const SMOKE: ScaleAmounts = {
   idleMs: 300,
   loadMs: 500,
   sampleMs: 100,
+  hourMs: 500,
+  hourRate: 1000,
+  hourSampleMs: 100,
 };
 
 const rounds = positive("rounds", values.rounds ?? (values.quick || smoke ? "1" : "3"));
@@ -123,29 +132,45 @@ else {
 }
 process.exit(0);
 
+interface Measure {
+  measure(kind: Kind): Promise<Figures>;
+  readonly withApache: boolean;
+  /** One round, of all nodes at the same time: it takes so long, and leaves them most of the machine. */
+  readonly isAtOnce?: boolean;
+}
+
 async function runPart(name: string): Promise<void> {
   const crash = new CrashStarts(lab);
-  const measures: Record<string, { measure: (kind: Kind) => Promise<Figures>; withApache: boolean }> = {
+  const { hourMs: ms, hourRate: rate, hourSampleMs: sampleMs } = amounts;
+  const anHour = (kind: Kind) => memoryUnderLoad(lab, kind, { ms, sampleMs, rate });
+  const measures: Record<string, Measure> = {
     crash: { measure: (kind) => crash.measure(kind), withApache: true },
     log: { measure: (kind) => byLogSize(lab, kind), withApache: false },
     slaves: { measure: (kind) => bySlaves(lab, kind), withApache: false },
     queues: { measure: (kind) => byQueues(lab, kind), withApache: false },
     connections: { measure: (kind) => byConnections(lab, kind), withApache: false },
     idle: { measure: (kind) => idlePair(lab, kind), withApache: true },
-    memory: { measure: (kind) => memoryUnderLoad(lab, kind), withApache: false },
+    memory: {
+      measure: (kind) => memoryUnderLoad(lab, kind, { ms: amounts.loadMs, sampleMs: amounts.sampleMs }),
+      withApache: false,
+    },
+    hour: { measure: anHour, withApache: false, isAtOnce: true },
   };
-  const { measure, withApache } = measures[name]!;
+  const { measure, withApache, isAtOnce } = measures[name]!;
   const subjects = kinds.filter((kind) => kind !== "apache" || withApache);
   const samples: Record<string, Figures[]> = Object.fromEntries(subjects.map((kind) => [kind, []]));
-  for (let round = 0; round < rounds; round++) {
-    for (const kind of inTurn(subjects, round)) {
+  const count = isAtOnce ? 1 : rounds;
+  for (let round = 0; round < count; round++) {
+    const one = async (kind: Kind) => {
       const startedAt = performance.now();
       const figures = await measure(kind);
       expectNumbers(name, kind, figures);
       samples[kind]!.push(figures);
       const seconds = ((performance.now() - startedAt) / 1000).toFixed(0);
-      console.log(`${name}, round ${round + 1} of ${rounds}, ${kind}: ${seconds} s`);
-    }
+      console.log(`${name}, round ${round + 1} of ${count}, ${kind}: ${seconds} s`);
+    };
+    if (isAtOnce) await Promise.all(subjects.map(one));
+    else for (const kind of inTurn(subjects, round)) await one(kind);
     if (!smoke) write(name, round + 1, subjects, samples);
   }
   crash.close();

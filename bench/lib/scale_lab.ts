@@ -35,6 +35,10 @@ export interface ScaleAmounts {
   readonly idleMs: number;
   readonly loadMs: number;
   readonly sampleMs: number;
+  /** Of the long load at a steady rate, in messages per second. */
+  readonly hourMs: number;
+  readonly hourRate: number;
+  readonly hourSampleMs: number;
 }
 
 /** Body of every message. */
@@ -44,6 +48,7 @@ const CONNECTIONS = 4;
 const IN_FLIGHT = 64;
 const BATCH = 32;
 const START_LIMIT_MS = 600_000;
+/** Beyond what the rate asks for. */
 const SEND_LIMIT_MS = 1_200_000;
 /** Tried so often whether a port accepts, or a pull is answered. */
 const POLL_MS = 5;
@@ -123,7 +128,7 @@ export async function send(port: number, sends: Sends): Promise<PeerResult> {
   const options = [`topics=${sends.topics ?? 1}`, `batch=${sends.batch ?? 1}`, `rate=${sends.rate ?? 0}`];
   const peer = new Peer("send_peer", [...args, ...options]);
   try {
-    const result = await peer.result(SEND_LIMIT_MS);
+    const result = await peer.result(SEND_LIMIT_MS + (sends.rate === undefined ? 0 : count / sends.rate * 1000));
     if (result.failed! > 0) throw new Error(`${result.failed} of ${count} sends to ${topic} failed`);
     return result;
   } finally {

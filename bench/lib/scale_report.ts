@@ -41,6 +41,8 @@ interface Goal {
 
 interface Part {
   readonly title: string;
+  /** All nodes were measured at the same time. */
+  readonly isAtOnce?: boolean;
   /** What a point is. */
   readonly point?: (value: number) => string;
   readonly metrics: readonly Metric[];
@@ -69,6 +71,28 @@ function quotient(a: number | undefined, b: number | undefined): number | undefi
 }
 
 const GB = 1e9;
+
+const UNDER_LOAD: Omit<Part, "title"> = {
+  metrics: [
+    { key: "rate", label: "sends", unit: "messages/s", digits: 0 },
+    { key: "unread", label: "not yet pulled at the end", unit: "messages", digits: 0 },
+    { key: "logGB", label: "log at the end", unit: "GB", digits: 2 },
+    { key: "startMB", label: "first sample", unit: "MB", digits: 0 },
+    { key: "endMB", label: "last", unit: "MB", digits: 0 },
+    { key: "maxMB", label: "highest", unit: "MB", digits: 0 },
+    { key: "slopeMBh", label: "slope of the second half", unit: "MB per hour", digits: 0 },
+    { key: "lateByEarly", label: "mean of the last quarter by that of the second", unit: "", digits: 2 },
+  ],
+  goals: [
+    {
+      label: "mean of the last quarter by that of the second: ≤ 1.1",
+      unit: "",
+      digits: 2,
+      atMost: 1.1,
+      value: ({ ours }) => ours.lateByEarly,
+    },
+  ],
+};
 
 const PARTS: Readonly<Record<string, Part>> = {
   crash: {
@@ -201,25 +225,12 @@ const PARTS: Readonly<Record<string, Part>> = {
   },
   memory: {
     title: "Anonymous memory of a master at half its top rate, its consumer following",
-    metrics: [
-      { key: "rate", label: "sends", unit: "messages/s", digits: 0 },
-      { key: "unread", label: "not yet pulled at the end", unit: "messages", digits: 0 },
-      { key: "logGB", label: "log at the end", unit: "GB", digits: 2 },
-      { key: "startMB", label: "first sample", unit: "MB", digits: 0 },
-      { key: "endMB", label: "last", unit: "MB", digits: 0 },
-      { key: "maxMB", label: "highest", unit: "MB", digits: 0 },
-      { key: "slopeMBh", label: "slope of the second half", unit: "MB per hour", digits: 0 },
-      { key: "lateByEarly", label: "mean of the last quarter by that of the second", unit: "", digits: 2 },
-    ],
-    goals: [
-      {
-        label: "mean of the last quarter by that of the second: ≤ 1.1",
-        unit: "",
-        digits: 2,
-        atMost: 1.1,
-        value: ({ ours }) => ours.lateByEarly,
-      },
-    ],
+    ...UNDER_LOAD,
+  },
+  hour: {
+    title: "Anonymous memory over an hour of load, its consumer following",
+    isAtOnce: true,
+    ...UNDER_LOAD,
   },
 };
 
@@ -247,7 +258,7 @@ function renderPart(part: Part, results: PartResults): string {
   const { samples } = results;
   const figures = Object.fromEntries(Object.entries(samples).map(([name, each]) => [name, summarize(each)]));
   const goals = renderGoals(part, samples);
-  return `### ${part.title}\n\n${renderRun(results)}\n\n${
+  return `### ${part.title}\n\n${renderRun(part, results)}\n\n${
     renderRows(rowsOf(part, figures), figures, false)
   }\n\n${goals}`;
 }
@@ -289,8 +300,12 @@ function goalCell({ digits, atMost, atLeast }: Goal, values: readonly (number | 
   return `${middle.toFixed(digits)}${range}, ${isMet ? "met" : "**not met**"}`;
 }
 
-function renderRun({ date, machine, rounds }: PartResults): string {
+function renderRun({ isAtOnce = false }: Part, { date, machine, rounds }: PartResults): string {
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`).join(", ");
   return `Taken on ${date}: ${machine.cores} cores of ${machine.cpu}, ${machine.memoryGiB} GiB of memory, ${machine.kernel}, loopback; ` +
-    `${versions}. Median of ${rounds} round${rounds === 1 ? "" : "s"} and range, all nodes in turn in each.`;
+    `${versions}. ${
+      isAtOnce
+        ? "One round of all nodes at the same time."
+        : `Median of ${rounds} round${rounds === 1 ? "" : "s"} and range, all nodes in turn in each.`
+    }`;
 }

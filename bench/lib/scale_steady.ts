@@ -1,5 +1,5 @@
-// Parts 3 and 4 of the scale benchmarks, what a node costs over time: the CPU of a pair that nobody uses, and the memory of
-// a master at half its top rate with a consumer that follows.
+// What a node costs over time, of the scale benchmarks: the CPU of a pair that nobody uses, and the memory of a master under
+// load with a consumer that follows.
 
 import type { Kind } from "../../tests/interop/lab/lab_cluster.ts";
 import { untilRouted } from "../../tests/interop/lab/lab_cluster.ts";
@@ -13,6 +13,14 @@ import { createTopic, discard, logEnd, type ScaleLab, send } from "./scale_lab.t
 const TOPIC = "ScaleLoad";
 const QUEUES = 8;
 const MB = 1e6;
+
+/** How long and how fast. */
+interface Load {
+  readonly ms: number;
+  readonly sampleMs: number;
+  /** Messages per second. */
+  readonly rate?: number;
+}
 
 /** Percent of a core that a pair in sync takes while nothing happens. */
 export async function idlePair(lab: ScaleLab, kind: Kind): Promise<Figures> {
@@ -34,9 +42,13 @@ export async function idlePair(lab: ScaleLab, kind: Kind): Promise<Figures> {
   }
 }
 
-/** Samples of anonymous memory under load: the first, the last, the highest, and the line through those of the second half. */
-export async function memoryUnderLoad(lab: ScaleLab, kind: Kind): Promise<Figures> {
-  const { puts, loadMs, sampleMs } = lab.amounts;
+/**
+ * Samples of anonymous memory under load: the first, the last, the highest, and the line through those of the second half.
+ * Without a rate it is half of what the node takes at most.
+ */
+export async function memoryUnderLoad(lab: ScaleLab, kind: Kind, load: Load): Promise<Figures> {
+  const { puts } = lab.amounts;
+  const { ms, sampleMs } = load;
   const broker = await lab.startMaster(kind);
   const { port, process: { pid } } = broker;
   try {
@@ -44,9 +56,9 @@ export async function memoryUnderLoad(lab: ScaleLab, kind: Kind): Promise<Figure
     const sends = { topic: TOPIC, queues: QUEUES };
     await send(port, { ...sends, count: puts });
     const top = await send(port, { ...sends, count: puts });
-    const rate = top.sendsPerSecond! / 2;
+    const rate = load.rate ?? top.sendsPerSecond! / 2;
     const puller = await Puller.start(port, TOPIC, Array(QUEUES).fill(0), { connections: 4, waitMs: 20 });
-    const sending = send(port, { ...sends, count: rate * loadMs / 1000, rate });
+    const sending = send(port, { ...sends, count: rate * ms / 1000, rate });
     const samples = await sampleMemory(pid, sampleMs, sending);
     const { sends: sent, seconds } = await sending;
     await pause(sampleMs / 10);
