@@ -354,7 +354,10 @@ const LIBC_SYMBOLS = {
   __errno_location: { args: [], returns: "ptr" },
 } as const;
 
-const READ_SYMBOLS = { preadv2: { args: ["i32", "ptr", "i32", "i64", "i32"], returns: "i64" } } as const;
+// The fast form is a number's as long as that holds it.
+const READ_SYMBOLS = {
+  preadv2: { args: ["i32", "ptr", "i32", "i64_fast", "i32"], returns: "i64_fast" },
+} as const;
 
 /** Null where there is no such library. */
 function openLibC(): LibC | null {
@@ -368,7 +371,7 @@ function openLibC(): LibC | null {
       errno: () => ffi.read.i32(symbols.__errno_location(), 0),
       openRead() {
         const { preadv2 } = ffi.dlopen(name, READ_SYMBOLS).symbols;
-        return { preadv2, addressOf: (bytes) => BigInt(ffi.ptr(bytes)) };
+        return { preadv2, addressOf: (bytes) => ffi.ptr(bytes) };
       },
     };
   });

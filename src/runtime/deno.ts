@@ -4,7 +4,7 @@
 import { deferred, sleep } from "../base/async.ts";
 import { IoError } from "../base/errors.ts";
 import { HTTP_BODY_BYTES_MAX, limitBody, PLAIN_FAILURES } from "./http_limits.ts";
-import { findLibC, type LibC, type LibCRead, type LibCSymbols } from "./libc.ts";
+import { findLibC, type LibC, type LibCSymbols } from "./libc.ts";
 import { closedError, toIoError, toListenError } from "./map_error.ts";
 import { NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
@@ -52,7 +52,9 @@ interface DenoApi {
   dlopen(name: string, symbols: typeof LIBC_SYMBOLS): {
     readonly symbols: LibCSymbols & { __errno_location(): unknown };
   };
-  dlopen(name: string, symbols: typeof READ_SYMBOLS): { readonly symbols: Pick<LibCRead, "preadv2"> };
+  dlopen(name: string, symbols: typeof READ_SYMBOLS): {
+    readonly symbols: { preadv2(fd: number, parts: Uint32Array, count: number, offset: bigint, flags: number): bigint };
+  };
   readonly UnsafePointerView: new (pointer: unknown) => { getInt32(): number };
   readonly UnsafePointer: { of(bytes: Uint8Array): unknown; value(pointer: unknown): bigint };
 }
@@ -75,7 +77,10 @@ function openLibC(deno: DenoApi): LibC | null {
       errno: () => new deno.UnsafePointerView(symbols.__errno_location()).getInt32(),
       openRead() {
         const { preadv2 } = deno.dlopen(name, READ_SYMBOLS).symbols;
-        return { preadv2, addressOf: (bytes) => deno.UnsafePointer.value(deno.UnsafePointer.of(bytes)) };
+        return {
+          preadv2: (fd, parts, count, offset, flags) => Number(preadv2(fd, parts, count, BigInt(offset), flags)),
+          addressOf: (bytes) => Number(deno.UnsafePointer.value(deno.UnsafePointer.of(bytes))),
+        };
       },
     };
   });

@@ -22,8 +22,9 @@ export interface LibCSymbols {
 
 /** A call that musl's library has had since 1.2.5 only, and where memory is, which it wants to know. */
 export interface LibCRead {
-  preadv2(fd: number, parts: BigUint64Array, count: number, offset: bigint, flags: number): bigint;
-  addressOf(bytes: Uint8Array): bigint;
+  /** `parts` are pairs of an address and a size, 64 bits each. */
+  preadv2(fd: number, parts: Uint32Array, count: number, offset: number, flags: number): number;
+  addressOf(bytes: Uint8Array): number;
 }
 
 /** What an adapter opened. */
@@ -72,12 +73,31 @@ function readWith({ openRead }: OpenedLibC): LibC["preadv2"] {
   } catch {
     return null;
   }
-  // The one part of memory that is read into: where it begins and its size, as the kernel takes them.
-  const part = new BigUint64Array(2);
+  // The one part of memory that is read into: where it begins and its size, as the kernel takes them, low halves first
+  // on every machine that these runtimes are made for.
+  const part = new Uint32Array(4);
+  const addressOf = addresses(read);
   return (fd, target, offset, flags) => {
-    part[0] = read.addressOf(target);
-    part[1] = BigInt(target.length);
-    return Number(read.preadv2(fd, part, 1, BigInt(offset), flags));
+    const address = addressOf(target);
+    part[0] = address;
+    part[1] = address / 2 ** 32;
+    part[2] = target.length;
+    return read.preadv2(fd, part, 1, offset, flags);
+  };
+}
+
+/** Where bytes are. Asking costs as much as the read itself, and a buffer's memory stays where it is: it is asked once. */
+function addresses({ addressOf }: LibCRead): (bytes: Uint8Array) => number {
+  const known = new WeakMap<ArrayBufferLike, number>();
+  return (bytes) => {
+    // Small arrays have no buffer until somebody asks for it, and are moved by the collector until then.
+    const { buffer, byteOffset } = bytes;
+    let address = known.get(buffer);
+    if (address === undefined) {
+      address = addressOf(new Uint8Array(buffer));
+      known.set(buffer, address);
+    }
+    return address + byteOffset;
   };
 }
 
@@ -97,8 +117,13 @@ export function allocate(libc: LibC, fd: number, offset: number, length: number)
 }
 
 /** Whether all of `target` could be read from memory. A file system that can't tell fails the call. */
-export function readCached(libc: LibC, fd: number, target: Uint8Array, offset: number): boolean {
-  return libc.preadv2?.(fd, target, offset, RWF_NOWAIT) === target.length;
+export function readCached(
+  preadv2: NonNullable<LibC["preadv2"]>,
+  fd: number,
+  target: Uint8Array,
+  offset: number,
+): boolean {
+  return preadv2(fd, target, offset, RWF_NOWAIT) === target.length;
 }
 
 /** Where the last hole of a file begins, at or behind `from`; `size` when it can't be told, or when there is none. */
