@@ -4,7 +4,7 @@
 import type { AdminPort, BrokerAddresses } from "../admin/admin_port.ts";
 import type { NamesrvView } from "../admin/clients_port.ts";
 import { ConnectionLimits } from "../base/connection_limits.ts";
-import { errorMessage, IoError, StoreError } from "../base/errors.ts";
+import { errorMessage, IoError } from "../base/errors.ts";
 import { formatHostPort } from "../base/host_port.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import { startAdminServer } from "../admin/admin_server.ts";
@@ -17,7 +17,7 @@ import { HAConnectionState } from "../ha/ha_connection_state.ts";
 import { HAService } from "../ha/ha_service.ts";
 import { parseRemotingAddress } from "../remoting/remoting_address.ts";
 import { RemotingClient } from "../remoting/remoting_client.ts";
-import type { HttpServer, NetAddress, Random, Runtime } from "../runtime/runtime.ts";
+import type { HttpServer, NetAddress, Runtime } from "../runtime/runtime.ts";
 import { MessageStore } from "../store/message_store.ts";
 import type { RecordHost } from "../store/types.ts";
 import { BrokerAdmin } from "./broker_admin.ts";
@@ -28,6 +28,7 @@ import { BrokerOuterAPI } from "./broker_outer_api.ts";
 import { brokerHAPort } from "./broker_ha_port.ts";
 import type { ConfigManager } from "./config_manager.ts";
 import { loadConfigManagers } from "./config_managers.ts";
+import { initialRole } from "./initial_role.ts";
 import { LearnedMaster, learnFromNamesrv, MissingMaster } from "./learned_master.ts";
 import { BrokerServices } from "./broker_services.ts";
 import { FollowedMaster } from "./followed_master.ts";
@@ -47,10 +48,11 @@ import { hostWithPort } from "./record_host.ts";
 import { RemotingServer } from "../remoting/remoting_server.ts";
 import { withoutPulls } from "../remoting/vip_processors.ts";
 import { RoleController } from "./role_controller.ts";
-import { RoleFile, type SavedRole } from "./role_file.ts";
+import { RoleFile } from "./role_file.ts";
 import { delayHook } from "./schedule/delay_hook.ts";
 import { SlaveSynchronize } from "./slave_synchronize.ts";
 import { StandInOffsets } from "./stand_in_offsets.ts";
+import { StartDecision } from "./start_decision.ts";
 import { systemTopics } from "./system_topics.ts";
 import { timerHook } from "./timer/timer_hook.ts";
 import { VERSION } from "./version.ts";
@@ -138,15 +140,7 @@ class BrokerController implements BrokerNode {
     const { net, clock, fs, random } = runtime;
     const onFatal = this.#onFatal;
     const bootTimestamp = clock.now();
-    const bootId = newBootId(random);
-    // By hand, or for a planned switch, puts are held off only for a while: whoever starts then must not take them.
-    let startFence: string | null = null;
-    let isDecided = false;
-    const putsState = () => {
-      if (roles.role === "SLAVE") return roles.isPromoting ? "taken" : "none";
-      if (!isDecided) return "undecided";
-      return startFence !== null && puts.fencedReason === startFence ? "heldOff" : "taken";
-    };
+    const decision = new StartDecision(random);
     const access = adminAccess(config, {
       env: (name) => runtime.process.env(name),
       readFile: (path) => fs.readFile(path),
@@ -177,7 +171,7 @@ class BrokerController implements BrokerNode {
     });
     this.#undo.push(() => store.shutdown());
     const directory = `${config.storePathRootDir}/config`;
-    const role = this.#initialRole(new RoleFile(fs, directory));
+    const role = initialRole(new RoleFile(fs, directory), { config, clock, logger });
     // In force from here on for whoever asks, before the parts that act it start.
     Object.assign(config, { brokerRole: role.brokerRole, brokerId: role.brokerId });
     const memberFile = new MemberFile({ fs, directory, logger });
@@ -334,8 +328,8 @@ class BrokerController implements BrokerNode {
       namesrvStates: () => outerApi.namesrvStates(),
       runtimeInfoExtra: () => ({
         ...peerStartInfo({
-          bootId,
-          puts: putsState(),
+          bootId: decision.bootId,
+          puts: decision.puts(roles, puts.fencedReason),
           promotedAt: roles.promotedAt,
         }),
         ...services.runtimeInfo(),
@@ -498,7 +492,7 @@ class BrokerController implements BrokerNode {
       own: {
         brokerClusterName: config.brokerClusterName,
         brokerName: config.brokerName,
-        bootId,
+        bootId: decision.bootId,
         maxOffset: store.maxOffset,
         promotedAt: roles.promotedAt,
       },
@@ -507,8 +501,8 @@ class BrokerController implements BrokerNode {
       clock,
       logger,
     });
-    if (objection !== null) puts.setFenced(true, startFence = `Started read-only: ${objection}`);
-    isDecided = true;
+    const startFence = decision.decide(objection);
+    if (startFence !== null) puts.setFenced(true, startFence);
     await roles.start();
     this.#undo.push(() => roles.stop());
     slaveSynchronize.start();
@@ -594,29 +588,6 @@ class BrokerController implements BrokerNode {
     if (bugs.length > 0) throw bugs[0];
   }
 
-  /** Flags, unless a role was switched at run time; that one is said. */
-  #initialRole(file: RoleFile): SavedRole {
-    const { brokerRole, brokerId, haMasterAddress, forceRole } = this.#config;
-    const given: SavedRole = { brokerRole, brokerId, masterAddress: haMasterAddress, promotedAt: 0 };
-    if (forceRole) {
-      const forced = { ...given, promotedAt: promotedByForce(file, given, this.#runtime.clock.now()) };
-      file.save(forced);
-      return forced;
-    }
-    const saved = file.load();
-    if (saved === null) return given;
-    const role: SavedRole = { ...saved, masterAddress: saved.masterAddress ?? haMasterAddress };
-    const inForce = roleText(role);
-    if (inForce !== roleText(given)) {
-      this.#logger.warn(
-        `Starting as ${inForce}, to which this node was switched at run time, not as ${roleText(given)}; ` +
-          "--force-role goes by the flags",
-        { saved: file.path },
-      );
-    }
-    return role;
-  }
-
   /** Whether an HA address is where this node itself listens. */
   #isOwnAddress(haAddress: string, haServerAddr: string): boolean {
     const parsed = parseRemotingAddress(haAddress);
@@ -661,29 +632,6 @@ const PORTS = {
 /** Where a port that is bound to `bindAddress` is reached from this host. */
 function localHost(bindAddress: string): string {
   return bindAddress === "0.0.0.0" ? "127.0.0.1" : bindAddress === "::" ? "::1" : bindAddress;
-}
-
-/** Who was a slave is promoted by --force-role; who was a master stays what it was. A file that makes no sense says nothing. */
-function promotedByForce(file: RoleFile, given: SavedRole, now: number): number {
-  let saved: SavedRole | null = null;
-  try {
-    saved = file.load();
-  } catch (error) {
-    if (!(error instanceof StoreError)) throw error;
-  }
-  if (saved === null || given.brokerRole === "SLAVE") return saved?.promotedAt ?? 0;
-  return saved.brokerRole === "SLAVE" ? now : saved.promotedAt;
-}
-
-/** What of a role shows in the flags; a master's address is nobody's business. */
-function roleText({ brokerRole, brokerId, masterAddress }: SavedRole): string {
-  if (brokerRole !== "SLAVE") return brokerRole;
-  return masterAddress === null ? `SLAVE ${brokerId}` : `SLAVE ${brokerId} of master ${masterAddress}`;
-}
-
-/** Tells this start of this node from every other one. */
-function newBootId(random: Random): string {
-  return [0, 0].map(() => random.nextInt(2 ** 31).toString(16).padStart(8, "0")).join("");
 }
 
 function portOf(address: string): number {
