@@ -19,7 +19,7 @@ import { type ClientAmounts, clientRound, prepare } from "./lib/client_phases.ts
 import { type ClientResults, renderClients, renderRatios, renderRun } from "./lib/client_report.ts";
 import { type ClientSubject, FLOOR, sleepNow, startAlone, startFloor, startSubject } from "./lib/client_subjects.ts";
 import { documentClients, documentMatrix } from "./lib/documents.ts";
-import { JavaBench } from "./lib/java_bench.ts";
+import { JavaBench } from "./lib/java_client.ts";
 import { describeMachine } from "./lib/machine.ts";
 import { type MatrixAmounts, matrixRound } from "./lib/matrix_phases.ts";
 import { renderMatrix } from "./lib/matrix_report.ts";

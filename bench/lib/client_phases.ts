@@ -4,7 +4,7 @@
 
 import { cpuSeconds, memoryOf, pause } from "./machine.ts";
 import { awake, type ClientSubject, FLOOR, type Served, sleepNow } from "./client_subjects.ts";
-import type { JavaBench, SendShape } from "./java_bench.ts";
+import type { JavaBench, SendShape } from "./java_client.ts";
 import { measure } from "./peer.ts";
 import type { Figures } from "./phases.ts";
 

@@ -3,7 +3,7 @@
 
 import { type ClientAmounts, pullWindow, sendWindow } from "./client_phases.ts";
 import { type ClientSubject, FLOOR } from "./client_subjects.ts";
-import type { JavaBench } from "./java_bench.ts";
+import type { JavaBench } from "./java_client.ts";
 import type { Figures } from "./phases.ts";
 
 /** The cells, and how long each takes. */

@@ -86,12 +86,16 @@ function readWith({ openRead }: OpenedLibC): LibC["preadv2"] {
   };
 }
 
-/** Where bytes are. Asking costs as much as the read itself, and a buffer's memory stays where it is: it is asked once. */
+/**
+ * Where bytes are. Asking costs as much as the read itself, so a buffer that is lent out in parts, again and again, is
+ * asked for once: its memory stays where it is. For one that is read into as a whole remembering would cost more.
+ */
 function addresses({ addressOf }: LibCRead): (bytes: Uint8Array) => number {
   const known = new WeakMap<ArrayBufferLike, number>();
   return (bytes) => {
     // Small arrays have no buffer until somebody asks for it, and are moved by the collector until then.
     const { buffer, byteOffset } = bytes;
+    if (buffer.byteLength === bytes.length) return addressOf(bytes);
     let address = known.get(buffer);
     if (address === undefined) {
       address = addressOf(new Uint8Array(buffer));

@@ -87,7 +87,12 @@ class NodeFileHandle implements FileHandle {
       // Whoever reads it otherwise meets, and reports, the failure.
     }
     const endedAt = performance.now();
-    this.#quickReads.noted(endedAt, endedAt - startedAt, target.length);
+    this.#quickReads.noted(
+      endedAt,
+      endedAt - startedAt,
+      target.length,
+      () => this.#isExt4() ? process.resourceUsage().fsRead : null,
+    );
     return count === target.length;
   }
 
@@ -148,7 +153,7 @@ class NodeFileHandle implements FileHandle {
     allocate(libc, fd, offset, length);
   }
 
-  /** Whether the file is on ext4, the one file system that was measured and whose holes are trusted, with that much free. */
+  /** Whether the file is on ext4, the one file system that was measured and whose figures are trusted, with that much free. */
   #isExt4(freeBytes = 0): boolean {
     try {
       const { type, bavail, bsize } = fs.statfsSync(this.path);

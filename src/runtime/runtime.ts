@@ -138,7 +138,7 @@ export interface FileHandle {
   /**
    * Fills `target` from `offset` if the page cache holds all of it, without waiting for the disk. False, and what is in
    * `target` worth nothing, where it doesn't, the file ends before, or the read fails. Where the kernel can't be asked
-   * (Linux through Deno's and Bun's FFI can), it may wait now and then, for at most a twentieth of the time; see
+   * (Linux through Deno's and Bun's FFI can), it may wait now and then, for about a twentieth of the time; see
    * `QuickReads`. Unset where nothing blocks.
    */
   readCachedAt?(target: Uint8Array, offset: number): boolean;

@@ -70,6 +70,8 @@ export interface QueueOffsetAssigner {
 const HOT_READ_SIZE = 64 * 1024 * 1024;
 /** So much and no more is read on the event loop at once where the page cache happens to hold it. */
 const CACHED_READ_SIZE = 512 * 1024;
+/** After so many of them one goes off the event loop in any case: a loop over many must let others have their turn. */
+const CACHED_READS_MAX = 64;
 
 /** Most bytes of one write of several messages. */
 const GROUP_SIZE_MAX = 256 * 1024;
@@ -106,6 +108,8 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   #emptyStart = 0;
   /** Bytes below were on the disk when the log was opened: maybe not in the page cache. */
   #writtenFrom = 0;
+  /** Reads in a row that the page cache answered. */
+  #cachedReads = 0;
   #cuts = 0;
   /** Where a write failed, whole or in part, and what it left could not be cleared yet; null: zeros behind the end. */
   #uncleared: { readonly file: MappedFile; readonly position: number; readonly size: number } | null = null;
@@ -467,11 +471,16 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     if (size <= 0) return 0;
     const part = target.subarray(0, size);
     if (this.isHot(offset)) return file.readAt(part, position);
-    if (size <= CACHED_READ_SIZE && file.readCachedAt(part, position)) return size;
+    const mayCome = size <= CACHED_READ_SIZE && this.#cachedReads < CACHED_READS_MAX;
+    if (mayCome && file.readCachedAt(part, position)) {
+      this.#cachedReads++;
+      return size;
+    }
+    this.#cachedReads = 0;
     return this.#readCold(file, part, position);
   }
 
-  /** Fills `target` if the log holds all of that and the page cache does, too; see `FileHandle.readCachedAt`. */
+  /** Fills `target` if the log holds all of that and no disk is needed for it; see `FileHandle.readCachedAt`. */
   readCached(offset: number, target: Uint8Array): boolean {
     const file = this.mappedFileQueue.findMappedFileByOffset(offset);
     if (file === null || target.length > CACHED_READ_SIZE) return false;

@@ -107,7 +107,7 @@ export class MappedFile {
     return this.#pool.use(this.path, (handle) => handle.readAtAsync(target, position));
   }
 
-  /** Fills `target` if that takes no disk; see `FileHandle.readCachedAt`. */
+  /** Fills `target` if no disk is needed for it, as far as can be told; see `FileHandle.readCachedAt`. */
   readCachedAt(target: Uint8Array, position: number): boolean {
     return this.#pool.get(this.path).readCachedAt?.(target, position) ?? false;
   }

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { readInt32 } from "../../src/base/bytes.ts";
 import { IoError } from "../../src/base/errors.ts";
-import type { FileSystem } from "../../src/runtime/runtime.ts";
+import type { FileHandle, FileSystem } from "../../src/runtime/runtime.ts";
 import { BLANK_MAGIC_CODE, decodeMessage } from "../../src/store/message_codec.ts";
 import { isRefusal, prepareMessage } from "../../src/store/message_encoder.ts";
 import type { CommitLogOptions } from "../../src/store/commit_log.ts";
@@ -90,6 +90,29 @@ describe("commit log", () => {
     assert.equal(stored.physicalOffset, third.wroteOffset);
     assert.equal(stored.storeTimestamp, clock.now());
     assert.deepEqual(third.msgIds, [stored.msgId]);
+  });
+
+  it("leaves the event loop now and then when the page cache answers read after read", async () => {
+    ok(open("before").log.appendMessage(messageOfSize(500), offsets));
+    fs = Object.assign(Object.create(directory.fs) as FileSystem, {
+      open(path: string, mode: "read" | "write" | "create"): FileHandle {
+        const handle = directory.fs.open(path, mode);
+        handle.readCachedAt = (target, offset) => handle.readAt(target, offset) === target.length;
+        return handle;
+      },
+    });
+    const { log } = open("before");
+    const target = new Uint8Array(100);
+    const inARow: number[] = [];
+    for (let count = 0; inARow.length < 3; count++) {
+      const size = log.read(100, target.fill(0));
+      assert.equal(await size, 100);
+      assert.deepEqual(target, bytes("before").slice(100, 200));
+      if (typeof size === "number") continue;
+      inARow.push(count);
+      count = -1;
+    }
+    assert.deepEqual(inARow, [64, 64, 64]);
   });
 
   it("gives no queue offset to prepared and rolled back messages", () => {
