@@ -1,5 +1,5 @@
 // Every comparison with Apache, one after another, and then the documents: what a reader runs to take all figures of
-// docs/performance.md anew. Arguments go to each of them (`--rounds 1`, `--only apache,deno`).
+// docs/performance.md anew. Arguments go to each of them (`--rounds 1`).
 //
 // One that fails does not keep the others from their turn: the run is hours long. Its section stays as it was.
 

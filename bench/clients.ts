@@ -1,5 +1,6 @@
 // The comparison through the real Java client: Twinlog on Deno, Bun and Node, Apache 5.3.3, and a program that only
-// answers, on the same machine, in turn. Prints tables, writes JSON, and brings the documents up to date.
+// answers, on the same machine, in turn. Prints tables; a run of all nodes also writes JSON and brings the documents up to
+// date.
 //
 //   node bench/clients.ts [--rounds N] [--warm-up-rounds N] [--window MS] [--only apache,deno,bun,node,floor]
 //                         [--json FILE] [--no-docs]
@@ -20,6 +21,7 @@ import { type ClientResults, renderClients, renderRatios, renderRun } from "./li
 import { type ClientSubject, FLOOR, sleepNow, startAlone, startFloor, startSubject } from "./lib/client_subjects.ts";
 import { documentClients, documentMatrix } from "./lib/documents.ts";
 import { JavaBench } from "./lib/java_client.ts";
+import { keptWhere } from "./lib/kept.ts";
 import { describeMachine } from "./lib/machine.ts";
 import { type MatrixAmounts, matrixRound } from "./lib/matrix_phases.ts";
 import { renderMatrix } from "./lib/matrix_report.ts";
@@ -31,6 +33,8 @@ import { versionsOf } from "./lib/versions.ts";
 
 const APACHE_VERSION = "5.3.3";
 
+const ALL = ["apache", ...RUNTIMES, FLOOR].join(",");
+
 const { values } = parseArgs({
   options: {
     smoke: { type: "boolean", default: false },
@@ -39,18 +43,24 @@ const { values } = parseArgs({
     rounds: { type: "string" },
     "warm-up-rounds": { type: "string" },
     window: { type: "string" },
-    only: { type: "string", default: ["apache", ...RUNTIMES, FLOOR].join(",") },
+    only: { type: "string", default: ALL },
     json: { type: "string" },
     "no-docs": { type: "boolean", default: false },
   },
 });
 const { smoke, matrix } = values;
 const campaign = matrix ? "matrix" : "clients";
-const json = path.resolve(ROOT, values.json ?? `bench/results/${campaign}.json`);
+const standard = `bench/results/${campaign}.json`;
 if (values.render) {
-  toDocuments(JSON.parse(fs.readFileSync(json, "utf8")));
+  document(JSON.parse(fs.readFileSync(path.resolve(ROOT, values.json ?? standard), "utf8")));
   process.exit(0);
 }
+const { file, toDocuments } = keptWhere({
+  isWhole: !smoke && values.only === ALL,
+  standard,
+  json: values.json,
+  noDocs: values["no-docs"],
+});
 const rounds = smoke ? 1 : wholeNumber("rounds", values.rounds ?? (matrix ? "3" : "5"));
 // Client and brokers compile what runs often: what they reach in their first windows is not what they reach later.
 const warmUpRounds = smoke ? 0 : wholeNumber("warm-up-rounds", values["warm-up-rounds"] ?? (matrix ? "1" : "2"), 0);
@@ -78,14 +88,14 @@ for (let turn = 0; turn < warmUpRounds + rounds; turn++) {
   if (isWarmUp) continue;
   for (const name of names) samples[name]!.push({ ...idle[name], ...figures[name] });
   results = resultsOf(round + 1);
-  if (!smoke) write(results);
+  if (file !== null) write(file, results);
 }
 java.end();
 if (smoke) expectFigures();
 else {
   const tables = [renderClients(results!, false), renderRatios(results!), renderRun(results!)];
   console.log(`\n${matrix ? renderMatrix(results!) : tables.join("\n\n")}`);
-  if (!values["no-docs"]) toDocuments(results!);
+  if (toDocuments) document(results!);
 }
 await destroyAll();
 fs.rmSync(work, { recursive: true, force: true });
@@ -132,12 +142,12 @@ function resultsOf(done: number): ClientResults {
   };
 }
 
-function write(results: ClientResults): void {
-  fs.mkdirSync(path.dirname(json), { recursive: true });
-  fs.writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
+function write(file: string, results: ClientResults): void {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
 }
 
-function toDocuments(results: ClientResults): void {
+function document(results: ClientResults): void {
   if (matrix) documentMatrix(results);
   else documentClients(results);
 }

@@ -1,6 +1,6 @@
 // Replication by itself: Twinlog on Deno, Bun and Node, and Apache 5.3.3, in turn in every round. A master that sends to
 // many slaves, puts that wait for a slave near and far, catching up over a longer way, and puts beside a catch-up. Prints
-// tables, writes JSON, and brings docs/performance.md up to date.
+// tables; a whole run also writes JSON and brings docs/performance.md up to date.
 //
 //   node bench/replication.ts [--rounds N] [--only deno,bun,node,apache] [--json FILE] [--no-docs]
 //   node bench/replication.ts --quick      one round of small sizes; the documents stay as they are
@@ -18,6 +18,7 @@ import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { wayLimits } from "./lib/delay.ts";
 import { documentReplication } from "./lib/documents.ts";
 import { makeLog } from "./lib/log_maker.ts";
+import { keptWhere } from "./lib/kept.ts";
 import { describeMachine } from "./lib/machine.ts";
 import { CACHE, type PeerResult, ROOT } from "./lib/peer.ts";
 import type { Figures } from "./lib/phases.ts";
@@ -40,23 +41,31 @@ const MIB = 1024 * 1024;
 /** Behind the log proper, for the acks that are timed between neutral peers. */
 const ACK_BYTES = 5_000_000;
 
+const ALL = [...RUNTIMES, "apache"].join(",");
+const STANDARD = "bench/results/replication.json";
+
 const { values } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     smoke: { type: "boolean", default: false },
     render: { type: "boolean", default: false },
     rounds: { type: "string" },
-    only: { type: "string", default: [...RUNTIMES, "apache"].join(",") },
-    json: { type: "string", default: "bench/results/replication.json" },
+    only: { type: "string", default: ALL },
+    json: { type: "string" },
     "no-docs": { type: "boolean", default: false },
   },
 });
-const json = path.resolve(ROOT, values.json);
 if (values.render) {
-  documentReplication(JSON.parse(fs.readFileSync(json, "utf8")));
+  documentReplication(JSON.parse(fs.readFileSync(path.resolve(ROOT, values.json ?? STANDARD), "utf8")));
   process.exit(0);
 }
 const isWhole = !values.quick && !values.smoke;
+const { file, toDocuments } = keptWhere({
+  isWhole: isWhole && values.only === ALL,
+  standard: STANDARD,
+  json: values.json,
+  noDocs: values["no-docs"],
+});
 const rounds = Number(values.rounds ?? (isWhole ? 5 : 1));
 if (!Number.isInteger(rounds) || rounds < 1) {
   throw new Error(`--rounds is "${values.rounds}", wanted a whole number from 1`);
@@ -89,13 +98,13 @@ for (let round = 0; round < rounds; round++) {
     const puts = await pairLife(subject, amounts, work);
     samples[subject.name]!.push({ ...sending, ...intake, ...puts });
   }
-  if (isWhole) write(resultsSoFar(round + 1));
+  if (file !== null) write(file, resultsSoFar(round + 1));
 }
 
 const results = resultsSoFar(rounds);
 if (values.smoke) expectFigures();
 else console.log(`\n${renderReplication(results)}`);
-if (isWhole && !values["no-docs"]) documentReplication(results);
+if (toDocuments) documentReplication(results);
 await destroyAll();
 fs.rmSync(work, { recursive: true, force: true });
 process.exit(0);
@@ -133,9 +142,9 @@ function resultsSoFar(done: number): Results {
   return resultsOf({ machine, rounds: done, log, samples, limits });
 }
 
-function write(results: Results): void {
-  fs.mkdirSync(path.dirname(json), { recursive: true });
-  fs.writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
+function write(file: string, results: Results): void {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
 }
 
 /** Every figure is there and no put failed. */

@@ -1,8 +1,8 @@
 // The comparison: Twinlog on Deno, Bun and Node, and a real Apache broker, measured with the same neutral counterpart in
-// the same run, in turn in every round. Prints a table, writes JSON, and brings the tables in the documents up to date.
+// the same run, in turn in every round. Prints a table; a whole run also writes JSON and brings the documents up to date.
 //
 //   node bench/run_all.ts [--quick] [--rounds N] [--json FILE] [--only deno,bun,node,apache] [--no-docs]
-//   node bench/run_all.ts --smoke      seconds: does everything run? Twinlog and the C peer only, no figures kept
+//   node bench/run_all.ts --smoke      two minutes: does everything run? Without Apache's brokers, no figures kept
 //
 // Needs Linux and a C compiler; for Apache, Java 17 and Maven. Without those Apache is left out, and it says so.
 
@@ -11,10 +11,11 @@ import * as path from "node:path";
 import { parseArgs } from "node:util";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
+import { keptWhere } from "./lib/kept.ts";
 import { isRuntime, limitsOf } from "./lib/limits.ts";
 import { makeLog } from "./lib/log_maker.ts";
 import { describeMachine } from "./lib/machine.ts";
-import { CACHE, ROOT } from "./lib/peer.ts";
+import { CACHE } from "./lib/peer.ts";
 import { type Amounts, type Figures, masterLife, slaveLife } from "./lib/phases.ts";
 import { documentNodes } from "./lib/documents.ts";
 import { renderLimits, renderMachine, renderTable, resultsOf, summarizeAll } from "./lib/report.ts";
@@ -29,13 +30,15 @@ const ACK_BYTES = 60_000_000;
 const MAPPED_FILE_SIZE = 1024 ** 3;
 const IDLE_MS = 5000;
 
+const ALL = [...RUNTIMES, "apache"].join(",");
+
 const { values } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     smoke: { type: "boolean", default: false },
     rounds: { type: "string" },
-    only: { type: "string", default: [...RUNTIMES, "apache"].join(",") },
-    json: { type: "string", default: "bench/results/latest.json" },
+    only: { type: "string", default: ALL },
+    json: { type: "string" },
     "no-docs": { type: "boolean", default: false },
   },
 });
@@ -80,12 +83,19 @@ for (let round = 0; round < rounds; round++) {
 const machine = describeMachine(versionsOf(subjects.map(({ name }) => name), APACHE_VERSION));
 const results = resultsOf({ machine, rounds, log, samples, limits: {} });
 const limits = summarizeAll(limitSamples);
-const json = path.resolve(ROOT, values.json);
-fs.mkdirSync(path.dirname(json), { recursive: true });
-fs.writeFileSync(json, `${JSON.stringify({ ...results, limits, limitSamples }, null, 2)}\n`);
+const { file, toDocuments } = keptWhere({
+  isWhole: !values.quick && values.only === ALL,
+  standard: "bench/results/latest.json",
+  json: values.json,
+  noDocs: values["no-docs"],
+});
+if (file !== null) {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, `${JSON.stringify({ ...results, limits, limitSamples }, null, 2)}\n`);
+}
 const text = `${renderMachine(results)}\n\n${renderTable(results, false)}\n\n${renderLimits(limits)}`;
 console.log(`\n${text}`);
-if (!values["no-docs"]) documentNodes({ ...results, limits });
+if (toDocuments) documentNodes({ ...results, limits });
 await destroyAll();
 fs.rmSync(work, { recursive: true, force: true });
 process.exit(0);

@@ -1,6 +1,6 @@
 // What grows with what: starts after a crash, the cost of a node by its log, slaves, queues and connections, its CPU at rest
 // and its memory under load; Twinlog on Deno, Bun and Node, and Apache 5.3.3 where it is the measure, in turn in each round.
-// Prints tables, writes JSON, and brings docs/performance.md up to date.
+// Prints tables; a run of all nodes also writes JSON and brings docs/performance.md up to date.
 //
 //   node bench/scale.ts [--rounds N] [--only apache,deno,bun,node] [--parts crash,log,slaves,queues,connections,idle,memory,hour]
 //                       [--gb N] [--load-minutes N] [--queues N,N] [--connections N,N] [--json FILE] [--no-docs]
@@ -19,6 +19,7 @@ import type { Kind } from "../tests/interop/lab/lab_cluster.ts";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { documentScale } from "./lib/documents.ts";
+import { keptWhere } from "./lib/kept.ts";
 import { describeMachine } from "./lib/machine.ts";
 import { CACHE, ROOT } from "./lib/peer.ts";
 import type { Figures } from "./lib/phases.ts";
@@ -33,28 +34,38 @@ import { versionsOf } from "./lib/versions.ts";
 const APACHE_VERSION = "5.3.3";
 const GB = 1e9;
 
+const ALL = ["apache", ...RUNTIMES].join(",");
+const STANDARD = "bench/results/scale.json";
+
 const { values } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     smoke: { type: "boolean", default: false },
     render: { type: "boolean", default: false },
     rounds: { type: "string" },
-    only: { type: "string", default: ["apache", ...RUNTIMES].join(",") },
+    only: { type: "string", default: ALL },
     parts: { type: "string", default: PART_NAMES.join(",") },
     gb: { type: "string" },
     "load-minutes": { type: "string" },
     queues: { type: "string" },
     connections: { type: "string" },
-    json: { type: "string", default: "bench/results/scale.json" },
+    json: { type: "string" },
     "no-docs": { type: "boolean", default: false },
   },
 });
 const { smoke } = values;
-const json = path.resolve(ROOT, values.json);
 if (values.render) {
-  documentScale(read());
+  documentScale(read(path.resolve(ROOT, values.json ?? STANDARD)));
   process.exit(0);
 }
+const { file, toDocuments } = keptWhere({
+  isWhole: !values.quick && !smoke && values.only === ALL,
+  standard: STANDARD,
+  json: values.json,
+  noDocs: values["no-docs"],
+});
+/** What this run measured, on top of what the file held. */
+let results: ScaleResults = file === null ? {} : read(file);
 
 const FULL: ScaleAmounts = {
   mappedFileSizeCommitLog: 1024 ** 3,
@@ -127,8 +138,8 @@ await destroyAll();
 fs.rmSync(work, { recursive: true, force: true });
 if (smoke) console.log("ok");
 else {
-  console.log(`\n${renderScale(read())}`);
-  if (!values["no-docs"]) documentScale(read());
+  console.log(`\n${renderScale(results)}`);
+  if (toDocuments) documentScale(results);
 }
 process.exit(0);
 
@@ -171,7 +182,7 @@ async function runPart(name: string): Promise<void> {
     };
     if (isAtOnce) await Promise.all(subjects.map(one));
     else for (const kind of inTurn(subjects, round)) await one(kind);
-    if (!smoke) write(name, round + 1, subjects, samples);
+    keep(name, round + 1, subjects, samples);
   }
   crash.close();
 }
@@ -207,16 +218,17 @@ function positive(name: string, text: string): number {
   return value;
 }
 
-function read(): ScaleResults {
-  return fs.existsSync(json) ? JSON.parse(fs.readFileSync(json, "utf8")) : {};
+function read(file: string): ScaleResults {
+  return fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, "utf8")) : {};
 }
 
-function write(part: string, done: number, subjects: readonly Kind[], samples: Record<string, Figures[]>): void {
+function keep(part: string, done: number, subjects: readonly Kind[], samples: Record<string, Figures[]>): void {
   const machine = describeMachine(versionsOf(subjects, APACHE_VERSION));
-  const results = {
-    ...read(),
+  results = {
+    ...results,
     [part]: { date: new Date().toISOString().slice(0, 10), machine, rounds: done, samples },
   };
-  fs.mkdirSync(path.dirname(json), { recursive: true });
-  fs.writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
+  if (file === null) return;
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
 }

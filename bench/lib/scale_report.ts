@@ -80,7 +80,6 @@ const UNDER_LOAD: Omit<Part, "title"> = {
     { key: "startMB", label: "first sample", unit: "MB", digits: 0 },
     { key: "endMB", label: "last", unit: "MB", digits: 0 },
     { key: "maxMB", label: "highest", unit: "MB", digits: 0 },
-    { key: "slopeMBh", label: "slope of the second half", unit: "MB per hour", digits: 0 },
     { key: "lateByEarly", label: "mean of the last quarter by that of the second", unit: "", digits: 2 },
   ],
   goals: [
@@ -224,13 +223,18 @@ const PARTS: Readonly<Record<string, Part>> = {
     ],
   },
   memory: {
-    title: "Anonymous memory of a master at half its top rate, its consumer following",
+    title: "Anonymous memory of a master for three minutes at half its top rate, its consumer following",
     ...UNDER_LOAD,
   },
   hour: {
     title: "Anonymous memory over an hour of load, its consumer following",
     isAtOnce: true,
-    ...UNDER_LOAD,
+    goals: UNDER_LOAD.goals,
+    metrics: [
+      ...UNDER_LOAD.metrics,
+      // Of three minutes it would say how a heap finds its size.
+      { key: "slopeMBh", label: "slope of the second half", unit: "MB per hour", digits: 1 },
+    ],
   },
 };
 
