@@ -1,15 +1,19 @@
 // The versions under test, for the figures' headlines.
 
+import { spawnSync } from "node:child_process";
 import * as path from "node:path";
+import { BROKER_HEAP } from "../../tests/interop/lab/apache.ts";
 import { versionOf } from "./machine.ts";
 import { ROOT } from "./peer.ts";
 
-/** Printable versions of runtimes and of `apache`, by title. */
+/** Printable versions of runtimes and of `apache`, by title, and the commit that is measured. */
 export function versionsOf(names: readonly string[], apacheVersion: string): Record<string, string> {
-  const found: Record<string, string> = {};
+  const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: ROOT, encoding: "utf8" });
+  const found: Record<string, string> = commit.status === 0 ? { Twinlog: commit.stdout.trim() } : {};
   for (const name of names) {
     if (name === "apache") {
-      found["Apache RocketMQ"] = `${apacheVersion} on ${versionOf("java", ["--version"])}`;
+      const java = versionOf("java", ["--version"]);
+      found["Apache RocketMQ"] = `${apacheVersion} (${BROKER_HEAP.join(" ")}) on ${java}`;
       continue;
     }
     const title = name[0]!.toUpperCase() + name.slice(1);
