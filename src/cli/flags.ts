@@ -81,11 +81,11 @@ export function namesrvHelp(width: number): string {
   return command.helpInformation();
 }
 
-/** Commander's error about an unknown flag with the short flag that was meant: it only knows the long ones. */
+/** Commander's error about an unknown flag with the one that was meant: it knows no short ones, and goes by edits alone. */
 export function withSuggestion(text: string): string {
   const unknown = /unknown option '--([^'=]+)[^']*'\n$/.exec(text)?.[1];
-  const aliases = CONFIG_KEYS.flatMap((key) => settingOf(key).alias ?? []);
-  const near = unknown === undefined ? null : nearest(unknown, aliases);
+  const flags = CONFIG_KEYS.flatMap((key) => [settingOf(key).alias ?? [], flagName(key).slice(2)]).flat();
+  const near = unknown === undefined ? null : nearest(unknown, flags);
   return near === null ? text : `${text}(Did you mean --${near}?)\n`;
 }
 

@@ -1,7 +1,28 @@
 // The word somebody probably meant: used when a key or a flag is unknown.
 
-/** The candidate with the fewest edits from `word`, or `null` when none is near (more than a third of it differs). */
-export function nearest(word: string, candidates: Iterable<string>): string | null {
+/**
+ * The shortest candidate that has all words of `word`, if it is of several (`namesrv-listen-port` for `namesrv-port`);
+ * else the one with the fewest edits from it; `null` when none is near (more than a third of it differs).
+ */
+export function nearest(word: string, candidates: readonly string[]): string | null {
+  return shortestWithWords(wordsOf(word), candidates) ?? nearestByEdits(word, candidates);
+}
+
+function shortestWithWords(words: readonly string[], candidates: readonly string[]): string | null {
+  if (words.length < 2) return null;
+  const having = candidates.filter((candidate) => {
+    const own = wordsOf(candidate);
+    return words.every((one) => own.includes(one));
+  });
+  return having.toSorted((a, b) => a.length - b.length)[0] ?? null;
+}
+
+/** Of `kebab-case` and of `camelCase`. */
+function wordsOf(name: string): string[] {
+  return name.replace(/([a-z0-9])([A-Z])/g, "$1-$2").toLowerCase().split("-").filter((one) => one !== "");
+}
+
+function nearestByEdits(word: string, candidates: readonly string[]): string | null {
   const wanted = word.toLowerCase();
   let best: string | null = null;
   let bestDistance = Math.floor(word.length / 3) + 1;

@@ -181,6 +181,8 @@ describe("nearest", () => {
     assert.equal(nearest("brokrName", CONFIG_KEYS), "brokerName");
     assert.equal(nearest("HALISTENPORT", CONFIG_KEYS), "haListenPort");
     assert.equal(nearest("x", CONFIG_KEYS), null);
+    assert.equal(nearest("namesrv-port", ["namesrv-addr", "namesrv-listen-port", "port"]), "namesrv-listen-port");
+    assert.equal(nearest("haPort", CONFIG_KEYS), "haListenPort");
     assert.equal(nearest("somethingElseAltogether", CONFIG_KEYS), null);
   });
 });
