@@ -354,7 +354,11 @@ export class NodeFileSystem implements FileSystem {
   diskUsage(path: string): DiskUsage {
     return attempt(`Measure the disk of "${path}"`, () => {
       const info = fs.statfsSync(path);
-      return { totalBytes: info.blocks * info.bsize, freeBytes: info.bavail * info.bsize };
+      return {
+        totalBytes: info.blocks * info.bsize,
+        usedBytes: (info.blocks - info.bfree) * info.bsize,
+        freeBytes: info.bavail * info.bsize,
+      };
     });
   }
 

@@ -182,6 +182,8 @@ export interface FileInfo {
 /** Capacity of the file system that holds a path, in bytes. */
 export interface DiskUsage {
   readonly totalBytes: number;
+  readonly usedBytes: number;
+  /** What can still be written: less than the rest where the file system keeps some for root. */
   readonly freeBytes: number;
 }
 

@@ -5,6 +5,7 @@ import { sleep } from "../base/async.ts";
 import { type Logger, SILENT_LOGGER } from "../base/logger.ts";
 import type { Clock, FileSystem } from "../runtime/runtime.ts";
 import type { CommitLog } from "./commit_log.ts";
+import { diskUsedRatio } from "./disk_ratio.ts";
 
 /** Apache's keys that expiry obeys. May change while it runs. */
 export interface CleanCommitLogOptions {
@@ -118,8 +119,7 @@ export class CleanCommitLogService {
   }
 
   #usedRatio(path: string): number {
-    const { totalBytes, freeBytes } = this.#fs.diskUsage(path);
-    return totalBytes > 0 ? (totalBytes - freeBytes) / totalBytes : 0;
+    return diskUsedRatio(this.#fs.diskUsage(path));
   }
 
   #decide(): Round | null {

@@ -29,7 +29,7 @@ const INFO: BrokerRuntimeInfo = {
   remainHowManyDataToFlush: 1536,
   earliestMessageTimeStamp: 1795245003323,
   commitLogPath: "/s/commitlog",
-  commitLogDisk: { totalBytes: 1000, freeBytes: 250 },
+  commitLogDisk: { totalBytes: 1200, usedBytes: 750, freeBytes: 250 },
   consumeQueueDisk: null,
   putMessageTimesTotal: 3,
   putMessageSizeTotal: 10,

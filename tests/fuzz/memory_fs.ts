@@ -168,7 +168,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   diskUsage(): DiskUsage {
-    return { totalBytes: 2 ** 40, freeBytes: 2 ** 39 };
+    return { totalBytes: 2 ** 40, usedBytes: 2 ** 39, freeBytes: 2 ** 39 };
   }
 
   lockedBy(): number | null {

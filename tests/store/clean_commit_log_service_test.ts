@@ -51,7 +51,8 @@ describe("commit log expiry", () => {
     assert(done !== null);
     return done;
   };
-  const use = (percent: number) => usage = { totalBytes: 1000, freeBytes: 1000 - percent * 10 };
+  const use = (percent: number) =>
+    usage = { totalBytes: 1200, usedBytes: percent * 10, freeBytes: 1000 - percent * 10 };
   const thisHour = () => String(new Date(clock.now()).getHours());
 
   beforeEach(async () => {

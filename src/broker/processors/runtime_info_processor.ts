@@ -8,6 +8,7 @@ import { RequestCode } from "../../remoting/request_code.ts";
 import { ResponseCode } from "../../remoting/response_code.ts";
 import type { DiskUsage } from "../../runtime/runtime.ts";
 import type { RequestProcessor } from "../../remoting/remoting_server.ts";
+import { diskUsedRatio } from "../../store/disk_ratio.ts";
 import type { BrokerRuntimeInfo, BrokerRuntimeInfoSource } from "./ports.ts";
 
 /** The processor by its code. */
@@ -89,8 +90,7 @@ function decimal(value: number): string {
 }
 
 function usedRatio(disk: DiskUsage | null): string {
-  if (disk === null || disk.totalBytes <= 0) return "-1.0";
-  return decimal((disk.totalBytes - disk.freeBytes) / disk.totalBytes);
+  return disk === null || disk.totalBytes <= 0 ? "-1.0" : decimal(diskUsedRatio(disk));
 }
 
 function capacityText(disk: DiskUsage | null): string {

@@ -183,7 +183,8 @@ export class SimulatedDisk {
 
   get usage(): DiskUsage {
     const totalBytes = this.options.capacityBytes;
-    return { totalBytes, freeBytes: Math.max(0, totalBytes - this.#usedPages * PAGE_SIZE) };
+    const usedBytes = this.#usedPages * PAGE_SIZE;
+    return { totalBytes, usedBytes, freeBytes: Math.max(0, totalBytes - usedBytes) };
   }
 
   get wallMs(): number {
