@@ -7,7 +7,7 @@ import { assert } from "./errors.ts";
 const SIZE_LOG2_MIN = 10;
 const SIZE_LOG2_MAX = 19;
 /** Bytes kept free of each size, at most; of small ones no more than {@link KEPT_MAX}. */
-const KEPT_BYTES_MAX = 512 * 1024;
+const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 const KEPT_MAX = 64;
 
 const free: ArrayBuffer[][] = Array.from({ length: SIZE_LOG2_MAX - SIZE_LOG2_MIN + 1 }, () => []);
