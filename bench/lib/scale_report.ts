@@ -43,6 +43,8 @@ interface Part {
   readonly title: string;
   /** All nodes were measured at the same time. */
   readonly isAtOnce?: boolean;
+  /** Its figures have samples over time, which tell how long it took. */
+  readonly isOverTime?: boolean;
   /** What a point is. */
   readonly point?: (value: number) => string;
   readonly metrics: readonly Metric[];
@@ -73,6 +75,7 @@ function quotient(a: number | undefined, b: number | undefined): number | undefi
 const GB = 1e9;
 
 const UNDER_LOAD: Omit<Part, "title"> = {
+  isOverTime: true,
   metrics: [
     { key: "rate", label: "sends", unit: "messages/s", digits: 0 },
     { key: "unread", label: "not yet pulled at the end", unit: "messages", digits: 0 },
@@ -223,13 +226,13 @@ const PARTS: Readonly<Record<string, Part>> = {
     ],
   },
   memory: {
-    title: "Anonymous memory of a master for three minutes at half its top rate, its consumer following",
+    title: "Anonymous memory of a master at half its top rate, its consumer following",
     ...UNDER_LOAD,
   },
   hour: {
-    title: "Anonymous memory over an hour of load, its consumer following",
+    title: "Anonymous memory of a master over a long load, its consumer following",
+    ...UNDER_LOAD,
     isAtOnce: true,
-    goals: UNDER_LOAD.goals,
     metrics: [
       ...UNDER_LOAD.metrics,
       // Of three minutes it would say how a heap finds its size.
@@ -304,12 +307,21 @@ function goalCell({ digits, atMost, atLeast }: Goal, values: readonly (number | 
   return `${middle.toFixed(digits)}${range}, ${isMet ? "met" : "**not met**"}`;
 }
 
-function renderRun({ isAtOnce = false }: Part, { date, machine, rounds }: PartResults): string {
+function renderRun(
+  { isAtOnce = false, isOverTime = false }: Part,
+  { date, machine, rounds, samples }: PartResults,
+): string {
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`).join(", ");
   return `Taken on ${date}: ${machine.cores} cores of ${machine.cpu}, ${machine.memoryGiB} GiB of memory, ${machine.kernel}, loopback; ` +
     `${versions}. ${
       isAtOnce
         ? "One round of all nodes at the same time."
-        : `Median of ${rounds} round${rounds === 1 ? "" : "s"} and range, all nodes in turn in each.`
-    }`;
+        : rounds === 1
+        ? "One round, all nodes in turn."
+        : `Median of ${rounds} rounds and range, all nodes in turn in each.`
+    }${isOverTime ? ` ${minutesOf(samples)} minutes.` : ""}`;
+}
+
+function minutesOf(samples: PartResults["samples"]): number {
+  return Math.round(Math.max(...Object.values(samples).flat().flatMap(pointsOf)) / 60_000);
 }

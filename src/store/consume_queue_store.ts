@@ -15,6 +15,13 @@ import type { StoreCheckpoint } from "./store_checkpoint.ts";
 /** Queues that a stop flushes at the same time. */
 const FLUSHES_AT_ONCE = 64;
 const PAGE_SIZE = 4096;
+/**
+ * So many bytes of the log beyond the last thorough flush make the next one due, whatever the time: a start after a crash
+ * reads again what the checkpoint does not vouch for, and a second's load may be hundreds of megabytes.
+ */
+const THOROUGH_BYTES = 512 * 1024 * 1024;
+/** After such a flush comes a rest of so many times as long as it took: of many queues it takes long. */
+const REST_FACTOR = 4;
 /** Largest queue offset that gets a unit: its place in bytes stays a safe integer. */
 const QUEUE_OFFSET_MAX = 2 ** 48;
 /** Bytes of a file's name, on every file system in use. */
@@ -70,6 +77,9 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   #timer: Timer | null = null;
   #flushing: Promise<void> | null = null;
   #thoroughAt = 0;
+  /** Log offset that dispatch had reached at the last thorough flush. */
+  #thoroughFrom = 0;
+  #restUntil = 0;
   #state: "loaded" | "started" | "stopped" = "loaded";
 
   constructor(parts: ConsumeQueueStoreParts) {
@@ -333,13 +343,24 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
 
   async #flushDue(): Promise<void> {
     const { clock, options } = this.#parts;
-    if (clock.monotonic() >= this.#thoroughAt) {
-      this.#thoroughAt = clock.monotonic() + options.flushConsumeQueueThoroughInterval;
-      return await this.#flushAll();
+    const now = clock.monotonic();
+    if (now >= this.#thoroughAt || this.#isFarAhead(now)) {
+      this.#thoroughAt = now + options.flushConsumeQueueThoroughInterval;
+      this.#thoroughFrom = this.#storeTimestampAt;
+      await this.#flushAll();
+      this.#restUntil = clock.monotonic() + REST_FACTOR * (clock.monotonic() - now);
+      return;
     }
     for (const queue of [...this.#dirty]) {
       if (queue.dirtyBytes >= options.flushConsumeQueueLeastPages * PAGE_SIZE) await this.#flushOne(queue);
     }
+  }
+
+  /** Whether a crash now would have the next start read too much of the log again. */
+  #isFarAhead(now: number): boolean {
+    // The log was cut meanwhile.
+    this.#thoroughFrom = Math.min(this.#thoroughFrom, this.#storeTimestampAt);
+    return now >= this.#restUntil && this.#storeTimestampAt - this.#thoroughFrom >= THOROUGH_BYTES;
   }
 
   /** The checkpoint moves only to what is on the disk in every queue (Apache's may be ahead). */
