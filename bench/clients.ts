@@ -21,7 +21,7 @@ import { type ClientResults, renderClients, renderRatios, renderRun } from "./li
 import { type ClientSubject, FLOOR, sleepNow, startAlone, startFloor, startSubject } from "./lib/client_subjects.ts";
 import { documentClients, documentMatrix } from "./lib/documents.ts";
 import { JavaBench } from "./lib/java_client.ts";
-import { keptWhere } from "./lib/kept.ts";
+import { keptWhere, writeFigures } from "./lib/kept.ts";
 import { describeMachine } from "./lib/machine.ts";
 import { type MatrixAmounts, matrixRound } from "./lib/matrix_phases.ts";
 import { renderMatrix } from "./lib/matrix_report.ts";
@@ -88,7 +88,7 @@ for (let turn = 0; turn < warmUpRounds + rounds; turn++) {
   if (isWarmUp) continue;
   for (const name of names) samples[name]!.push({ ...idle[name], ...figures[name] });
   results = resultsOf(round + 1);
-  if (file !== null) write(file, results);
+  if (file !== null) writeFigures(file, results);
 }
 java.end();
 if (smoke) expectFigures();
@@ -140,11 +140,6 @@ function resultsOf(done: number): ClientResults {
     figures: Object.fromEntries(names.map((name) => [name, summarize(samples[name]!)])),
     samples,
   };
-}
-
-function write(file: string, results: ClientResults): void {
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  fs.writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
 }
 
 function document(results: ClientResults): void {

@@ -18,7 +18,7 @@ import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { wayLimits } from "./lib/delay.ts";
 import { documentReplication } from "./lib/documents.ts";
 import { makeLog } from "./lib/log_maker.ts";
-import { keptWhere } from "./lib/kept.ts";
+import { keptWhere, writeFigures } from "./lib/kept.ts";
 import { describeMachine } from "./lib/machine.ts";
 import { CACHE, type PeerResult, ROOT } from "./lib/peer.ts";
 import type { Figures } from "./lib/phases.ts";
@@ -98,7 +98,7 @@ for (let round = 0; round < rounds; round++) {
     const puts = await pairLife(subject, amounts, work);
     samples[subject.name]!.push({ ...sending, ...intake, ...puts });
   }
-  if (file !== null) write(file, resultsSoFar(round + 1));
+  if (file !== null) writeFigures(file, resultsSoFar(round + 1));
 }
 
 const results = resultsSoFar(rounds);
@@ -140,11 +140,6 @@ async function measureWays(): Promise<Record<string, PeerResult>> {
 function resultsSoFar(done: number): Results {
   const machine = describeMachine(versionsOf(subjects.map(({ name }) => name), APACHE_VERSION));
   return resultsOf({ machine, rounds: done, log, samples, limits });
-}
-
-function write(file: string, results: Results): void {
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  fs.writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
 }
 
 /** Every figure is there and no put failed. */

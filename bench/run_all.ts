@@ -11,7 +11,7 @@ import * as path from "node:path";
 import { parseArgs } from "node:util";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
-import { keptWhere } from "./lib/kept.ts";
+import { keptWhere, writeFigures } from "./lib/kept.ts";
 import { isRuntime, limitsOf } from "./lib/limits.ts";
 import { makeLog } from "./lib/log_maker.ts";
 import { describeMachine } from "./lib/machine.ts";
@@ -89,10 +89,7 @@ const { file, toDocuments } = keptWhere({
   json: values.json,
   noDocs: values["no-docs"],
 });
-if (file !== null) {
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  fs.writeFileSync(file, `${JSON.stringify({ ...results, limits, limitSamples }, null, 2)}\n`);
-}
+if (file !== null) writeFigures(file, { ...results, limits, limitSamples });
 const text = `${renderMachine(results)}\n\n${renderTable(results, false)}\n\n${renderLimits(limits)}`;
 console.log(`\n${text}`);
 if (toDocuments) documentNodes({ ...results, limits });

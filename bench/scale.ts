@@ -19,7 +19,7 @@ import type { Kind } from "../tests/interop/lab/lab_cluster.ts";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { documentScale } from "./lib/documents.ts";
-import { keptWhere } from "./lib/kept.ts";
+import { keptWhere, writeFigures } from "./lib/kept.ts";
 import { describeMachine } from "./lib/machine.ts";
 import { CACHE, ROOT } from "./lib/peer.ts";
 import type { Figures } from "./lib/phases.ts";
@@ -228,7 +228,5 @@ function keep(part: string, done: number, subjects: readonly Kind[], samples: Re
     ...results,
     [part]: { date: new Date().toISOString().slice(0, 10), machine, rounds: done, samples },
   };
-  if (file === null) return;
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  fs.writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
+  if (file !== null) writeFigures(file, results);
 }

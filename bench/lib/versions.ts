@@ -1,6 +1,5 @@
 // The versions under test, for the figures' headlines.
 
-import { spawnSync } from "node:child_process";
 import * as path from "node:path";
 import { BROKER_HEAP } from "../../tests/interop/lab/apache.ts";
 import { versionOf } from "./machine.ts";
@@ -8,8 +7,7 @@ import { ROOT } from "./peer.ts";
 
 /** Printable versions of runtimes and of `apache`, by title, and the commit that is measured. */
 export function versionsOf(names: readonly string[], apacheVersion: string): Record<string, string> {
-  const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: ROOT, encoding: "utf8" });
-  const found: Record<string, string> = commit.status === 0 ? { Twinlog: commit.stdout.trim() } : {};
+  const found: Record<string, string> = { Twinlog: versionOf("git", ["-C", ROOT, "rev-parse", "--short", "HEAD"]) };
   for (const name of names) {
     if (name === "apache") {
       const java = versionOf("java", ["--version"]);
