@@ -1,13 +1,12 @@
 // Whether a transaction was committed already, told by the log itself: a committed message names the half message it was
 // made of. Apache relies on op records alone, and after a crash that lost some commits twice.
 
-import { bytesEqual } from "../../base/bytes.ts";
 import { MessageConst } from "../../store/message_properties.ts";
 import { MessageSysFlag } from "../../store/message_sys_flag.ts";
 import type { StoredMessage } from "../../store/types.ts";
 import { realPlaceOf } from "../message_copy.ts";
 import { RMQ_SYS_SCHEDULE_TOPIC, RMQ_SYS_TIMER_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC } from "../topic_validator.ts";
-import { checkTimesOf, rootOf } from "./half_message.ts";
+import { checkTimesOf, likenessOf, rootOf } from "./half_message.ts";
 
 /** What it needs of the store. */
 export interface CommitLookupStore {
@@ -51,7 +50,5 @@ export async function isCommitted(store: CommitLookupStore, half: StoredMessage)
 /** Half messages that Apache put back don't name the first one: they are like it in all that a producer sets. */
 function isSameTransaction(half: StoredMessage, other: StoredMessage): boolean {
   if (rootOf(half) === rootOf(other)) return true;
-  return (checkTimesOf(half) > 0 || checkTimesOf(other) > 0) && half.bodyCrc === other.bodyCrc &&
-    half.bornTimestamp === other.bornTimestamp && half.bornHost.port === other.bornHost.port &&
-    bytesEqual(half.bornHost.address, other.bornHost.address);
+  return (checkTimesOf(half) > 0 || checkTimesOf(other) > 0) && likenessOf(half) === likenessOf(other);
 }

@@ -56,12 +56,12 @@ export function halfMessage(message: MessageToPut): MessageToPut {
 
 /**
  * A half message put once more, so that checks can go on behind it. Unlike Apache's it always names the first of its
- * half messages, keeps the flag, and counts only what was asked: not being put back while it is immune.
+ * half messages, `root`, keeps the flag, and counts only what was asked: not being put back while it is immune.
  */
-export function renewedHalf(half: StoredMessage, checkTimes: number | null): MessageToPut {
+export function renewedHalf(half: StoredMessage, root: number, checkTimes: number | null): MessageToPut {
   const properties = new Map(half.properties);
   if (checkTimes !== null) properties.set(TransactionProperty.CHECK_TIMES, String(checkTimes));
-  properties.set(TransactionProperty.PREPARED_QUEUE_OFFSET, String(rootOf(half)));
+  properties.set(TransactionProperty.PREPARED_QUEUE_OFFSET, String(root));
   return { ...copyOf(half), topic: RMQ_SYS_TRANS_HALF_TOPIC, queueId: TRANSACTION_QUEUE_ID, properties };
 }
 
@@ -87,10 +87,18 @@ export function discardedMessage(half: StoredMessage): MessageToPut {
   return { ...copyOf(half), topic: RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, queueId: 0 };
 }
 
-/** Names a transaction: the queue offset of the first of its half messages. */
+/** Names a transaction: the queue offset of the first of its half messages, its own when it names none. */
 export function rootOf(half: StoredMessage): number {
   const root = integerOf(half.properties.get(TransactionProperty.PREPARED_QUEUE_OFFSET));
   return root !== null && root >= 0 && root < half.queueOffset ? root : half.queueOffset;
+}
+
+/** What all half messages of a transaction have in common, whoever put them back; null without a unique key. */
+export function likenessOf(half: StoredMessage): string | null {
+  const uniqKey = half.properties.get(MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX);
+  if (uniqKey === undefined) return null;
+  const { bodyCrc, bornTimestamp, bornHost } = half;
+  return [uniqKey, bodyCrc, bornTimestamp, bornHost.address, bornHost.port].join(" ");
 }
 
 /** How often its producer was asked. */

@@ -17,11 +17,11 @@ import {
   checkTimesOf,
   discardedMessage,
   renewedHalf,
-  rootOf,
   TRANSACTION_QUEUE_ID,
 } from "./half_message.ts";
 import type { OpRecords } from "./op_records.ts";
 import type { OpWriter, TransactionPuts } from "./op_writer.ts";
+import type { TransactionRoots } from "./transaction_roots.ts";
 
 type Appended = NonNullable<PutMessageResult["append"]>;
 
@@ -57,6 +57,7 @@ export interface TransactionCheckParts {
   readonly ops: OpRecords;
   readonly opWriter: OpWriter;
   readonly ended: EndedTransactions;
+  readonly roots: TransactionRoots;
   readonly counters: CheckCounters;
   readonly isRunning: () => boolean;
   /** Whether an earlier life committed it; `unknown`: it can't be told yet. Throws `IoError`. */
@@ -132,8 +133,9 @@ export class TransactionCheck {
   }
 
   async #judge(half: StoredMessage, startTime: number): Promise<Step> {
-    const { clock, config, ended, opWriter } = this.#parts;
-    if (ended.has(rootOf(half))) return "next";
+    const { clock, config, ended, opWriter, roots } = this.#parts;
+    const root = roots.of(half);
+    if (ended.has(root)) return "next";
     const age = clock.now() - half.bornTimestamp;
     const isSpent = checkTimesOf(half) >= config.transactionCheckMax || age > config.fileReservedTime * 3_600_000;
     const immunity = checkImmunityMs(half, config.transactionTimeOut);
@@ -147,23 +149,23 @@ export class TransactionCheck {
     if (wasCommitted === "unknown") return "stop";
     if (wasCommitted) {
       // Once more in the log, so that nobody has to look again.
-      ended.add(rootOf(half));
+      ended.add(root);
       opWriter.add(half.queueOffset);
       return "next";
     }
     if (isSpent) return await this.#discard(half);
-    if (immunity !== null && age < immunity) return await this.#putBack(half, null);
-    return await this.#putBack(half, checkTimesOf(half) + 1);
+    if (immunity !== null && age < immunity) return await this.#putBack(half, root, null);
+    return await this.#putBack(half, root, checkTimesOf(half) + 1);
   }
 
   /** Puts it back, and asks its producer unless `checkTimes` is null. */
-  async #putBack(half: StoredMessage, checkTimes: number | null): Promise<Step> {
-    const message = renewedHalf(half, checkTimes);
+  async #putBack(half: StoredMessage, root: number, checkTimes: number | null): Promise<Step> {
+    const message = renewedHalf(half, root, checkTimes);
     const append = await this.#put(message);
     if (append === "later") return "stop";
     // Too large now that it says more: it stays where it is, and is asked about once.
     const place = append === "never" ? half : placeOf(append);
-    if (place !== half) this.#parts.ended.putBack(rootOf(half), place.queueOffset);
+    if (place !== half) this.#parts.ended.putBack(root, place.queueOffset);
     if (checkTimes === null) return "next";
     this.#parts.counters.checked++;
     this.#parts.ask(message, place, half.storeTimestamp);

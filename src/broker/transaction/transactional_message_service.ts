@@ -26,7 +26,6 @@ import {
   committedMessage,
   halfMessage,
   resumedHalf,
-  rootOf,
   TRANSACTION_QUEUE_ID,
 } from "./half_message.ts";
 import { askProducer, type ProducerInquiryParts } from "./producer_inquiry.ts";
@@ -34,6 +33,7 @@ import { OpRecords } from "./op_records.ts";
 import { OpWriter, type TransactionPuts } from "./op_writer.ts";
 import { type CheckCounters, TransactionCheck, type TransactionCheckStore } from "./transaction_check.ts";
 import { type ProgressParts, type ProgressStore, TransactionProgress } from "./transaction_progress.ts";
+import { TransactionRoots } from "./transaction_roots.ts";
 
 /** What the service needs of the store. */
 export interface TransactionStore extends TransactionCheckStore, CommitLookupStore, ProgressStore {
@@ -100,6 +100,7 @@ export class TransactionalMessageService {
   readonly counters: TransactionCounters = { committed: 0, rolledBack: 0, repeated: 0, checked: 0, discarded: 0 };
   readonly #parts: TransactionParts;
   readonly #ended = new EndedTransactions();
+  readonly #roots = new TransactionRoots();
   readonly #ops: OpRecords;
   readonly #opWriter: OpWriter;
   readonly #check: TransactionCheck;
@@ -125,6 +126,7 @@ export class TransactionalMessageService {
       ops: this.#ops,
       opWriter: this.#opWriter,
       ended: this.#ended,
+      roots: this.#roots,
       counters: this.counters,
       isRunning: () => this.#isRunning,
       wasCommitted: (half) => this.#wasCommitted(half),
@@ -147,6 +149,7 @@ export class TransactionalMessageService {
     this.#ended.clear();
     this.#opWriter.start();
     this.#startOffset = this.#parts.store.maxOffset;
+    this.#roots.start(this.#startOffset);
     this.#indexDeadline = this.#parts.clock.monotonic() + INDEX_WAIT_MS;
     const { half, op } = this.#progress.start();
     this.#check.position = half;
@@ -195,7 +198,8 @@ export class TransactionalMessageService {
     }
     const half = await this.#parts.store.lookMessageByOffset(request.commitLogOffset);
     this.#checkEnd(request, half);
-    await this.#ended.alone(rootOf(half), () => this.#end(half, request.outcome));
+    const root = this.#roots.of(half);
+    await this.#ended.alone(root, () => this.#end(half, root, request.outcome));
   }
 
   /** Throws {@link RemotingError}. */
@@ -223,12 +227,11 @@ export class TransactionalMessageService {
     if (half.physicalOffset !== request.commitLogOffset) refuse("The commit log offset wrong");
   }
 
-  async #end(half: StoredMessage, outcome: "commit" | "rollback"): Promise<void> {
+  async #end(half: StoredMessage, root: number, outcome: "commit" | "rollback"): Promise<void> {
     if (!this.#isRunning) {
       throw new RemotingError(ResponseCode.SLAVE_NOT_AVAILABLE, "Transactions are ended at a master");
     }
-    const root = rootOf(half);
-    if (await this.#isEnded(half)) {
+    if (await this.#isEnded(half, root)) {
       this.counters.repeated++;
       this.#recordEnd(root, half.queueOffset);
       return;
@@ -245,8 +248,8 @@ export class TransactionalMessageService {
     this.#recordEnd(root, half.queueOffset);
   }
 
-  async #isEnded(half: StoredMessage): Promise<boolean> {
-    if (this.#ended.has(rootOf(half)) || this.#ops.has(half.queueOffset)) return true;
+  async #isEnded(half: StoredMessage, root: number): Promise<boolean> {
+    if (this.#ended.has(root) || this.#ops.has(half.queueOffset)) return true;
     const wasCommitted = await this.#wasCommitted(half);
     if (wasCommitted !== "unknown") return wasCommitted;
     throw new RemotingError(

@@ -464,6 +464,47 @@ describe("another life", () => {
     await second.stop();
   });
 
+  it("delivers once what Apache put back and left open in several copies", async () => {
+    for (const isFirstLeft of [true, false]) {
+      const kit = new TransactionKit();
+      const first = kit.service();
+      first.start();
+      const half = kit.half(first, "k1");
+      for (const times of ["1", "2"]) {
+        kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", times) });
+      }
+      if (!isFirstLeft) kit.offsets.set(HALF, 1);
+      const second = kit.service();
+      second.start();
+      await kit.advance(30_000);
+      // All are asked about before an answer is here; the answers come at the same time.
+      assert.equal(kit.questions.length, isFirstLeft ? 3 : 2);
+      await Promise.all(kit.questions.map((question) => second.end(answerTo(question, "commit"))));
+      assert.deepEqual(bodies(kit.log.of("T")), ["k1"]);
+      await kit.advance(30_000);
+      assert.equal(kit.questions.length, isFirstLeft ? 3 : 2);
+      assert.equal(second.openCount, 0);
+      await second.stop();
+    }
+  });
+
+  it("takes a half message for ended once a copy of it is, whichever comes first", async () => {
+    const kit = new TransactionKit();
+    const first = kit.service();
+    first.start();
+    const half = kit.half(first, "k1");
+    kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", "1") });
+    const copy = kit.log.of(HALF)[1]!;
+    const second = kit.service();
+    second.start();
+    await second.end(endOf(copy, "rollback", true));
+    await kit.advance(30_000);
+    assert.equal(kit.questions.length, 0);
+    await second.end(endOf(half, "commit"));
+    assert.deepEqual(kit.log.of("T"), []);
+    await second.stop();
+  });
+
   it("delivers each of two transactions with one and the same message object", async () => {
     const kit = new TransactionKit();
     const first = kit.service();
