@@ -152,10 +152,9 @@ export class BrokerAdmin implements AdminPort {
     const { roles, topics, puts, config, storeHost, runtime } = this.#parts;
     const notStored = (status: PutMessageStatus, remark: string): PutOutcome => ({ status, remark, stored: null });
     if (roles.role === "SLAVE") {
-      return notStored(
-        PutMessageStatus.SERVICE_NOT_AVAILABLE,
-        `Role is SLAVE, put to the master (it follows ${roles.masterAddress})`,
-      );
+      const { masterAddress } = roles;
+      const known = masterAddress === null ? "none is known here" : `its HA address is ${masterAddress}`;
+      return notStored(PutMessageStatus.SERVICE_NOT_AVAILABLE, `Role is SLAVE, put to the master (${known})`);
     }
     let topic = topics.selectTopicConfig(request.topic);
     if (topic === null) {

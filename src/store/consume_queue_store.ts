@@ -344,6 +344,8 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
   async #flushDue(): Promise<void> {
     const { clock, options } = this.#parts;
     const now = clock.monotonic();
+    // The log may have been cut meanwhile.
+    this.#thoroughFrom = Math.min(this.#thoroughFrom, this.#storeTimestampAt);
     if (now >= this.#thoroughAt || this.#isFarAhead(now)) {
       this.#thoroughAt = now + options.flushConsumeQueueThoroughInterval;
       this.#thoroughFrom = this.#storeTimestampAt;
@@ -358,8 +360,6 @@ export class ConsumeQueueStore implements QueueOffsetAssigner {
 
   /** Whether a crash now would have the next start read too much of the log again. */
   #isFarAhead(now: number): boolean {
-    // The log was cut meanwhile.
-    this.#thoroughFrom = Math.min(this.#thoroughFrom, this.#storeTimestampAt);
     return now >= this.#restUntil && this.#storeTimestampAt - this.#thoroughFrom >= THOROUGH_BYTES;
   }
 

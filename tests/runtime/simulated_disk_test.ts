@@ -224,6 +224,31 @@ describe("simulated disk: errors", () => {
     assert.deepEqual([readErrors, writeErrors, syncErrors], [1, 2, 3]);
   });
 
+  it("serves who asks the page cache at once, now and then, and tells no error", () => {
+    const { host, file } = makeHost({ cachedReadPerMillion: 500_000 });
+    file.writeAt(filled(100, 1), 0);
+    const ask = (offset: number) => {
+      const target = filled(10, 0);
+      const isRead = file.readCachedAt!(target, offset);
+      if (isRead) assert.deepEqual(target, filled(10, 1));
+      return isRead;
+    };
+    const answers = Array.from({ length: 100 }, () => ask(20));
+    const count = answers.filter((isRead) => isRead).length;
+    assert.ok(count > 20 && count < 80, String(count));
+    assert.equal(host.disk.counters.cachedReads, count);
+    host.disk.options.cachedReadPerMillion = 1_000_000;
+    assert.equal(ask(95), false);
+    host.disk.failNext({ operation: "read" });
+    assert.equal(ask(20), false);
+    assert.equal(ask(20), true);
+    assert.equal(file.readCachedAt!(new Uint8Array(0), 0), false);
+    host.disk.options.cachedReadPerMillion = 0;
+    assert.equal(ask(20), false);
+    file.close();
+    assert.throws(() => ask(20), { kind: "closed" });
+  });
+
   it("leaves whole sectors of a failed write", () => {
     const lengths = new Set<number>();
     for (let seed = 1; seed <= 30; seed++) {

@@ -3,7 +3,7 @@
 // out while the others stay as they were. seed_run.ts plays it.
 
 import type { Config } from "../../src/config/schema.ts";
-import { DEFAULT_NETWORK_OPTIONS, type NetworkOptions, Prng } from "../../src/runtime/simulated/mod.ts";
+import { DEFAULT_NETWORK_OPTIONS, type DiskOptions, type NetworkOptions, Prng } from "../../src/runtime/simulated/mod.ts";
 import { FAULT_NAMES, type FaultName, FAULTS } from "./faults.ts";
 import type { WireOptions } from "./wire_clients.ts";
 import type { WorkloadOptions } from "./workload.ts";
@@ -29,6 +29,7 @@ export interface Plan {
   /** Remoting clients; null: there are none. */
   readonly wire: WireOptions | null;
   readonly network: Partial<NetworkOptions>;
+  readonly disk: Partial<DiskOptions>;
   /** Weight of each fault: its share of the strikes. */
   readonly weights: Readonly<Record<string, number>>;
   readonly strikes: readonly Strike[];
@@ -76,6 +77,7 @@ export function drawPlan(seed: number): Plan {
       receiveBufferSize: prng.pick([4, 32, 256]) * 1024,
       giveUpMs: prng.pick([2_000, 30_000, 900_000]),
     },
+    disk: { cachedReadPerMillion: prng.fork("disk").pick([0, 500_000, 950_000]) },
     weights,
     strikes,
     tailMs: prng.nextInt(1_500),

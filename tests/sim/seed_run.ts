@@ -68,7 +68,7 @@ export class SeedFailure extends Error {
 /** Plays one seed. Throws {@link SeedFailure} when anything does not hold. */
 export async function runSeed(seed: number, options: SeedOptions = {}): Promise<SeedResult> {
   const plan = planOf(seed, options);
-  const cluster = new SimCluster(seed, { network: plan.network });
+  const cluster = new SimCluster(seed, { network: plan.network, disk: plan.disk });
   try {
     return await play(plan, options, cluster);
   } catch (error) {
@@ -131,7 +131,14 @@ async function play(plan: Plan, options: SeedOptions, cluster: SimCluster): Prom
     hash: world.trace.hash,
     events: world.trace.count,
     puts: workload.ledger.length,
-    counters: { ok: workload.okCount, ...readers.counters, ...checker.counters, ...operator.counters, ...wireCounters },
+    counters: {
+      ok: workload.okCount,
+      cachedReads: cluster.nodes.reduce((sum, { host }) => sum + host.disk.counters.cachedReads, 0),
+      ...readers.counters,
+      ...checker.counters,
+      ...operator.counters,
+      ...wireCounters,
+    },
     faults: nemesis.proofs(),
     invariants: invariants.counts,
     worldMs: world.nowMs,

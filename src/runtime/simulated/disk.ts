@@ -11,7 +11,7 @@
 // its sectors; after a failed sync its bytes read as written, count as clean, and may be gone after a crash, while the
 // next sync says success. The disk fills up (ENOSPC; holes cost nothing). It may flip bits, and put a write in the
 // wrong place of its file, without a word. Syncs and asynchronous reads take time and end in any order; blocking calls
-// take no simulated time. It may be replaced while no program runs: by an empty one, or by an older copy of itself.
+// take no simulated time, nor do reads of what the page cache holds, which nobody can foresee. It may be replaced while no program runs: by an empty one, or by an older copy of itself.
 
 import type { DiskUsage } from "../runtime.ts";
 import type { Prng } from "./prng.ts";
@@ -45,6 +45,7 @@ export class SimulatedDisk {
   readonly scheduler: Scheduler;
   readonly hostIndex: number;
   readonly #wallMs: () => number;
+  readonly #cachePrng: Prng;
   readonly #locks = new Map<string, number>();
   #root: DiskDirectory;
   #usedPages = 0;
@@ -64,6 +65,7 @@ export class SimulatedDisk {
     this.prng = init.prng;
     this.options = { ...DEFAULT_DISK_OPTIONS, ...init.options };
     this.faults = new DiskFaults(this.options, this.counters, init.prng.fork("faults"));
+    this.#cachePrng = init.prng.fork("cache");
     this.#wallMs = init.wallMs;
     this.#root = new DiskDirectory(init.wallMs());
   }
@@ -267,6 +269,19 @@ export class SimulatedDisk {
       file.flipBit(offset + this.prng.nextInt(size), this.prng.nextInt(8));
     }
     return file.read(target, offset);
+  }
+
+  /** {@link read} for who asks the page cache: false where it does not hold the range, by seed, or the read fails. */
+  readCached(file: DiskFile, path: string, target: Uint8Array, offset: number): boolean {
+    if (target.length === 0 || !this.#cachePrng.chance(this.options.cachedReadPerMillion)) return false;
+    try {
+      if (this.read(file, path, target, offset) < target.length) return false;
+    } catch (error) {
+      if (error instanceof IoError) return false;
+      throw error;
+    }
+    this.counters.cachedReads++;
+    return true;
   }
 
   /** The node at a path, `null` when nothing is there. Throws {@link IoError} `other` when a file is in the way. */

@@ -12,6 +12,8 @@ export interface DiskOptions {
   syncLatencyMaxUs: number;
   readLatencyMinUs: number;
   readLatencyMaxUs: number;
+  /** A range turns out to be in the page cache, for who asks. */
+  cachedReadPerMillion: number;
   /** A read, blocking or not, fails with EIO. */
   readErrorPerMillion: number;
   /** A write fails with EIO after some of its sectors were written. */
@@ -36,6 +38,7 @@ export const DEFAULT_DISK_OPTIONS: DiskOptions = {
   syncLatencyMaxUs: 4_000,
   readLatencyMinUs: 50,
   readLatencyMaxUs: 1_000,
+  cachedReadPerMillion: 0,
   readErrorPerMillion: 0,
   writeErrorPerMillion: 0,
   syncErrorPerMillion: 0,
@@ -49,6 +52,8 @@ export const DEFAULT_DISK_OPTIONS: DiskOptions = {
 /** Proof of what happened on a disk. */
 export interface DiskCounters {
   reads: number;
+  /** Those of them that the page cache served at once, for who asked. */
+  cachedReads: number;
   writes: number;
   syncs: number;
   readErrors: number;
@@ -73,6 +78,7 @@ export interface DiskCounters {
 export function createDiskCounters(): DiskCounters {
   return {
     reads: 0,
+    cachedReads: 0,
     writes: 0,
     syncs: 0,
     readErrors: 0,

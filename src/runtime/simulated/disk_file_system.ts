@@ -225,6 +225,11 @@ class SimulatedFileHandle implements FileHandle {
     return await promise;
   }
 
+  readCachedAt(target: Uint8Array, offset: number): boolean {
+    this.#check("Read");
+    return this.#disk.readCached(this.#file, this.path, target, offset);
+  }
+
   writeAt(bytes: Uint8Array, offset: number): void {
     this.#check("Write");
     if (this.#isReadOnly) throw failure("other", `Write "${this.path}"`, "EBADF");
