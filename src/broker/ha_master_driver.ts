@@ -2,7 +2,7 @@
 // read loop and one write loop per connection, and one timer. Every decision is HAService's and HAConnection's; this
 // file carries bytes between sockets and the log and tells the service what happened and when.
 
-import { deferred, sleep, startLoop, WakeUp } from "../base/async.ts";
+import { deferred, startLoop, WakeUp } from "../base/async.ts";
 import { AllowedPeers } from "../base/connection_limits.ts";
 import { assert, errorMessage, IoError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
@@ -17,9 +17,11 @@ import { BODY_POSITION, TransferBufferPool } from "./transfer_buffer_pool.ts";
 
 /**
  * After so many bytes in a row a write loop lets the rest of the process run: a socket with room takes every write at
- * once, and a fast slave would keep the event loop for itself.
+ * once, and a fast slave would keep the event loop for itself, while puts wait for another slave's acknowledgement...
  */
-const BYTES_BEFORE_YIELD = 8 * 1024 * 1024;
+const BYTES_BEFORE_YIELD = 1024 * 1024;
+/** ...until the slave is heard, by when all that had arrived is looked at, or for so long, ms. */
+const YIELD_MS_MAX = 1;
 
 /** Reading ahead of the socket is for a slave that is behind by at least so many bytes: Apache's own frame. */
 const READ_AHEAD_MIN = 32 * 1024;
@@ -34,9 +36,12 @@ interface Frame {
   readonly size: number | Promise<number>;
 }
 
-/** What a connection's write loop holds from one frame to the next. */
+/** What a connection's loops share. */
 interface Line {
+  /** The next frame, which the write loop has begun to read. */
   ahead: Frame | null;
+  /** Set while the write loop lets others run: the read loop heard the slave. */
+  onHeard: (() => void) | null;
 }
 
 /** Drives an {@link HAService}. Can be started again after a stop. */
@@ -203,6 +208,7 @@ export class HAMasterDriver {
   #serve(socket: Connection): void {
     if (!this.#admits(socket.remoteAddress)) return socket.close();
     const wakeUp = new WakeUp();
+    const line: Line = { ahead: null, onHeard: null };
     const port = {
       wake: () => wakeUp.notify(),
       close: () => {
@@ -215,17 +221,18 @@ export class HAMasterDriver {
     if (connection === null) return socket.close();
     this.#arm(connection.nextDeadline(now));
     this.#sockets.add(socket);
-    this.#run(() => this.#readLoop(socket, connection).finally(() => this.#sockets.delete(socket)));
-    this.#run(() => this.#writeLoop(socket, connection, wakeUp));
+    this.#run(() => this.#readLoop(socket, connection, line).finally(() => this.#sockets.delete(socket)));
+    this.#run(() => this.#writeLoop(socket, connection, line, wakeUp));
   }
 
-  async #readLoop(socket: Connection, connection: HAConnection): Promise<void> {
+  async #readLoop(socket: Connection, connection: HAConnection, line: Line): Promise<void> {
     try {
       while (connection.closeReason === null) {
         const bytes = await socket.read();
         if (bytes === null) break;
         const now = this.#now();
         this.service.onBytes(connection, bytes, now);
+        line.onHeard?.();
         // The first report starts the heartbeats; later ones only move deadlines away.
         if (connection.closeReason === null) this.#arm(connection.nextDeadline(now));
       }
@@ -235,8 +242,7 @@ export class HAMasterDriver {
     }
   }
 
-  async #writeLoop(socket: Connection, connection: HAConnection, wakeUp: WakeUp): Promise<void> {
-    const line: Line = { ahead: null };
+  async #writeLoop(socket: Connection, connection: HAConnection, line: Line, wakeUp: WakeUp): Promise<void> {
     let bytesInRow = 0;
     try {
       while (connection.closeReason === null) {
@@ -251,7 +257,7 @@ export class HAMasterDriver {
         bytesInRow += await this.#send(socket, connection, transfer.offset, transfer.size, line);
         if (bytesInRow < BYTES_BEFORE_YIELD) continue;
         bytesInRow = 0;
-        await sleep(this.#clock, 0);
+        await this.#yield(line);
       }
     } catch (error) {
       this.#onSocketError(connection, error);
@@ -261,6 +267,15 @@ export class HAMasterDriver {
         this.#buffers.give(line.ahead.buffer, true);
       }
     }
+  }
+
+  async #yield(line: Line): Promise<void> {
+    const { promise, resolve } = deferred<void>();
+    line.onHeard = resolve;
+    const timer = this.#clock.setTimer(YIELD_MS_MAX, resolve);
+    await promise;
+    line.onHeard = null;
+    timer.cancel();
   }
 
   /**
