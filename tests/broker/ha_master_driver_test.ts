@@ -194,6 +194,21 @@ describe("HAMasterDriver", () => {
     await until(() => service.connectionCount <= 1, "all gone");
   });
 
+  it("lets others run after each MiB of a backlog, until the slave is heard or a millisecond is over", async () => {
+    const log = new MemoryReplicaLog();
+    log.fillTo(4.5 * 1024 * 1024, 1000);
+    const { connect, advance } = await startMaster({ log });
+    const silent = await connect(0);
+    for (let count = 1; count <= 4; count++) {
+      await until(() => silent.end >= count * 1024 * 1024, `${count} MiB`);
+      await advance(0);
+      assert.equal(silent.end, count * 1024 * 1024, "the clock stands still, the slave says nothing");
+      if (count < 4) await advance(1);
+    }
+    await silent.report(1024 * 1024);
+    await until(() => silent.end === log.maxOffset, "it was heard");
+  });
+
   it("goes on beside garbage, early closes and lies", async () => {
     const { log, connect, service, following } = await startMaster();
     log.fillTo(1000);
