@@ -16,11 +16,11 @@ import type { Clock, Connection, Listener, Net, NetAddress, Timer, TlsIdentity }
 import { BODY_POSITION, TransferBufferPool } from "./transfer_buffer_pool.ts";
 
 /**
- * After so many bytes in a row a write loop lets the rest of the process run: a socket with room takes every write at
- * once, and a fast slave would keep the event loop for itself, while puts wait for another slave's acknowledgement...
+ * After so many bytes without hearing the slave a write loop lets the rest of the process run: a socket with room takes
+ * every write at once, and a fast slave would keep the event loop, while puts wait for another one's acknowledgement...
  */
 const BYTES_BEFORE_YIELD = 1024 * 1024;
-/** ...until the slave is heard, by when all that had arrived is looked at, or for so long, ms. */
+/** ...until it is heard, by when all that had arrived is looked at, or for so long, ms. */
 const YIELD_MS_MAX = 1;
 
 /** Reading ahead of the socket is for a slave that is behind by at least so many bytes: Apache's own frame. */
@@ -40,6 +40,8 @@ interface Frame {
 interface Line {
   /** The next frame, which the write loop has begun to read. */
   ahead: Frame | null;
+  /** Bytes written since the slave was heard or the disk was waited for. */
+  bytesInRow: number;
   /** Set while the write loop lets others run: the read loop heard the slave. */
   onHeard: (() => void) | null;
 }
@@ -208,7 +210,7 @@ export class HAMasterDriver {
   #serve(socket: Connection): void {
     if (!this.#admits(socket.remoteAddress)) return socket.close();
     const wakeUp = new WakeUp();
-    const line: Line = { ahead: null, onHeard: null };
+    const line: Line = { ahead: null, bytesInRow: 0, onHeard: null };
     const port = {
       wake: () => wakeUp.notify(),
       close: () => {
@@ -232,6 +234,7 @@ export class HAMasterDriver {
         if (bytes === null) break;
         const now = this.#now();
         this.service.onBytes(connection, bytes, now);
+        line.bytesInRow = 0;
         line.onHeard?.();
         // The first report starts the heartbeats; later ones only move deadlines away.
         if (connection.closeReason === null) this.#arm(connection.nextDeadline(now));
@@ -243,21 +246,18 @@ export class HAMasterDriver {
   }
 
   async #writeLoop(socket: Connection, connection: HAConnection, line: Line, wakeUp: WakeUp): Promise<void> {
-    let bytesInRow = 0;
     try {
       while (connection.closeReason === null) {
         const transfer = connection.takeTransfer(this.#now());
         if (transfer === null) {
           this.#arm(connection.nextDeadline(this.#now()));
           if (connection.awaitsFlush) this.#askFlush();
-          bytesInRow = 0;
+          line.bytesInRow = 0;
           await wakeUp.wait(this.#clock, null);
           continue;
         }
-        bytesInRow += await this.#send(socket, connection, transfer.offset, transfer.size, line);
-        if (bytesInRow < BYTES_BEFORE_YIELD) continue;
-        bytesInRow = 0;
-        await this.#yield(line);
+        await this.#send(socket, connection, transfer.offset, transfer.size, line);
+        if (line.bytesInRow >= BYTES_BEFORE_YIELD) await this.#yield(line);
       }
     } catch (error) {
       this.#onSocketError(connection, error);
@@ -275,43 +275,42 @@ export class HAMasterDriver {
     const timer = this.#clock.setTimer(YIELD_MS_MAX, resolve);
     await promise;
     line.onHeard = null;
+    line.bytesInRow = 0;
     timer.cancel();
   }
 
-  /**
-   * Writes a frame, and reads the next one's body meanwhile. Returns the bytes written, 0 where the disk was waited for:
-   * the rest of the process ran then.
-   */
+  /** Writes a frame, and reads the next one's body meanwhile. */
   async #send(
     socket: Connection,
     connection: HAConnection,
     offset: number,
     sizeAsked: number,
     line: Line,
-  ): Promise<number> {
+  ): Promise<void> {
     const frame = (sizeAsked > 0 ? this.#takeAhead(line, offset) : null) ??
       this.#readFrame(connection, offset, sizeAsked);
     const { buffer } = frame;
     let reusable = false;
     try {
-      const isHot = typeof frame.size === "number";
-      const size = Math.min(isHot ? frame.size as number : await frame.size, sizeAsked);
-      reusable = true;
-      if (connection.closeReason !== null) return 0; // closed, or the log cut, while the disk was asked
-      if (sizeAsked > 0 && size === 0) {
-        connection.onNotHeld();
-        return 0;
+      let bytesRead = frame.size;
+      if (typeof bytesRead !== "number") {
+        bytesRead = await bytesRead;
+        line.bytesInRow = 0;
       }
+      const size = Math.min(bytesRead, sizeAsked);
+      reusable = true;
+      if (connection.closeReason !== null) return; // closed, or the log cut, while the disk was asked
+      if (sizeAsked > 0 && size === 0) return connection.onNotHeld();
       connection.onTransferStarted(size, this.#now());
       const headerAt = BODY_POSITION - TRANSFER_HEADER_SIZE;
       writeTransferHeader(buffer, headerAt, offset, size);
       reusable = false;
+      line.bytesInRow += TRANSFER_HEADER_SIZE + size;
       const written = socket.write(buffer.subarray(headerAt, BODY_POSITION + size));
       this.#readAhead(connection, offset + size, line);
       await written;
       reusable = true;
       connection.onTransferWritten(this.#now());
-      return isHot ? TRANSFER_HEADER_SIZE + size : 0;
     } finally {
       this.#buffers.give(buffer, reusable);
     }

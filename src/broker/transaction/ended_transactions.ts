@@ -1,18 +1,20 @@
 // What this broker remembers of the transactions it dealt with in this life: which are ended, which are being ended, and
-// where a transaction's last half message is after it was put back. Pure, bounded; the log knows the rest.
+// where a transaction's half messages stand that were put back. Pure, bounded; the log knows the rest.
 
 /** Transactions remembered. */
 const REMEMBERED_MAX = 100_000;
 
+const NONE: readonly number[] = [];
+
 /** Transactions by their root: the queue offset of the first half message. */
 export class EndedTransactions {
   readonly #ended = new Set<number>();
-  readonly #lastCopies = new Map<number, number>();
+  readonly #copies = new Map<number, readonly number[]>();
   readonly #ending = new Map<number, Promise<unknown>>();
 
   clear(): void {
     this.#ended.clear();
-    this.#lastCopies.clear();
+    this.#copies.clear();
     this.#ending.clear();
   }
 
@@ -26,16 +28,17 @@ export class EndedTransactions {
     if (this.#ended.size > REMEMBERED_MAX) this.#ended.delete(this.#ended.values().next().value!);
   }
 
-  /** Its half message was put again, and stands at `halfOffset` now. */
-  putBack(root: number, halfOffset: number): void {
-    this.#lastCopies.delete(root);
-    this.#lastCopies.set(root, halfOffset);
-    if (this.#lastCopies.size > REMEMBERED_MAX) this.#lastCopies.delete(this.#lastCopies.keys().next().value!);
+  /** A half message of it, at `from`, was put again, and stands at `to` now. */
+  putBack(root: number, from: number, to: number): void {
+    const others = this.copies(root).filter((offset) => offset !== from);
+    this.#copies.delete(root);
+    this.#copies.set(root, [...others, to]);
+    if (this.#copies.size > REMEMBERED_MAX) this.#copies.delete(this.#copies.keys().next().value!);
   }
 
-  /** Where its half message was put last; null when it was not put again. */
-  lastCopy(root: number): number | null {
-    return this.#lastCopies.get(root) ?? null;
+  /** Where its half messages stand that were put again: one, and more where Apache had left several open. */
+  copies(root: number): readonly number[] {
+    return this.#copies.get(root) ?? NONE;
   }
 
   /** Runs `work` once nobody else ends this transaction; of two at once the second sees what the first did. */

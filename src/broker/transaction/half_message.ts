@@ -82,9 +82,13 @@ export function committedMessage(half: StoredMessage): MessageToPut | null {
   return { ...copyOf(half), ...real, sysFlag, preparedTransactionOffset: half.physicalOffset };
 }
 
-/** A half message that is asked about no more. Mirrors `DefaultTransactionalMessageCheckListener`. */
-export function discardedMessage(half: StoredMessage): MessageToPut {
-  return { ...copyOf(half), topic: RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, queueId: 0 };
+/**
+ * A half message that is asked about no more; it names the first one, for when it is resumed. Mirrors
+ * `DefaultTransactionalMessageCheckListener`.
+ */
+export function discardedMessage(half: StoredMessage, root: number): MessageToPut {
+  const properties = new Map(half.properties).set(TransactionProperty.PREPARED_QUEUE_OFFSET, String(root));
+  return { ...copyOf(half), properties, topic: RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, queueId: 0 };
 }
 
 /** Names a transaction: the queue offset of the first of its half messages, its own when it names none. */
@@ -97,8 +101,10 @@ export function rootOf(half: StoredMessage): number {
 export function likenessOf(half: StoredMessage): string | null {
   const uniqKey = half.properties.get(MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX);
   if (uniqKey === undefined) return null;
-  const { bodyCrc, bornTimestamp, bornHost } = half;
-  return [uniqKey, bodyCrc, bornTimestamp, bornHost.address, bornHost.port].join(" ");
+  const { bodyCrc, bornTimestamp, bornHost, properties } = half;
+  const { PROPERTY_PRODUCER_GROUP, PROPERTY_REAL_TOPIC, PROPERTY_REAL_QUEUE_ID } = MessageConst;
+  const told = [PROPERTY_PRODUCER_GROUP, PROPERTY_REAL_TOPIC, PROPERTY_REAL_QUEUE_ID].map((name) => properties.get(name));
+  return [uniqKey, ...told, bodyCrc, bornTimestamp, bornHost.address, bornHost.port].join(" ");
 }
 
 /** How often its producer was asked. */

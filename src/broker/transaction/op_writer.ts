@@ -33,7 +33,7 @@ const OP_PUT: PutOptions = { skipHooks: true, noWait: true };
 /** Mirrors Apache's `TransactionalOpBatchService`; it differs in trying again what could not be written. */
 export class OpWriter {
   readonly #parts: OpWriterParts;
-  #pending: number[] = [];
+  readonly #pending = new Set<number>();
   #pendingBytes = 0;
   #timer: Timer | null = null;
   #flushing: Promise<boolean> | null = null;
@@ -45,7 +45,7 @@ export class OpWriter {
 
   start(): void {
     this.#isRunning = true;
-    this.#pending = [];
+    this.#pending.clear();
     this.#pendingBytes = 0;
   }
 
@@ -55,15 +55,15 @@ export class OpWriter {
     this.#timer?.cancel();
     this.#timer = null;
     await this.flush();
-    if (this.#pending.length === 0) return;
+    if (this.#pending.size === 0) return;
     this.#parts.logger.warn("Can't write which transactions are ended; a master asks about those rolled back again", {
-      count: this.#pending.length,
+      count: this.#pending.size,
     });
   }
 
   /** Whether nothing more can be taken: puts are refused for some time. */
   get isFull(): boolean {
-    return this.#pending.length >= PENDING_MAX;
+    return this.#pending.size >= PENDING_MAX;
   }
 
   /**
@@ -71,8 +71,9 @@ export class OpWriter {
    * as a record of `transactionOpMsgMaxSize` is full.
    */
   add(halfOffset: number): void {
+    if (this.#pending.has(halfOffset)) return;
     const { clock, config } = this.#parts;
-    this.#pending.push(halfOffset);
+    this.#pending.add(halfOffset);
     this.#pendingBytes += opOffsetSize(halfOffset);
     if (this.#pendingBytes > config.transactionOpMsgMaxSize) {
       if (this.#flushing === null) void this.flush();
@@ -87,7 +88,7 @@ export class OpWriter {
     this.#timer = null;
     return this.#flushing ??= this.#flush().finally(() => {
       this.#flushing = null;
-      if (this.#pending.length === 0 || !this.#isRunning) return;
+      if (this.#pending.size === 0 || !this.#isRunning) return;
       const { clock, config } = this.#parts;
       this.#timer ??= clock.setTimer(config.transactionOpBatchInterval, () => void this.flush());
     });
@@ -95,10 +96,10 @@ export class OpWriter {
 
   async #flush(): Promise<boolean> {
     const { puts, clock, random, storeHost, logger } = this.#parts;
-    while (this.#pending.length > 0) {
-      const count = this.#nextCount();
+    while (this.#pending.size > 0) {
+      const offsets = this.#nextOffsets();
       const uniqKey = createUniqId(storeHost, { random, now: () => clock.now() });
-      const message = opMessage(this.#pending.slice(0, count), { now: clock.now(), host: storeHost, uniqKey });
+      const message = opMessage(offsets, { now: clock.now(), host: storeHost, uniqKey });
       try {
         const putting = puts.putMessage(message, OP_PUT);
         const { append, status, remark } = putting instanceof Promise ? await putting : putting;
@@ -110,18 +111,23 @@ export class OpWriter {
         logger.error("Can't write which transactions are ended, trying again", { error: errorMessage(error) });
         return false;
       }
-      for (const offset of this.#pending.splice(0, count)) this.#pendingBytes -= opOffsetSize(offset);
+      for (const offset of offsets) {
+        this.#pending.delete(offset);
+        this.#pendingBytes -= opOffsetSize(offset);
+      }
     }
     return true;
   }
 
   /** As many of the first as fit a record, one at least. */
-  #nextCount(): number {
-    let count = 0;
-    for (let bytes = 0; count < this.#pending.length; count++) {
-      bytes += opOffsetSize(this.#pending[count]!);
-      if (count > 0 && bytes > this.#parts.config.transactionOpMsgMaxSize) break;
+  #nextOffsets(): number[] {
+    const offsets: number[] = [];
+    let bytes = 0;
+    for (const offset of this.#pending) {
+      bytes += opOffsetSize(offset);
+      if (offsets.length > 0 && bytes > this.#parts.config.transactionOpMsgMaxSize) break;
+      offsets.push(offset);
     }
-    return count;
+    return offsets;
   }
 }

@@ -61,7 +61,7 @@ export interface TransactionCheckParts {
   readonly counters: CheckCounters;
   readonly isRunning: () => boolean;
   /** Whether an earlier life committed it; `unknown`: it can't be told yet. Throws `IoError`. */
-  readonly wasCommitted: (half: StoredMessage) => Promise<boolean | "unknown">;
+  readonly wasCommitted: (half: StoredMessage, root: number) => Promise<boolean | "unknown">;
   /** Asks the producer; `half` is the message as it was put back. */
   readonly ask: (half: MessageToPut, place: HalfPlace, storeTimestamp: number) => void;
   /** Makes the topic for messages that are asked about no more. */
@@ -135,7 +135,11 @@ export class TransactionCheck {
   async #judge(half: StoredMessage, startTime: number): Promise<Step> {
     const { clock, config, ended, opWriter, roots } = this.#parts;
     const root = roots.of(half);
-    if (ended.has(root)) return "next";
+    if (ended.has(root)) {
+      // Each of its half messages is said to be ended: who goes on from here may know of no other.
+      opWriter.add(half.queueOffset);
+      return "next";
+    }
     const age = clock.now() - half.bornTimestamp;
     const isSpent = checkTimesOf(half) >= config.transactionCheckMax || age > config.fileReservedTime * 3_600_000;
     const immunity = checkImmunityMs(half, config.transactionTimeOut);
@@ -145,7 +149,7 @@ export class TransactionCheck {
       if (aheadMs >= 0 && aheadMs < config.transactionTimeOut) return "stop";
       if (immunity === null && age >= 0 && age < config.transactionTimeOut) return "stop";
     }
-    const wasCommitted = await this.#parts.wasCommitted(half);
+    const wasCommitted = await this.#parts.wasCommitted(half, root);
     if (wasCommitted === "unknown") return "stop";
     if (wasCommitted) {
       // Once more in the log, so that nobody has to look again.
@@ -153,7 +157,7 @@ export class TransactionCheck {
       opWriter.add(half.queueOffset);
       return "next";
     }
-    if (isSpent) return await this.#discard(half);
+    if (isSpent) return await this.#discard(half, root);
     if (immunity !== null && age < immunity) return await this.#putBack(half, root, null);
     return await this.#putBack(half, root, checkTimesOf(half) + 1);
   }
@@ -165,17 +169,17 @@ export class TransactionCheck {
     if (append === "later") return "stop";
     // Too large now that it says more: it stays where it is, and is asked about once.
     const place = append === "never" ? half : placeOf(append);
-    if (place !== half) this.#parts.ended.putBack(root, place.queueOffset);
+    if (place !== half) this.#parts.ended.putBack(root, half.queueOffset, place.queueOffset);
     if (checkTimes === null) return "next";
     this.#parts.counters.checked++;
     this.#parts.ask(message, place, half.storeTimestamp);
     return "next";
   }
 
-  async #discard(half: StoredMessage): Promise<Step> {
+  async #discard(half: StoredMessage, root: number): Promise<Step> {
     const { logger, ensureDiscardTopic } = this.#parts;
     ensureDiscardTopic();
-    const message = discardedMessage(half);
+    const message = discardedMessage(half, root);
     if ((await this.#put(message)) === "later") return "stop";
     this.#parts.counters.discarded++;
     logger.warn("A transaction is open for too long, its message is set aside", {

@@ -17,18 +17,18 @@ interface Seen {
 /** Names transactions by their root: the queue offset of the first half message, as far as this life saw it. Bounded. */
 export class TransactionRoots {
   readonly #seen = new Map<string, Seen>();
-  #startOffset = 0;
+  #startRoot = 0;
 
-  /** Begins anew. What the log holds from `startOffset` on was put by us, and names its root. */
-  start(startOffset: number): void {
+  /** Begins anew. Half messages from the queue offset `startRoot` on are ours: one that was put back names its root. */
+  start(startRoot: number): void {
     this.#seen.clear();
-    this.#startOffset = startOffset;
+    this.#startRoot = startRoot;
   }
 
   /** Two that are alike are one transaction when either is a copy: else a message object was sent twice. */
   of(half: StoredMessage): number {
     const root = rootOf(half);
-    const likeness = half.physicalOffset < this.#startOffset ? likenessOf(half) : null;
+    const likeness = half.queueOffset < this.#startRoot ? likenessOf(half) : null;
     if (likeness === null) return root;
     const isCopy = root === half.queueOffset && checkTimesOf(half) > 0;
     const seen = this.#seen.get(likeness);

@@ -106,8 +106,8 @@ export class TransactionalMessageService {
   readonly #check: TransactionCheck;
   readonly #progress: TransactionProgress;
   #isRunning = false;
-  /** Where the log ended when this life began: what is below may have been ended in an earlier one. */
-  #startOffset = 0;
+  /** Transactions below were there when this life began, and may have been ended in an earlier one. */
+  #startRoot = 0;
   #indexDeadline = 0;
   #timer: Timer | null = null;
   #checking: Promise<void> = Promise.resolve();
@@ -129,7 +129,7 @@ export class TransactionalMessageService {
       roots: this.#roots,
       counters: this.counters,
       isRunning: () => this.#isRunning,
-      wasCommitted: (half) => this.#wasCommitted(half),
+      wasCommitted: (half, root) => this.#wasCommitted(half, root),
       ask: (half, place, storeTimestamp) => askProducer(parts, half, place, storeTimestamp),
       ensureDiscardTopic: () => {
         parts.topics.createTopicInSendMessageBackMethod(RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, 1, PERM_READ_WRITE, 0);
@@ -148,8 +148,8 @@ export class TransactionalMessageService {
     this.#isRunning = true;
     this.#ended.clear();
     this.#opWriter.start();
-    this.#startOffset = this.#parts.store.maxOffset;
-    this.#roots.start(this.#startOffset);
+    this.#startRoot = this.#parts.store.getMaxOffsetInQueue(RMQ_SYS_TRANS_HALF_TOPIC, TRANSACTION_QUEUE_ID);
+    this.#roots.start(this.#startRoot);
     this.#indexDeadline = this.#parts.clock.monotonic() + INDEX_WAIT_MS;
     const { half, op } = this.#progress.start();
     this.#check.position = half;
@@ -250,7 +250,9 @@ export class TransactionalMessageService {
 
   async #isEnded(half: StoredMessage, root: number): Promise<boolean> {
     if (this.#ended.has(root) || this.#ops.has(half.queueOffset)) return true;
-    const wasCommitted = await this.#wasCommitted(half);
+    // It may have been under another root, a moment ago: not every copy tells where it belongs.
+    if (root < this.#startRoot) await this.#parts.store.waitDispatched();
+    const wasCommitted = await this.#wasCommitted(half, root);
     if (wasCommitted !== "unknown") return wasCommitted;
     throw new RemotingError(
       ResponseCode.SYSTEM_BUSY,
@@ -259,8 +261,8 @@ export class TransactionalMessageService {
   }
 
   /** Whether an earlier life did it. An index that a crash has cut is made whole again in the background. */
-  async #wasCommitted(half: StoredMessage): Promise<boolean | "unknown"> {
-    if (half.physicalOffset >= this.#startOffset) return false;
+  async #wasCommitted(half: StoredMessage, root: number): Promise<boolean | "unknown"> {
+    if (root >= this.#startRoot) return false;
     const { store, config, clock } = this.#parts;
     if (store.isIndexComplete) return await isCommitted(store, half);
     return config.messageIndexEnable && clock.monotonic() < this.#indexDeadline ? "unknown" : false;
@@ -276,13 +278,12 @@ export class TransactionalMessageService {
     this.#parts.onCommitted?.(message, append);
   }
 
-  /** Its last half message ends with it: an Apache broker that goes on from here looks at nothing else. */
+  /** Those that were put back end with it: an Apache broker that goes on from here looks at nothing else. */
   #recordEnd(root: number, halfOffset: number): void {
     if (!this.#isRunning) return;
     this.#ended.add(root);
     this.#opWriter.add(halfOffset);
-    const last = this.#ended.lastCopy(root);
-    if (last !== null && last !== halfOffset) this.#opWriter.add(last);
+    for (const copy of this.#ended.copies(root)) if (copy !== halfOffset) this.#opWriter.add(copy);
   }
 
   /**

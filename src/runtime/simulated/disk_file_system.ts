@@ -227,7 +227,7 @@ class SimulatedFileHandle implements FileHandle {
 
   readCachedAt(target: Uint8Array, offset: number): boolean {
     this.#check("Read");
-    return this.#disk.readCached(this.#file, this.path, target, offset);
+    return this.#disk.readCached(this.#file, target, offset);
   }
 
   writeAt(bytes: Uint8Array, offset: number): void {

@@ -485,7 +485,82 @@ describe("another life", () => {
       assert.equal(kit.questions.length, isFirstLeft ? 3 : 2);
       assert.equal(second.openCount, 0);
       await second.stop();
+      // Each of them is noted, whoever looks.
+      const noted = new Set(bodies(kit.log.of(OP)).join("").split(",").filter(Boolean).map(Number));
+      const opens = kit.log.of(HALF).map(({ queueOffset }) => queueOffset).filter((offset) => isFirstLeft || offset > 0);
+      assert.deepEqual(opens.filter((offset) => offset >= 3 && !noted.has(offset)), []);
     }
+  });
+
+  it("delivers once what has several copies, though only one answer comes, and over another crash", async () => {
+    const kit = new TransactionKit();
+    const first = kit.service();
+    first.start();
+    const half = kit.half(first, "k1");
+    for (const times of ["1", "2"]) {
+      kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", times) });
+    }
+    kit.offsets.set(HALF, 1);
+    const second = kit.service();
+    second.start();
+    await kit.advance(30_000);
+    assert.equal(kit.questions.length, 2);
+    // Killed with nothing answered; the copies of this life name a copy of Apache's.
+    const third = kit.service();
+    third.start();
+    await kit.advance(30_000);
+    // The producer says by itself how it ended, late, and then answers.
+    await third.end(endOf(half, "commit"));
+    for (const question of kit.questions) await third.end(answerTo(question, "commit"));
+    assert.deepEqual(bodies(kit.log.of("T")), ["k1"]);
+    await kit.advance(30_000);
+    await third.stop();
+    const fourth = kit.service();
+    fourth.start();
+    const asked = kit.questions.length;
+    await kit.advance(30_000);
+    assert.deepEqual([kit.questions.length, kit.log.of("T").length], [asked, 1]);
+    await fourth.stop();
+  });
+
+  it("notes all copies as ended, with one answer", async () => {
+    const kit = new TransactionKit();
+    const first = kit.service();
+    first.start();
+    const half = kit.half(first, "k1");
+    for (const times of ["1", "2"]) {
+      kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", times) });
+    }
+    const second = kit.service();
+    second.start();
+    await kit.advance(30_000);
+    assert.equal(kit.log.of(HALF).length, 6);
+    await second.end(answerTo(kit.questions[0]!, "rollback"));
+    await second.stop();
+    const noted = bodies(kit.log.of(OP)).join("").split(",").filter(Boolean).map(Number);
+    assert.deepEqual([...new Set(noted)].sort(), [3, 4, 5]);
+  });
+
+  it("knows that what was set aside and resumed is one transaction", async () => {
+    const kit = new TransactionKit();
+    kit.config.transactionCheckMax = 1;
+    const first = kit.service();
+    first.start();
+    const half = kit.half(first, "k1");
+    kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", "1") });
+    kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", "2") });
+    kit.offsets.set(HALF, 1);
+    const second = kit.service();
+    second.start();
+    await kit.advance(30_000);
+    const aside = kit.log.of(SET_ASIDE);
+    assert.equal(aside.length, 2);
+    for (const { physicalOffset } of aside) await second.resumeCheck(physicalOffset);
+    await kit.advance(30_000);
+    assert.equal(kit.questions.length, 2);
+    for (const question of kit.questions) await second.end(answerTo(question, "commit"));
+    assert.deepEqual(bodies(kit.log.of("T")), ["k1"]);
+    await second.stop();
   });
 
   it("takes a half message for ended once a copy of it is, whichever comes first", async () => {
