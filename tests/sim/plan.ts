@@ -3,7 +3,12 @@
 // out while the others stay as they were. seed_run.ts plays it.
 
 import type { Config } from "../../src/config/schema.ts";
-import { DEFAULT_NETWORK_OPTIONS, type DiskOptions, type NetworkOptions, Prng } from "../../src/runtime/simulated/mod.ts";
+import {
+  DEFAULT_NETWORK_OPTIONS,
+  type DiskOptions,
+  type NetworkOptions,
+  Prng,
+} from "../../src/runtime/simulated/mod.ts";
 import { FAULT_NAMES, type FaultName, FAULTS } from "./faults.ts";
 import type { WireOptions } from "./wire_clients.ts";
 import type { WorkloadOptions } from "./workload.ts";

@@ -102,9 +102,10 @@ export function likenessOf(half: StoredMessage): string | null {
   const uniqKey = half.properties.get(MessageConst.PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX);
   if (uniqKey === undefined) return null;
   const { bodyCrc, bornTimestamp, bornHost, properties } = half;
-  const { PROPERTY_PRODUCER_GROUP, PROPERTY_REAL_TOPIC, PROPERTY_REAL_QUEUE_ID } = MessageConst;
-  const told = [PROPERTY_PRODUCER_GROUP, PROPERTY_REAL_TOPIC, PROPERTY_REAL_QUEUE_ID].map((name) => properties.get(name));
-  return [uniqKey, ...told, bodyCrc, bornTimestamp, bornHost.address, bornHost.port].join(" ");
+  const group = properties.get(MessageConst.PROPERTY_PRODUCER_GROUP);
+  const topic = properties.get(MessageConst.PROPERTY_REAL_TOPIC);
+  const queueId = properties.get(MessageConst.PROPERTY_REAL_QUEUE_ID);
+  return [uniqKey, group, topic, queueId, bodyCrc, bornTimestamp, bornHost.address, bornHost.port].join(" ");
 }
 
 /** How often its producer was asked. */

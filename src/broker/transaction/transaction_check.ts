@@ -12,13 +12,7 @@ import { type MessageToPut, PutMessageStatus, type StoredMessage } from "../../s
 import type { PutMessageResult, PutOptions } from "../put_message_service.ts";
 import { RMQ_SYS_TRANS_HALF_TOPIC } from "../topic_validator.ts";
 import type { EndedTransactions } from "./ended_transactions.ts";
-import {
-  checkImmunityMs,
-  checkTimesOf,
-  discardedMessage,
-  renewedHalf,
-  TRANSACTION_QUEUE_ID,
-} from "./half_message.ts";
+import { checkImmunityMs, checkTimesOf, discardedMessage, renewedHalf, TRANSACTION_QUEUE_ID } from "./half_message.ts";
 import type { OpRecords } from "./op_records.ts";
 import type { OpWriter, TransactionPuts } from "./op_writer.ts";
 import type { TransactionRoots } from "./transaction_roots.ts";

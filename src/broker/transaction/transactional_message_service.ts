@@ -21,13 +21,7 @@ import { responseCodeOf } from "../put_status_code.ts";
 import { RMQ_SYS_TRANS_CHECK_MAX_TIME_TOPIC, RMQ_SYS_TRANS_HALF_TOPIC } from "../topic_validator.ts";
 import { type CommitLookupStore, isCommitted } from "./commit_lookup.ts";
 import { EndedTransactions } from "./ended_transactions.ts";
-import {
-  checkImmunityMs,
-  committedMessage,
-  halfMessage,
-  resumedHalf,
-  TRANSACTION_QUEUE_ID,
-} from "./half_message.ts";
+import { checkImmunityMs, committedMessage, halfMessage, resumedHalf, TRANSACTION_QUEUE_ID } from "./half_message.ts";
 import { askProducer, type ProducerInquiryParts } from "./producer_inquiry.ts";
 import { OpRecords } from "./op_records.ts";
 import { OpWriter, type TransactionPuts } from "./op_writer.ts";
