@@ -12,13 +12,13 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { parseArgs } from "node:util";
 import { ApacheLab } from "../tests/interop/lab/apache.ts";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { type RuntimeName, RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { type ClientAmounts, clientRound, prepare } from "./lib/client_phases.ts";
 import { type ClientResults, renderClients, renderRatios, renderRun } from "./lib/client_report.ts";
 import { type ClientSubject, FLOOR, sleepNow, startAlone, startFloor, startSubject } from "./lib/client_subjects.ts";
+import { benchArguments, someOf, wholeNumber } from "./lib/arguments.ts";
 import { documentClients, documentMatrix } from "./lib/documents.ts";
 import { JavaBench } from "./lib/java_client.ts";
 import { keptWhere, writeFigures } from "./lib/kept.ts";
@@ -33,20 +33,19 @@ import { versionsOf } from "./lib/versions.ts";
 
 const APACHE_VERSION = "5.3.3";
 
-const ALL = ["apache", ...RUNTIMES, FLOOR].join(",");
+const NAMES = ["apache", ...RUNTIMES, FLOOR] as const;
+const ALL = NAMES.join(",");
 
-const { values } = parseArgs({
-  options: {
-    smoke: { type: "boolean", default: false },
-    matrix: { type: "boolean", default: false },
-    render: { type: "boolean", default: false },
-    rounds: { type: "string" },
-    "warm-up-rounds": { type: "string" },
-    window: { type: "string" },
-    only: { type: "string", default: ALL },
-    json: { type: "string" },
-    "no-docs": { type: "boolean", default: false },
-  },
+const values = benchArguments(import.meta.filename, {
+  smoke: { type: "boolean", default: false },
+  matrix: { type: "boolean", default: false },
+  render: { type: "boolean", default: false },
+  rounds: { type: "string" },
+  "warm-up-rounds": { type: "string" },
+  window: { type: "string" },
+  only: { type: "string", default: ALL },
+  json: { type: "string" },
+  "no-docs": { type: "boolean", default: false },
 });
 const { smoke, matrix } = values;
 const campaign = matrix ? "matrix" : "clients";
@@ -64,7 +63,8 @@ const { file, toDocuments } = keptWhere({
 const rounds = smoke ? 1 : wholeNumber("rounds", values.rounds ?? (matrix ? "3" : "5"));
 // Client and brokers compile what runs often: what they reach in their first windows is not what they reach later.
 const warmUpRounds = smoke ? 0 : wholeNumber("warm-up-rounds", values["warm-up-rounds"] ?? (matrix ? "1" : "2"), 0);
-const windowMs = smoke ? 300 : wholeNumber("window", values.window ?? (matrix ? "1500" : "3000"));
+// With a machine that is busy otherwise an answer may take half a second.
+const windowMs = smoke ? 1500 : wholeNumber("window", values.window ?? (matrix ? "1500" : "3000"));
 const amounts: ClientAmounts = smoke
   ? { warmUpMs: 100, windowMs, consumed: 1000, idleMs: 0 }
   : { warmUpMs: 1000, windowMs, consumed: 400_000, idleMs: 5000 };
@@ -76,7 +76,7 @@ const work = path.join(CACHE, smoke ? `${campaign}-smoke` : campaign);
 fs.rmSync(work, { recursive: true, force: true });
 fs.mkdirSync(work, { recursive: true });
 const lab = await ApacheLab.create(APACHE_VERSION, work);
-const names = values.only.split(",");
+const names = someOf("only", values.only, NAMES);
 const { idle, oneRound, java } = await (matrix ? startMatrix() : startClients());
 const samples: Record<string, Figures[]> = Object.fromEntries(names.map((name) => [name, []]));
 let results: ClientResults | null = null;
@@ -155,12 +155,4 @@ function expectFigures(): void {
     }
   }
   console.log("ok");
-}
-
-function wholeNumber(name: string, text: string, least = 1): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < least) {
-    throw new Error(`--${name} is "${text}", wanted a whole number from ${least}`);
-  }
-  return value;
 }

@@ -12,9 +12,9 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { parseArgs } from "node:util";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
+import { benchArguments, someOf, wholeNumber } from "./lib/arguments.ts";
 import { wayLimits } from "./lib/delay.ts";
 import { documentReplication } from "./lib/documents.ts";
 import { makeLog } from "./lib/log_maker.ts";
@@ -41,19 +41,18 @@ const MIB = 1024 * 1024;
 /** Behind the log proper, for the acks that are timed between neutral peers. */
 const ACK_BYTES = 5_000_000;
 
-const ALL = [...RUNTIMES, "apache"].join(",");
+const NAMES = [...RUNTIMES, "apache"] as const;
+const ALL = NAMES.join(",");
 const STANDARD = "bench/results/replication.json";
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: "boolean", default: false },
-    smoke: { type: "boolean", default: false },
-    render: { type: "boolean", default: false },
-    rounds: { type: "string" },
-    only: { type: "string", default: ALL },
-    json: { type: "string" },
-    "no-docs": { type: "boolean", default: false },
-  },
+const values = benchArguments(import.meta.filename, {
+  quick: { type: "boolean", default: false },
+  smoke: { type: "boolean", default: false },
+  render: { type: "boolean", default: false },
+  rounds: { type: "string" },
+  only: { type: "string", default: ALL },
+  json: { type: "string" },
+  "no-docs": { type: "boolean", default: false },
 });
 if (values.render) {
   documentReplication(JSON.parse(fs.readFileSync(path.resolve(ROOT, values.json ?? STANDARD), "utf8")));
@@ -66,10 +65,7 @@ const { file, toDocuments } = keptWhere({
   json: values.json,
   noDocs: values["no-docs"],
 });
-const rounds = Number(values.rounds ?? (isWhole ? 5 : 1));
-if (!Number.isInteger(rounds) || rounds < 1) {
-  throw new Error(`--rounds is "${values.rounds}", wanted a whole number from 1`);
-}
+const rounds = wholeNumber("rounds", values.rounds ?? (isWhole ? "5" : "1"));
 const logBytes = isWhole ? 1_000_000_000 : values.quick ? 100_000_000 : 8_000_000;
 /** One file holds the log and what all rounds put behind it: an empty Apache slave gets the last file only. */
 const mappedFileSize = (isWhole ? 1536 : values.quick ? 192 : 32) * MIB;
@@ -79,7 +75,7 @@ fs.mkdirSync(work, { recursive: true });
 const log = await makeLog(values.smoke ? work : CACHE, mappedFileSize, [logBytes, logBytes + ACK_BYTES]);
 const amounts = amountsOf();
 
-const subjects = await subjectsOf(values.only.split(","), APACHE_VERSION, work);
+const subjects = await subjectsOf(someOf("only", values.only, NAMES), APACHE_VERSION, work);
 
 const samples: Record<string, Figures[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]));
 const limits: Record<string, PeerResult[]> = {};

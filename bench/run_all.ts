@@ -8,10 +8,10 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { parseArgs } from "node:util";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
 import { keptWhere, writeFigures } from "./lib/kept.ts";
+import { benchArguments, someOf, wholeNumber } from "./lib/arguments.ts";
 import { isRuntime, limitsOf } from "./lib/limits.ts";
 import { makeLog } from "./lib/log_maker.ts";
 import { describeMachine } from "./lib/machine.ts";
@@ -30,25 +30,22 @@ const ACK_BYTES = 60_000_000;
 const MAPPED_FILE_SIZE = 1024 ** 3;
 const IDLE_MS = 5000;
 
-const ALL = [...RUNTIMES, "apache"].join(",");
+const NAMES = [...RUNTIMES, "apache"] as const;
+const ALL = NAMES.join(",");
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: "boolean", default: false },
-    smoke: { type: "boolean", default: false },
-    rounds: { type: "string" },
-    only: { type: "string", default: ALL },
-    json: { type: "string" },
-    "no-docs": { type: "boolean", default: false },
-  },
+const values = benchArguments(import.meta.filename, {
+  quick: { type: "boolean", default: false },
+  smoke: { type: "boolean", default: false },
+  rounds: { type: "string" },
+  only: { type: "string", default: ALL },
+  json: { type: "string" },
+  "no-docs": { type: "boolean", default: false },
 });
 
 if (values.smoke) process.exit(await smoke());
 
-const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
-if (!Number.isInteger(rounds) || rounds < 1) {
-  throw new Error(`--rounds is "${values.rounds}", wanted a whole number from 1`);
-}
+const names = someOf("only", values.only, NAMES);
+const rounds = wholeNumber("rounds", values.rounds ?? (values.quick ? "1" : "5"));
 
 const work = path.join(CACHE, "run");
 fs.rmSync(work, { recursive: true, force: true });
@@ -57,7 +54,7 @@ console.log("Making the log…");
 const log = await makeLog(CACHE, MAPPED_FILE_SIZE, [TRANSFER_BYTES, TRANSFER_BYTES + ACK_BYTES]);
 const amounts: Amounts = { log, serveBatch: 32 * 1024, acks: 10_000, idleMs: IDLE_MS };
 
-const subjects = await subjectsOf(values.only.split(","), APACHE_VERSION, work);
+const subjects = await subjectsOf(names, APACHE_VERSION, work);
 
 const samples: Record<string, Figures[]> = Object.fromEntries(subjects.map(({ name }) => [name, []]));
 const runtimes = subjects.map(({ name }) => name).filter(isRuntime);

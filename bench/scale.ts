@@ -13,11 +13,11 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { parseArgs } from "node:util";
 import { ApacheLab, hasJava } from "../tests/interop/lab/apache.ts";
 import type { Kind } from "../tests/interop/lab/lab_cluster.ts";
 import { destroyAll } from "../tests/interop/lab/processes.ts";
 import { RUNTIMES } from "../tests/interop/lab/twinlog.ts";
+import { benchArguments, positiveNumber, someOf, wholeNumber } from "./lib/arguments.ts";
 import { documentScale } from "./lib/documents.ts";
 import { keptWhere, writeFigures } from "./lib/kept.ts";
 import { describeMachine } from "./lib/machine.ts";
@@ -34,24 +34,23 @@ import { versionsOf } from "./lib/versions.ts";
 const APACHE_VERSION = "5.3.3";
 const GB = 1e9;
 
-const ALL = ["apache", ...RUNTIMES].join(",");
+const NAMES = ["apache", ...RUNTIMES] as const;
+const ALL = NAMES.join(",");
 const STANDARD = "bench/results/scale.json";
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: "boolean", default: false },
-    smoke: { type: "boolean", default: false },
-    render: { type: "boolean", default: false },
-    rounds: { type: "string" },
-    only: { type: "string", default: ALL },
-    parts: { type: "string", default: PART_NAMES.join(",") },
-    gb: { type: "string" },
-    "load-minutes": { type: "string" },
-    queues: { type: "string" },
-    connections: { type: "string" },
-    json: { type: "string" },
-    "no-docs": { type: "boolean", default: false },
-  },
+const values = benchArguments(import.meta.filename, {
+  quick: { type: "boolean", default: false },
+  smoke: { type: "boolean", default: false },
+  render: { type: "boolean", default: false },
+  rounds: { type: "string" },
+  only: { type: "string", default: ALL },
+  parts: { type: "string", default: PART_NAMES.join(",") },
+  gb: { type: "string" },
+  "load-minutes": { type: "string" },
+  queues: { type: "string" },
+  connections: { type: "string" },
+  json: { type: "string" },
+  "no-docs": { type: "boolean", default: false },
 });
 const { smoke } = values;
 if (values.render) {
@@ -122,11 +121,10 @@ const SMOKE: ScaleAmounts = {
   hourSampleMs: 100,
 };
 
-const rounds = positive("rounds", values.rounds ?? (values.quick || smoke ? "1" : "3"));
+const rounds = wholeNumber("rounds", values.rounds ?? (values.quick || smoke ? "1" : "3"));
 const amounts = amountsOf(smoke ? SMOKE : values.quick ? QUICK : FULL);
 const kinds = smoke ? ["bun" as const] : await kindsOf(values.only);
-const parts = values.parts.split(",");
-for (const part of parts) if (!PART_NAMES.includes(part)) throw new Error(`No part "${part}" of ${PART_NAMES}`);
+const parts = someOf("parts", values.parts, PART_NAMES);
 
 const work = path.join(CACHE, smoke ? "scale-smoke" : "scale");
 fs.rmSync(work, { recursive: true, force: true });
@@ -194,28 +192,22 @@ function expectNumbers(part: string, kind: Kind, figures: Figures): void {
 }
 
 async function kindsOf(text: string): Promise<Kind[]> {
-  const wanted = text.split(",") as Kind[];
+  const wanted = someOf<Kind>("only", text, NAMES);
   if (!wanted.includes("apache") || await hasJava()) return wanted;
   console.log("Apache is left out: it needs java, javac and mvn");
   return wanted.filter((kind) => kind !== "apache");
 }
 
 function amountsOf(standard: ScaleAmounts): ScaleAmounts {
-  const list = (text: string) => text.split(",").map((one) => positive("point", one));
+  const list = (flag: string, text: string) => text.split(",").map((one) => wholeNumber(flag, one));
   const { gb, queues, connections, "load-minutes": minutes } = values;
   return {
     ...standard,
-    ...(gb === undefined ? {} : { crashBytes: positive("gb", gb) * GB }),
-    ...(minutes === undefined ? {} : { loadMs: positive("load-minutes", minutes) * 60_000 }),
-    ...(queues === undefined ? {} : { queues: list(queues) }),
-    ...(connections === undefined ? {} : { connections: list(connections) }),
+    ...(gb === undefined ? {} : { crashBytes: positiveNumber("gb", gb) * GB }),
+    ...(minutes === undefined ? {} : { loadMs: positiveNumber("load-minutes", minutes) * 60_000 }),
+    ...(queues === undefined ? {} : { queues: list("queues", queues) }),
+    ...(connections === undefined ? {} : { connections: list("connections", connections) }),
   };
-}
-
-function positive(name: string, text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new Error(`--${name} is "${text}", wanted a number above 0`);
-  return value;
 }
 
 function read(file: string): ScaleResults {

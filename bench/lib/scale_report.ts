@@ -300,6 +300,8 @@ function goalCell({ digits, atMost, atLeast }: Goal, values: readonly (number | 
   const known = values.filter((value) => value !== undefined);
   if (known.length === 0) return "–";
   const middle = median(known);
+  // A cost below nothing is the machine's mood.
+  if (atMost !== undefined && middle < 0) return `${middle.toFixed(digits)}, below the noise`;
   const isMet = (atMost === undefined || middle <= atMost) && (atLeast === undefined || middle >= atLeast);
   const range = known.length > 1
     ? ` (${Math.min(...known).toFixed(digits)}–${Math.max(...known).toFixed(digits)})`

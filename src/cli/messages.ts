@@ -1,7 +1,7 @@
 // The verbs send and tail: a message in, messages out, for people trying things. They reach the node by its admin API.
 
 import { sleep } from "../base/async.ts";
-import { ConfigError } from "../base/errors.ts";
+import { ConfigError, errorMessage } from "../base/errors.ts";
 import { printable, printableJson } from "../base/printable.ts";
 import { readUserFile } from "../config/user_file.ts";
 import type { MessageView } from "../admin/message_view.ts";
@@ -48,12 +48,12 @@ export async function runSend(runtime: Runtime, client: AdminClient, options: Se
       throw new Error(`Stopped after ${sent} messages, as nobody reads standard output any more`);
     }
     const { topic, tags, keys, queueId } = options;
-    const answer = await client.request<PutAnswer & { error?: string }>(
-      "POST",
-      `/topics/${encodeURIComponent(topic)}/messages`,
-      {
-        body: { ...body, tags, keys, queueId },
-        accept: [400, 500, 503],
+    const path = `/topics/${encodeURIComponent(topic)}/messages`;
+    const request = { body: { ...body, tags, keys, queueId }, accept: [400, 500, 503] };
+    const answer = await client.request<PutAnswer & { error?: string }>("POST", path, request).catch(
+      (error: unknown) => {
+        if (sent === 0 || error instanceof AdminError) throw error;
+        throw new Error(`Stopped after ${sent} messages, the next one may be stored or not: ${errorMessage(error)}`);
       },
     );
     if (answer.error !== undefined) throw new Error(`${client.address} refuses the message: ${answer.error}`);

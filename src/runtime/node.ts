@@ -3,7 +3,7 @@
 
 import net from "node:net";
 import process from "node:process";
-import { IoError } from "../base/errors.ts";
+import { ConfigError, IoError } from "../base/errors.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { toIoError, toListenError } from "./map_error.ts";
 import { NodeConnection, ReceivedChunks, ReceivedRing } from "./node_connection.ts";
@@ -85,8 +85,14 @@ class NodeNet implements Net {
   }
 }
 
-/** The runtime when running on Node. */
+/** What package.json asks for. An older one lacks functions that we call, and would say no more than which. */
+const NODE_MAJOR_MIN = 24;
+
+/** The runtime when running on Node. Throws {@link ConfigError} on one that is too old. */
 export function createNodeRuntime(): Runtime {
+  if (Number.parseInt(process.versions.node) < NODE_MAJOR_MIN) {
+    throw new ConfigError(`Node is ${process.versions.node}, wanted ${NODE_MAJOR_MIN} or later`);
+  }
   return {
     name: "node",
     version: process.versions.node,
