@@ -57,9 +57,15 @@ export async function runRole(
   if (request.masterAddress !== undefined) checkAddress("--master", request.masterAddress, "HOST:PORT");
   const status = await client.request<NodeStatus>("PUT", "/role", { body: { ...request, role } });
   // The link to the master is only being made now: its state is status' to tell, later.
-  const follows = status.brokerRole === "SLAVE" ? `, ${following(status.master?.masterAddr ?? null)}` : "";
-  const text = `${status.brokerName} (id ${status.brokerId}) is ${status.brokerRole}${follows}`;
+  const address = status.master?.masterAddr ?? null;
+  const isSlave = status.brokerRole === "SLAVE";
+  const text = `${status.brokerName} (id ${status.brokerId}) is ${status.brokerRole}${
+    isSlave ? `, ${following(address)}` : ""
+  }`;
   runtime.process.writeOut(`${printable(text)}\n`);
+  if (isSlave && address === null) {
+    runtime.process.writeErr("It takes no puts, and knows no master: name one with master-address HOST:PORT\n");
+  }
   return 0;
 }
 
