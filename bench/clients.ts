@@ -23,7 +23,7 @@ import { documentClients, documentMatrix } from "./lib/documents.ts";
 import { JavaBench } from "./lib/java_client.ts";
 import { keptWhere, writeFigures } from "./lib/kept.ts";
 import { describeMachine } from "./lib/machine.ts";
-import { type MatrixAmounts, matrixRound } from "./lib/matrix_phases.ts";
+import { type MatrixAmounts, matrixRound, prepareMatrix } from "./lib/matrix_phases.ts";
 import { renderMatrix } from "./lib/matrix_report.ts";
 import { CACHE, ROOT } from "./lib/peer.ts";
 import type { Figures } from "./lib/phases.ts";
@@ -69,8 +69,8 @@ const amounts: ClientAmounts = smoke
   ? { warmUpMs: 100, windowMs, consumed: 1000, idleMs: 0 }
   : { warmUpMs: 1000, windowMs, consumed: 400_000, idleMs: 5000 };
 const cells: MatrixAmounts = smoke
-  ? { warmUpMs: 50, windowMs, threads: [1, 16], bodies: [128, 16_384] }
-  : { warmUpMs: 500, windowMs, threads: [1, 16, 64, 256], bodies: [128, 1024, 16_384] };
+  ? { warmUpMs: 50, windowMs, threads: [1, 16], bodies: [128, 16_384], pulledBytes: 1e6 }
+  : { warmUpMs: 500, windowMs, threads: [1, 16, 64, 256], bodies: [128, 1024, 16_384], pulledBytes: 250e6 };
 
 const work = path.join(CACHE, smoke ? `${campaign}-smoke` : campaign);
 fs.rmSync(work, { recursive: true, force: true });
@@ -120,6 +120,7 @@ async function startMatrix() {
     sleepNow(subject.single.pids);
     subjects.push(subject);
   }
+  await prepareMatrix(subjects, cells);
   const java = await JavaBench.start(APACHE_VERSION, work);
   const idle: Record<string, Figures> = {};
   return { java, idle, oneRound: (turn: number) => matrixRound(inTurn(subjects, turn), java, cells) };

@@ -29,8 +29,8 @@ const SENDS = [
 
 const SEND_TOPIC = "BenchSend";
 const CONSUME_TOPIC = "BenchConsume";
-/** Of a topic that the Java producer makes, and over how many connections the consumer in C pulls them. */
-const QUEUES = 8;
+/** Of a topic whose messages are pulled, and over how many connections the consumer in C pulls them. */
+export const QUEUES = 8;
 const PULL_CONNECTIONS = 4;
 const MB = 1e6;
 
