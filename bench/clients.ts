@@ -36,16 +36,12 @@ const APACHE_VERSION = "5.3.3";
 const NAMES = ["apache", ...RUNTIMES, FLOOR] as const;
 const ALL = NAMES.join(",");
 
-const values = benchArguments(import.meta.filename, {
+const values = benchArguments(import.meta.filename, NAMES, {
   smoke: { type: "boolean", default: false },
   matrix: { type: "boolean", default: false },
   render: { type: "boolean", default: false },
-  rounds: { type: "string" },
   "warm-up-rounds": { type: "string" },
   window: { type: "string" },
-  only: { type: "string", default: ALL },
-  json: { type: "string" },
-  "no-docs": { type: "boolean", default: false },
 });
 const { smoke, matrix } = values;
 const campaign = matrix ? "matrix" : "clients";

@@ -45,14 +45,10 @@ const NAMES = [...RUNTIMES, "apache"] as const;
 const ALL = NAMES.join(",");
 const STANDARD = "bench/results/replication.json";
 
-const values = benchArguments(import.meta.filename, {
+const values = benchArguments(import.meta.filename, NAMES, {
   quick: { type: "boolean", default: false },
   smoke: { type: "boolean", default: false },
   render: { type: "boolean", default: false },
-  rounds: { type: "string" },
-  only: { type: "string", default: ALL },
-  json: { type: "string" },
-  "no-docs": { type: "boolean", default: false },
 });
 if (values.render) {
   documentReplication(JSON.parse(fs.readFileSync(path.resolve(ROOT, values.json ?? STANDARD), "utf8")));

@@ -33,13 +33,9 @@ const IDLE_MS = 5000;
 const NAMES = [...RUNTIMES, "apache"] as const;
 const ALL = NAMES.join(",");
 
-const values = benchArguments(import.meta.filename, {
+const values = benchArguments(import.meta.filename, NAMES, {
   quick: { type: "boolean", default: false },
   smoke: { type: "boolean", default: false },
-  rounds: { type: "string" },
-  only: { type: "string", default: ALL },
-  json: { type: "string" },
-  "no-docs": { type: "boolean", default: false },
 });
 
 if (values.smoke) process.exit(await smoke());

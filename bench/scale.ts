@@ -38,19 +38,15 @@ const NAMES = ["apache", ...RUNTIMES] as const;
 const ALL = NAMES.join(",");
 const STANDARD = "bench/results/scale.json";
 
-const values = benchArguments(import.meta.filename, {
+const values = benchArguments(import.meta.filename, NAMES, {
   quick: { type: "boolean", default: false },
   smoke: { type: "boolean", default: false },
   render: { type: "boolean", default: false },
-  rounds: { type: "string" },
-  only: { type: "string", default: ALL },
   parts: { type: "string", default: PART_NAMES.join(",") },
   gb: { type: "string" },
   "load-minutes": { type: "string" },
   queues: { type: "string" },
   connections: { type: "string" },
-  json: { type: "string" },
-  "no-docs": { type: "boolean", default: false },
 });
 const { smoke } = values;
 if (values.render) {

@@ -4,10 +4,25 @@
 import * as fs from "node:fs";
 import { parseArgs, type ParseArgsConfig } from "node:util";
 
-/** Reads the arguments of the benchmark in `file`; its leading comment is its help. */
-export function benchArguments<T extends NonNullable<ParseArgsConfig["options"]>>(file: string, options: T) {
+/** What all of them know; `only` is some of `names`, all when it is not given. */
+function commonOptions(names: readonly string[]) {
+  return {
+    rounds: { type: "string" },
+    only: { type: "string", default: names.join(",") },
+    json: { type: "string" },
+    "no-docs": { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
+  } as const;
+}
+
+/** Reads the arguments of the benchmark of these nodes in `file`, whose leading comment is its help. */
+export function benchArguments<T extends NonNullable<ParseArgsConfig["options"]>>(
+  file: string,
+  names: readonly string[],
+  own: T,
+) {
   try {
-    const { values } = parseArgs({ options: { ...options, help: { type: "boolean", short: "h" } as const } });
+    const { values } = parseArgs({ options: { ...own, ...commonOptions(names) } });
     if ((values as { help?: boolean }).help) endWith(helpOf(file), 0);
     return values;
   } catch (error) {

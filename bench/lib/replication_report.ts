@@ -3,7 +3,17 @@
 
 import type { PeerResult } from "./peer.ts";
 import type { Figures } from "./phases.ts";
-import { type Column, median, ratioOf, renderMachine, renderRows, type Results, type Row, titleOf } from "./report.ts";
+import {
+  type Column,
+  median,
+  ratioOf,
+  renderMachine,
+  renderRows,
+  type Results,
+  type Row,
+  titleOf,
+  verdictOf,
+} from "./report.ts";
 
 /** A row, and what it should come to. */
 interface GoalRow extends Row {
@@ -104,10 +114,9 @@ export function renderReplication(results: Results): string {
 /** The goal, and for each of our nodes whether the median of its rounds meets it. */
 function goalCell({ key, atMost, atLeast }: GoalRow, ours: readonly (readonly Figures[])[]): string {
   if (atMost === undefined && atLeast === undefined) return "";
-  const verdicts = ours.map((samples) => {
-    const value = median(samples.map((figures) => figures[key]!));
-    return value <= (atMost ?? Infinity) && value >= (atLeast ?? -Infinity) ? "met" : "**not met**";
-  });
+  const verdicts = ours.map((samples) =>
+    verdictOf(median(samples.map((figures) => figures[key]!)), { atMost, atLeast })
+  );
   return `${atMost === undefined ? `≥ ${atLeast}` : `≤ ${atMost}`}: ${verdicts.join(" / ")}`;
 }
 

@@ -93,6 +93,17 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
+/** Whether a figure meets its goal, for a table. */
+export function verdictOf(value: number, { atMost = Infinity, atLeast = -Infinity }: Bounds): string {
+  return value <= atMost && value >= atLeast ? "met" : "**not met**";
+}
+
+/** What a goal asks for. */
+export interface Bounds {
+  readonly atMost?: number | undefined;
+  readonly atLeast?: number | undefined;
+}
+
 /** The median of each number that a program of bench/neutral printed in every round. */
 function medians(results: readonly PeerResult[]): PeerResult {
   return Object.fromEntries(

@@ -4,7 +4,7 @@
 import type { Machine } from "./machine.ts";
 import type { Figures } from "./phases.ts";
 import { scaleLinks } from "./plots.ts";
-import { median, renderRows, type Row, type Spread, summarize } from "./report.ts";
+import { median, renderRows, type Row, type Spread, summarize, verdictOf } from "./report.ts";
 
 /** What a run of one part wrote down. */
 export interface PartResults {
@@ -302,11 +302,10 @@ function goalCell({ digits, atMost, atLeast }: Goal, values: readonly (number | 
   const middle = median(known);
   // A cost below nothing is the machine's mood.
   if (atMost !== undefined && middle < 0) return `${middle.toFixed(digits)}, below the noise`;
-  const isMet = (atMost === undefined || middle <= atMost) && (atLeast === undefined || middle >= atLeast);
   const range = known.length > 1
     ? ` (${Math.min(...known).toFixed(digits)}–${Math.max(...known).toFixed(digits)})`
     : "";
-  return `${middle.toFixed(digits)}${range}, ${isMet ? "met" : "**not met**"}`;
+  return `${middle.toFixed(digits)}${range}, ${verdictOf(middle, { atMost, atLeast })}`;
 }
 
 function renderRun(

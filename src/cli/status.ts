@@ -59,9 +59,8 @@ export async function runRole(
   // The link to the master is only being made now: its state is status' to tell, later.
   const address = status.master?.masterAddr ?? null;
   const isSlave = status.brokerRole === "SLAVE";
-  const text = `${status.brokerName} (id ${status.brokerId}) is ${status.brokerRole}${
-    isSlave ? `, ${following(address)}` : ""
-  }`;
+  const follows = isSlave ? `, ${following(address)}` : "";
+  const text = `${status.brokerName} (id ${status.brokerId}) is ${status.brokerRole}${follows}`;
   runtime.process.writeOut(`${printable(text)}\n`);
   if (isSlave && address === null) {
     runtime.process.writeErr("It takes no puts, and knows no master: name one with master-address HOST:PORT\n");

@@ -277,7 +277,7 @@ export class TransactionalMessageService {
     if (!this.#isRunning) return;
     this.#ended.add(root);
     this.#opWriter.add(halfOffset);
-    for (const copy of this.#ended.copies(root)) if (copy !== halfOffset) this.#opWriter.add(copy);
+    for (const copy of this.#ended.copies(root)) this.#opWriter.add(copy);
   }
 
   /**

@@ -101,6 +101,18 @@ export class TransactionKit {
     return this.log.messages.at(-1)!;
   }
 
+  /** Puts a half message again as Apache does after asking so often: it does not name the first one. */
+  apachePutsBack(half: StoredMessage, times: number): StoredMessage {
+    const properties = new Map(half.properties).set("TRANSACTION_CHECK_TIMES", String(times));
+    this.log.putMessage({ ...half, properties });
+    return this.log.messages.at(-1)!;
+  }
+
+  /** Queue offsets of the half messages that op records say are ended, as often as they say so. */
+  notedAsEnded(): number[] {
+    return bodies(this.log.of(OP)).join("").split(",").filter(Boolean).map(Number);
+  }
+
   /** Lets time pass, and what it wakes run to its end. */
   async advance(ms: number): Promise<void> {
     this.clock.advance(ms);

@@ -96,8 +96,7 @@ describe("the end of a transaction", () => {
     const early = bodies(kit.log.of(OP));
     assert.ok(early.length > 0 && early.every((body) => body.length <= 64));
     await service.stop();
-    const all = bodies(kit.log.of(OP)).join("").split(",").filter(Boolean).map(Number);
-    assert.deepEqual(all, Array.from({ length: 50 }, (_, i) => i));
+    assert.deepEqual(kit.notedAsEnded(), Array.from({ length: 50 }, (_, i) => i));
   });
 
   it("refuses what is no half message, or another one", async () => {
@@ -455,8 +454,7 @@ describe("another life", () => {
     first.start();
     const half = kit.half(first, "k1");
     await first.end(endOf(half, "commit"));
-    const copy = { ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", "1") };
-    kit.log.putMessage(copy);
+    kit.apachePutsBack(half, 1);
     const second = kit.service();
     second.start();
     await kit.advance(30_000);
@@ -470,9 +468,7 @@ describe("another life", () => {
       const first = kit.service();
       first.start();
       const half = kit.half(first, "k1");
-      for (const times of ["1", "2"]) {
-        kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", times) });
-      }
+      for (const times of [1, 2]) kit.apachePutsBack(half, times);
       if (!isFirstLeft) kit.offsets.set(HALF, 1);
       const second = kit.service();
       second.start();
@@ -486,7 +482,7 @@ describe("another life", () => {
       assert.equal(second.openCount, 0);
       await second.stop();
       // Each of them is noted, whoever looks.
-      const noted = new Set(bodies(kit.log.of(OP)).join("").split(",").filter(Boolean).map(Number));
+      const noted = new Set(kit.notedAsEnded());
       const copies = kit.log.of(HALF).map(({ queueOffset }) => queueOffset).filter((offset) => offset >= 3);
       assert.deepEqual(copies.filter((offset) => !noted.has(offset)), []);
     }
@@ -497,9 +493,7 @@ describe("another life", () => {
     const first = kit.service();
     first.start();
     const half = kit.half(first, "k1");
-    for (const times of ["1", "2"]) {
-      kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", times) });
-    }
+    for (const times of [1, 2]) kit.apachePutsBack(half, times);
     kit.offsets.set(HALF, 1);
     const second = kit.service();
     second.start();
@@ -528,17 +522,14 @@ describe("another life", () => {
     const first = kit.service();
     first.start();
     const half = kit.half(first, "k1");
-    for (const times of ["1", "2"]) {
-      kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", times) });
-    }
+    for (const times of [1, 2]) kit.apachePutsBack(half, times);
     const second = kit.service();
     second.start();
     await kit.advance(30_000);
     assert.equal(kit.log.of(HALF).length, 6);
     await second.end(answerTo(kit.questions[0]!, "rollback"));
     await second.stop();
-    const noted = bodies(kit.log.of(OP)).join("").split(",").filter(Boolean).map(Number);
-    assert.deepEqual([...new Set(noted)].sort(), [3, 4, 5]);
+    assert.deepEqual([...new Set(kit.notedAsEnded())].sort(), [3, 4, 5]);
   });
 
   it("knows that what was set aside and resumed is one transaction", async () => {
@@ -547,8 +538,7 @@ describe("another life", () => {
     const first = kit.service();
     first.start();
     const half = kit.half(first, "k1");
-    kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", "1") });
-    kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", "2") });
+    for (const times of [1, 2]) kit.apachePutsBack(half, times);
     kit.offsets.set(HALF, 1);
     const second = kit.service();
     second.start();
@@ -568,8 +558,7 @@ describe("another life", () => {
     const first = kit.service();
     first.start();
     const half = kit.half(first, "k1");
-    kit.log.putMessage({ ...half, properties: new Map(half.properties).set("TRANSACTION_CHECK_TIMES", "1") });
-    const copy = kit.log.of(HALF)[1]!;
+    const copy = kit.apachePutsBack(half, 1);
     const second = kit.service();
     second.start();
     await second.end(endOf(copy, "rollback", true));
