@@ -5,7 +5,7 @@ import { type Deferred, deferred } from "../base/async.ts";
 import { IoError } from "../base/errors.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { HTTP_BODY_BYTES_MAX, PLAIN_FAILURES } from "./http_limits.ts";
-import { findLibC, type LibC, type LibCRead, type LibCSymbols } from "./libc.ts";
+import { findLibC, type LibC, type LibCSymbols } from "./libc.ts";
 import { closedError, toIoError, toListenError } from "./map_error.ts";
 import { NodeFileSystem } from "./node_fs.ts";
 import { NODE_PROCESS } from "./node_process.ts";
@@ -341,22 +341,24 @@ async function serve(
 /** What we use of `bun:ffi`. */
 interface BunFfi {
   dlopen(name: string, symbols: typeof LIBC_SYMBOLS): {
-    readonly symbols: LibCSymbols & { __errno_location(): number };
+    readonly symbols: LibCSymbols & {
+      __errno_location(): number;
+      memcpy(target: Uint8Array, source: number, size: number): void;
+    };
   };
-  dlopen(name: string, symbols: typeof READ_SYMBOLS): { readonly symbols: Pick<LibCRead, "preadv2"> };
-  ptr(bytes: Uint8Array): number;
   readonly read: { i32(pointer: number, offset: number): number };
 }
 
+// The fast form of a 64-bit number is a JavaScript number as long as that holds it.
 const LIBC_SYMBOLS = {
   fallocate: { args: ["i32", "i32", "i64", "i64"], returns: "i32" },
   lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
   __errno_location: { args: [], returns: "ptr" },
-} as const;
-
-// The fast form is a number's as long as that holds it.
-const READ_SYMBOLS = {
-  preadv2: { args: ["i32", "ptr", "i32", "i64_fast", "i32"], returns: "i64_fast" },
+  getpagesize: { args: [], returns: "i32" },
+  mmap: { args: ["u64_fast", "u64_fast", "i32", "i32", "i32", "i64_fast"], returns: "u64_fast" },
+  munmap: { args: ["u64_fast", "u64_fast"], returns: "i32" },
+  mincore: { args: ["u64_fast", "u64_fast", "ptr"], returns: "i32" },
+  memcpy: { args: ["ptr", "u64_fast", "u64_fast"], returns: "void" },
 } as const;
 
 /** Null where there is no such library. */
@@ -369,10 +371,7 @@ function openLibC(): LibC | null {
     return {
       symbols,
       errno: () => ffi.read.i32(symbols.__errno_location(), 0),
-      openRead() {
-        const { preadv2 } = ffi.dlopen(name, READ_SYMBOLS).symbols;
-        return { preadv2, addressOf: (bytes) => ffi.ptr(bytes) };
-      },
+      copierFrom: (address) => (target, offset) => symbols.memcpy(target, address + offset, target.length),
     };
   });
 }

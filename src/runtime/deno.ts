@@ -50,22 +50,24 @@ interface DenoApi {
   ): { readonly addr: NetAddress; readonly finished: Promise<void> };
   readonly permissions: { querySync(what: { name: "ffi" }): { readonly state: string } };
   dlopen(name: string, symbols: typeof LIBC_SYMBOLS): {
-    readonly symbols: LibCSymbols & { __errno_location(): unknown };
-  };
-  dlopen(name: string, symbols: typeof READ_SYMBOLS): {
-    readonly symbols: { preadv2(fd: number, parts: Uint32Array, count: number, offset: bigint, flags: number): bigint };
+    readonly symbols: LibCSymbols & {
+      __errno_location(): unknown;
+      memcpy(target: Uint8Array, source: bigint, size: bigint): void;
+    };
   };
   readonly UnsafePointerView: new (pointer: unknown) => { getInt32(): number };
-  readonly UnsafePointer: { of(bytes: Uint8Array): unknown; value(pointer: unknown): bigint };
 }
 
 const LIBC_SYMBOLS = {
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   __errno_location: { parameters: [], result: "pointer" },
+  getpagesize: { parameters: [], result: "i32" },
+  mmap: { parameters: ["usize", "usize", "i32", "i32", "i32", "i64"], result: "usize" },
+  munmap: { parameters: ["usize", "usize"], result: "i32" },
+  mincore: { parameters: ["usize", "usize", "buffer"], result: "i32" },
+  memcpy: { parameters: ["buffer", "u64", "u64"], result: "void" },
 } as const;
-
-const READ_SYMBOLS = { preadv2: { parameters: ["i32", "buffer", "i32", "i64", "i32"], result: "i64" } } as const;
 
 /** Null without the permission for FFI, which nobody is asked for, and where there is no such library. */
 function openLibC(deno: DenoApi): LibC | null {
@@ -75,12 +77,10 @@ function openLibC(deno: DenoApi): LibC | null {
     return {
       symbols,
       errno: () => new deno.UnsafePointerView(symbols.__errno_location()).getInt32(),
-      openRead() {
-        const { preadv2 } = deno.dlopen(name, READ_SYMBOLS).symbols;
-        return {
-          preadv2: (fd, parts, count, offset, flags) => Number(preadv2(fd, parts, count, BigInt(offset), flags)),
-          addressOf: (bytes) => Number(deno.UnsafePointer.value(deno.UnsafePointer.of(bytes))),
-        };
+      // Calls with a BigInt, unlike those with a number, take the fast way.
+      copierFrom(address) {
+        const from = BigInt(address);
+        return (target, offset) => symbols.memcpy(target, from + BigInt(offset), BigInt(target.length));
       },
     };
   });

@@ -1,5 +1,5 @@
 // Calls on files that node:fs lacks, asked of the C library where a runtime can (Deno's and Bun's FFI), on Linux. An
-// adapter opens the library; node_fs.ts decides when to ask it.
+// adapter opens the library; node_fs.ts and file_mapping.ts decide when to ask it.
 
 import fs from "node:fs";
 
@@ -10,29 +10,38 @@ export interface LibC {
   /** The position; for a failure -1, and then {@link errno} says which. */
   lseek(fd: number, offset: number, whence: number): number;
   errno(): number;
-  /** Bytes read into `target`; -1 for a failure. Null where the library has no such call. */
-  readonly preadv2: ((fd: number, target: Uint8Array, offset: number, flags: number) => number) | null;
+  /** The first `length` bytes of a file, as all see them who write to it; null for a failure. */
+  map(fd: number, length: number): MappedMemory | null;
+  /** Bytes. */
+  readonly pageSize: number;
 }
 
-/** The same as an FFI brings them. */
+/** A file in the process's memory. Whoever goes over its end, or on after {@link unmap}, ends the process (SIGSEGV). */
+export interface MappedMemory {
+  /** Fills `target` from `offset`. Waits for the disk where the page cache lacks a page, and if that fails, it is SIGBUS. */
+  copyTo(target: Uint8Array, offset: number): void;
+  /** Whether the page cache holds each page from `offset`, a page's start: bit 0 of a byte of `pages` each. False: failed. */
+  residency(offset: number, length: number, pages: Uint8Array): boolean;
+  unmap(): void;
+}
+
+/** The same as an FFI brings them. Addresses are numbers, which hold those of all machines that these runtimes are made for. */
 export interface LibCSymbols {
   fallocate(fd: number, mode: number, offset: bigint, length: bigint): number;
   lseek(fd: number, offset: bigint, whence: number): bigint;
-}
-
-/** A call that musl's library has had since 1.2.5 only, and where memory is, which it wants to know. */
-export interface LibCRead {
-  /** `parts` are pairs of an address and a size, 64 bits each. */
-  preadv2(fd: number, parts: Uint32Array, count: number, offset: number, flags: number): number;
-  addressOf(bytes: Uint8Array): number;
+  getpagesize(): number;
+  /** An address, or what stands for a failure: none. */
+  mmap(address: number, length: number, protection: number, flags: number, fd: number, offset: number): number | bigint;
+  munmap(address: number, length: number): number;
+  mincore(address: number, length: number, pages: Uint8Array): number;
 }
 
 /** What an adapter opened. */
 export interface OpenedLibC {
   readonly symbols: LibCSymbols;
   errno(): number;
-  /** Throws where the library lacks the call. */
-  openRead(): LibCRead;
+  /** A `memcpy` whose sources begin at `address`, by the fastest way the FFI has. */
+  copierFrom(address: number): MappedMemory["copyTo"];
 }
 
 /** Names of the library on Linux, glibc's and musl's; elsewhere none of them is found, and nothing here is used. */
@@ -42,7 +51,8 @@ const FALLOC_FL_KEEP_SIZE = 1;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const ENXIO = 6;
-const RWF_NOWAIT = 8;
+const PROT_READ = 1;
+const MAP_SHARED = 1;
 /** A file in more pieces than this is read instead. */
 const HOLES_MAX = 1024;
 
@@ -57,7 +67,8 @@ export function findLibC(open: (name: string) => OpenedLibC): LibC | null {
         fallocate: (fd, mode, offset, length) => symbols.fallocate(fd, mode, BigInt(offset), BigInt(length)),
         lseek: (fd, offset, whence) => Number(symbols.lseek(fd, BigInt(offset), whence)),
         errno,
-        preadv2: readWith(opened),
+        map: (fd, length) => map(opened, fd, length),
+        pageSize: symbols.getpagesize(),
       };
     } catch {
       // The next name.
@@ -66,42 +77,13 @@ export function findLibC(open: (name: string) => OpenedLibC): LibC | null {
   return null;
 }
 
-function readWith({ openRead }: OpenedLibC): LibC["preadv2"] {
-  let read: LibCRead;
-  try {
-    read = openRead();
-  } catch {
-    return null;
-  }
-  // The one part of memory that is read into: where it begins and its size, as the kernel takes them, low halves first
-  // on every machine that these runtimes are made for.
-  const part = new Uint32Array(4);
-  const addressOf = addresses(read);
-  return (fd, target, offset, flags) => {
-    const address = addressOf(target);
-    part[0] = address;
-    part[1] = address / 2 ** 32;
-    part[2] = target.length;
-    return read.preadv2(fd, part, 1, offset, flags);
-  };
-}
-
-/**
- * Where bytes are. Asking costs as much as the read itself, so a buffer that is lent out in parts, again and again, is
- * asked for once: its memory stays where it is. For one that is read into as a whole remembering would cost more.
- */
-function addresses({ addressOf }: LibCRead): (bytes: Uint8Array) => number {
-  const known = new WeakMap<ArrayBufferLike, number>();
-  return (bytes) => {
-    // Small arrays have no buffer until somebody asks for it, and are moved by the collector until then.
-    const { buffer, byteOffset } = bytes;
-    if (buffer.byteLength === bytes.length) return addressOf(bytes);
-    let address = known.get(buffer);
-    if (address === undefined) {
-      address = addressOf(new Uint8Array(buffer));
-      known.set(buffer, address);
-    }
-    return address + byteOffset;
+function map({ symbols, copierFrom }: OpenedLibC, fd: number, length: number): MappedMemory | null {
+  const address = Number(symbols.mmap(0, length, PROT_READ, MAP_SHARED, fd, 0));
+  if (!Number.isSafeInteger(address) || address <= 0) return null;
+  return {
+    copyTo: copierFrom(address),
+    residency: (offset, size, pages) => symbols.mincore(address + offset, size, pages) === 0,
+    unmap: () => void symbols.munmap(address, length),
   };
 }
 
@@ -118,16 +100,6 @@ function takesDescriptors(): boolean {
 /** Has the range's blocks found; the file's size stays. What fails is left out. */
 export function allocate(libc: LibC, fd: number, offset: number, length: number): void {
   libc.fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length);
-}
-
-/** Whether all of `target` could be read from memory. A file system that can't tell fails the call. */
-export function readCached(
-  preadv2: NonNullable<LibC["preadv2"]>,
-  fd: number,
-  target: Uint8Array,
-  offset: number,
-): boolean {
-  return preadv2(fd, target, offset, RWF_NOWAIT) === target.length;
 }
 
 /** Where the last hole of a file begins, at or behind `from`; `size` when it can't be told, or when there is none. */

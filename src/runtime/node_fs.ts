@@ -4,7 +4,8 @@
 import fs from "node:fs";
 import { posix as posixPath } from "node:path";
 import { IoError } from "../base/errors.ts";
-import { allocate, lastHole, type LibC, readCached } from "./libc.ts";
+import { type FileMapping, FileMappings } from "./file_mapping.ts";
+import { allocate, lastHole, type LibC } from "./libc.ts";
 import { closedError, errorCode, toIoError } from "./map_error.ts";
 import { QuickReads } from "./quick_reads.ts";
 import type { DiskUsage, FileHandle, FileInfo, FileSystem } from "./runtime.ts";
@@ -22,23 +23,39 @@ const STAT_BLOCK_SIZE = 512;
 const BLOCK_SIZE_MAX = 4096;
 /** `statfs` type of ext2, ext3 and ext4. */
 const EXT4 = 0xef53;
+/**
+ * File systems whose mapped files show what is written to them at once, for sure: ext4, XFS, Btrfs, tmpfs, and overlays,
+ * which containers see. Those of networks and of user space may not.
+ */
+const MAPPED_TYPES = new Set([EXT4, 0x58465342, 0x9123683e, 0x01021994, 0x794c7630]);
 /** Nothing is reserved on a disk with room for fewer than this many times as much. */
 const RESERVE_FREE_FACTOR = 16;
+
+/** What all files of a file system share. */
+interface FileSystemParts {
+  readonly libc: () => LibC | null;
+  readonly quickReads: QuickReads;
+  readonly mappings: FileMappings;
+}
 
 class NodeFileHandle implements FileHandle {
   readonly path: string;
   readonly #libc: () => LibC | null;
   readonly #quickReads: QuickReads;
+  readonly #mappings: FileMappings;
+  /** Null: can't be mapped. */
+  #mapping: FileMapping | null | undefined;
   #fd: number;
   #closeWanted = false;
   // Asynchronous calls in flight: the descriptor must not be closed, and so reused, under them.
   #inFlight = 0;
 
-  constructor(path: string, fd: number, libc: () => LibC | null, quickReads: QuickReads) {
+  constructor(path: string, fd: number, { libc, quickReads, mappings }: FileSystemParts) {
     this.path = path;
     this.#fd = fd;
     this.#libc = libc;
     this.#quickReads = quickReads;
+    this.#mappings = mappings;
   }
 
   readAt(target: Uint8Array, offset: number): number {
@@ -70,11 +87,31 @@ class NodeFileHandle implements FileHandle {
     return done;
   }
 
-  readCachedAt(target: Uint8Array, offset: number): boolean {
+  readCachedAt(target: Uint8Array, offset: number, isCached = false): boolean {
     const fd = this.#open("Read");
     if (target.length === 0) return false;
-    const preadv2 = this.#libc()?.preadv2 ?? null;
-    return preadv2 === null ? this.#readQuickly(fd, target, offset) : readCached(preadv2, fd, target, offset);
+    const mapping = this.#mapped(fd, offset + target.length);
+    return mapping === null ? this.#readQuickly(fd, target, offset) : mapping.read(target, offset, isCached);
+  }
+
+  /** The file in memory, up to `end` at least; null where it ends before, or can't be mapped. */
+  #mapped(fd: number, end: number): FileMapping | null {
+    const mapping = this.#mapping;
+    if (mapping === null || (mapping?.isOpen && end <= mapping.length)) return mapping;
+    const libc = this.#libc();
+    if (libc === null || !MAPPED_TYPES.has(this.#fileSystemType())) return this.#mapping = null;
+    const size = this.size();
+    if (end > size) return null;
+    mapping?.close();
+    return this.#mapping = this.#mappings.map(libc, fd, size);
+  }
+
+  #fileSystemType(): number {
+    try {
+      return fs.statfsSync(this.path).type >>> 0;
+    } catch {
+      return 0;
+    }
   }
 
   #readQuickly(fd: number, target: Uint8Array, offset: number): boolean {
@@ -121,6 +158,8 @@ class NodeFileHandle implements FileHandle {
 
   truncate(size: number): void {
     const fd = this.#open("Truncate");
+    // What a mapping shows behind the file's end can't be touched.
+    this.#mapping?.close();
     this.#try("Truncate", () => fs.ftruncateSync(fd, size));
   }
 
@@ -172,6 +211,7 @@ class NodeFileHandle implements FileHandle {
     if (!this.#closeWanted || this.#inFlight > 0 || this.#fd < 0) return;
     const fd = this.#fd;
     this.#fd = -1;
+    this.#mapping?.close();
     this.#try("Close", () => fs.closeSync(fd));
   }
 
@@ -263,8 +303,9 @@ function isDirectory(path: string): boolean {
 /** Files of this machine. */
 export class NodeFileSystem implements FileSystem {
   // No private names: what is derived from an instance, to change one method of it, must find these.
-  private readonly libc: () => LibC | null;
-  private readonly quickReads = new QuickReads();
+  readonly libc: () => LibC | null;
+  readonly quickReads = new QuickReads();
+  readonly mappings = new FileMappings();
 
   /** `openLibC` is called when it is first needed, and once. Without it what {@link LibC} is for is left out. */
   constructor(openLibC: () => LibC | null = () => null) {
@@ -276,7 +317,7 @@ export class NodeFileSystem implements FileSystem {
     const flags = OPEN_FLAGS[mode];
     return attempt(
       `Open "${path}"`,
-      () => new NodeFileHandle(path, fs.openSync(path, flags, 0o644), this.libc, this.quickReads),
+      () => new NodeFileHandle(path, fs.openSync(path, flags, 0o644), this),
     );
   }
 

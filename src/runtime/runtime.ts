@@ -137,11 +137,11 @@ export interface FileHandle {
   readAtAsync(target: Uint8Array, offset: number): Promise<number>;
   /**
    * Fills `target` from `offset` if the page cache holds all of it, without waiting for the disk. False, and what is in
-   * `target` worth nothing, where it doesn't, the file ends before, or the read fails. Where the kernel can't be asked
-   * (Linux through Deno's and Bun's FFI can), it may wait now and then, for about a twentieth of the time; see
-   * `QuickReads`. Unset where nothing blocks.
+   * `target` worth nothing, where it doesn't, the file ends before, or the read fails. `isCached`: the caller knows that it
+   * does, and nobody has to be asked. Where the kernel can't be asked (Linux through Deno's and Bun's FFI can, see
+   * `FileMapping`), it may wait now and then, for about a twentieth of the time; see `QuickReads`. Unset where nothing blocks.
    */
-  readCachedAt?(target: Uint8Array, offset: number): boolean;
+  readCachedAt?(target: Uint8Array, offset: number, isCached?: boolean): boolean;
   /**
    * Writes all of `bytes` at `offset`, growing the file when needed. When it throws (`noSpace`, `other` for EIO) any
    * part of the range may have been written. Blocks: a record is about a microsecond.

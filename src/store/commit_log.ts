@@ -485,7 +485,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     const file = this.mappedFileQueue.findMappedFileByOffset(offset);
     if (file === null || target.length > CACHED_READ_SIZE) return false;
     const position = offset - file.fileFromOffset;
-    return position + target.length <= file.wrotePosition && file.readCachedAt(target, position);
+    return position + target.length <= file.wrotePosition && file.readCachedAt(target, position, this.isHot(offset));
   }
 
   /** Whether {@link read} gives bytes from `offset` at once: they are surely in the page cache. */

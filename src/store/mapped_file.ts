@@ -108,8 +108,8 @@ export class MappedFile {
   }
 
   /** Fills `target` if no disk is needed for it, as far as can be told; see `FileHandle.readCachedAt`. */
-  readCachedAt(target: Uint8Array, position: number): boolean {
-    return this.#pool.get(this.path).readCachedAt?.(target, position) ?? false;
+  readCachedAt(target: Uint8Array, position: number, isCached = false): boolean {
+    return this.#pool.get(this.path).readCachedAt?.(target, position, isCached) ?? false;
   }
 
   /** Makes what was written durable. Throws {@link IoError}. */

@@ -143,6 +143,22 @@ export function runFsConformance(name: string, conduct: Conduct, abilities: Abil
       assert.equal(file.readCachedAt?.(new Uint8Array(10), 5 * GIB), false, "behind it");
     });
 
+    withFile("reads from the page cache what a file that grew and shrank holds now", async (file) => {
+      const target = new Uint8Array(100);
+      const isRead = (offset: number) => file.readCachedAt?.(target.fill(9), offset, true) === true;
+      file.writeAt(pattern(5000), 0);
+      if (isRead(4900)) assert.deepEqual(target, pattern(100, 4900));
+      file.writeAt(pattern(5000, 1), 5000);
+      if (isRead(9900)) assert.deepEqual(target, pattern(100, 4901));
+      file.truncate(4950);
+      assert.equal(isRead(4900), false, "over the end");
+      assert.equal(isRead(9900), false, "behind it");
+      file.truncate(20_000);
+      if (isRead(9900)) assert.deepEqual(target, new Uint8Array(100));
+      file.writeAt(pattern(100, 3), 9900);
+      if (isRead(9900)) assert.deepEqual(target, pattern(100, 3));
+    });
+
     withFile("grows and shrinks by truncate, new bytes are zero", async (file) => {
       file.writeAt(pattern(100, 1), 0);
       file.truncate(40);

@@ -154,7 +154,8 @@ describe("The C library behind NodeFileSystem", () => {
         fallocate: () => -1,
         lseek: (_fd, _offset, whence) => whence === 3 ? data : hole,
         errno: () => errno,
-        preadv2: null,
+        map: () => null,
+        pageSize: 4096,
       };
       const file = fileOf(new NodeFileSystem(() => libc));
       // Else the count of blocks tells already.
@@ -165,28 +166,26 @@ describe("The C library behind NodeFileSystem", () => {
     });
   }
 
-  it("reads from the page cache all or nothing", () => {
-    const answers = [100, 99, -1, 0];
-    const asked: number[][] = [];
-    const calls = { fallocate: () => -1, lseek: () => -1, errno: () => 0 };
-    const preadv2: LibC["preadv2"] = (_fd, target, offset, flags) => {
-      asked.push([target.length, offset, flags]);
-      return answers.shift()!;
-    };
-    const file = fileOf(new NodeFileSystem(() => ({ ...calls, preadv2 })));
-    const target = new Uint8Array(100);
-    for (const expected of [true, false, false, false]) {
-      assert.equal(file.readCachedAt!(target, 5 * 1024 * MIB), expected);
-    }
-    assert.deepEqual(asked[0], [100, 5 * 1024 * MIB, 8]);
-    assert.equal(file.readCachedAt!(new Uint8Array(0), 0), false);
-    assert.equal(asked.length, 4, "an empty one is not asked for");
+  withLibC("reads from where the file is mapped, and never a page that is not in memory", async () => {
+    const file = fileOf(runtimeFiles);
+    file.writeAt(new Uint8Array(MIB).fill(7), MIB);
+    await file.sync();
+    const target = new Uint8Array(5000);
+    assert.equal(file.readCachedAt!(target, 2 * MIB - 5000), true);
+    assert.ok(target.every((byte) => byte === 7));
+    // The rest of the file is a hole, which nobody has read.
+    assert.equal(file.readCachedAt!(target, 2 * MIB - 4999), false);
+    assert.equal(file.readCachedAt!(target, 4 * MIB), false);
+    file.writeAt(new Uint8Array(5000).fill(8), 4 * MIB);
+    assert.equal(file.readCachedAt!(target, 4 * MIB), true, "what was written since");
+    assert.ok(target.every((byte) => byte === 8));
     file.close();
     assert.throws(() => file.readCachedAt!(target, 0), { kind: "closed" });
   });
 
   it("reads on the event loop where the kernel can't be asked, all or nothing", () => {
-    for (const libc of [null, { fallocate: () => -1, lseek: () => -1, errno: () => 0, preadv2: null }]) {
+    const calls = { fallocate: () => -1, lseek: () => -1, errno: () => 0, map: () => null, pageSize: 4096 };
+    for (const libc of [null, calls]) {
       const file = fileOf(new NodeFileSystem(() => libc));
       file.writeAt(new Uint8Array(100).fill(7), 50);
       const target = new Uint8Array(100);
