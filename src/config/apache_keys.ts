@@ -34,7 +34,7 @@ export function isAccepted(value: string, only: string): boolean {
 }
 
 const ONE_LOOP = "not needed: one event loop appends, there is no lock to choose";
-const POSITIONAL = "not needed: files are written positionally, nothing is mapped into memory";
+const POSITIONAL = "not needed: files are written positionally, and mapped only to read what is in memory";
 
 /** Keys whose purpose is met in another way: what is done instead. */
 export const REPLACED: Readonly<Record<string, string>> = {

@@ -8,8 +8,10 @@ import type { LibC, MappedMemory } from "./libc.ts";
 const CHUNK_SIZE = 256 * 1024;
 /** ...and what it said holds so long, ms: what was just looked at is the last that it gives away. */
 const TRUSTED_MS = 500;
-/** Of all files: page tables take 2 MiB for each GiB that was touched. */
-const MAPPED_BYTES_MAX = 16 * 1024 ** 3;
+/** Of all files: page tables take 2 MiB for each GiB that was touched, and who looks for memory counts what is mapped. */
+const MAPPED_BYTES_MAX = 8 * 1024 ** 3;
+/** A mapping that was used since gives no way to another, ms: to let go of a GiB takes milliseconds, as to touch it again. */
+const IDLE_MS = 10_000;
 
 /** One file. */
 export class FileMapping {
@@ -18,8 +20,10 @@ export class FileMapping {
   readonly #pageSize: number;
   /** For answers of the kernel. */
   readonly #pages: Uint8Array;
-  /** When a chunk was asked for, by {@link #now}: negative where not all of it was held. */
+  /** When a chunk was asked for, by {@link #now}... */
   readonly #askedAt: Float64Array;
+  /** ...and how many bytes from its front were held. */
+  readonly #held: Uint32Array;
   /** ms. */
   readonly #now: () => number;
   #memory: MappedMemory | null;
@@ -27,12 +31,14 @@ export class FileMapping {
   usedAt: number;
 
   constructor(memory: MappedMemory, length: number, pageSize: number, now: () => number) {
+    const chunks = Math.ceil(length / CHUNK_SIZE);
     this.length = length;
     this.#memory = memory;
     this.#pageSize = pageSize;
-    this.#now = now;
     this.#pages = new Uint8Array(CHUNK_SIZE / pageSize);
-    this.#askedAt = new Float64Array(Math.ceil(length / CHUNK_SIZE));
+    this.#askedAt = new Float64Array(chunks);
+    this.#held = new Uint32Array(chunks);
+    this.#now = now;
     this.usedAt = now();
   }
 
@@ -40,45 +46,48 @@ export class FileMapping {
     return this.#memory !== null;
   }
 
-  /**
-   * Fills `target`, which must not go over the end, if the page cache holds all of that; `isCached`: the caller knows that
-   * it does.
-   */
-  read(target: Uint8Array, offset: number, isCached: boolean): boolean {
+  /** Fills `target`, which must not go over the end, if the page cache holds all of that. */
+  read(target: Uint8Array, offset: number): boolean {
     const memory = this.#memory;
-    if (memory === null || !(isCached || this.#isHeld(memory, offset, offset + target.length))) return false;
+    if (memory === null) return false;
+    const now = this.#now();
+    this.usedAt = now;
+    const end = offset + target.length;
+    for (let chunk = Math.floor(offset / CHUNK_SIZE); chunk * CHUNK_SIZE < end; chunk++) {
+      const start = chunk * CHUNK_SIZE;
+      const to = Math.min(end - start, CHUNK_SIZE);
+      if (this.#heldOf(memory, chunk, now) >= to) continue;
+      if (!this.#isPartHeld(memory, chunk, Math.max(offset - start, 0), to)) return false;
+    }
     memory.copyTo(target, offset);
     return true;
   }
 
-  #isHeld(memory: MappedMemory, from: number, to: number): boolean {
-    const now = this.#now();
-    this.usedAt = now;
-    for (let chunk = Math.floor(from / CHUNK_SIZE); chunk * CHUNK_SIZE < to; chunk++) {
-      if (this.#isChunkHeld(memory, chunk, now)) continue;
-      const start = chunk * CHUNK_SIZE;
-      if (!this.#arePagesHeld(memory, Math.max(from, start), Math.min(to, start + CHUNK_SIZE))) return false;
-    }
-    return true;
-  }
-
-  #isChunkHeld(memory: MappedMemory, chunk: number, now: number): boolean {
-    const askedAt = this.#askedAt[chunk]!;
-    const age = now - Math.abs(askedAt);
-    if (age >= 0 && age < TRUSTED_MS) return askedAt > 0;
+  /** Bytes of a chunk's front that are held. */
+  #heldOf(memory: MappedMemory, chunk: number, now: number): number {
+    const age = now - this.#askedAt[chunk]!;
+    if (age >= 0 && age < TRUSTED_MS) return this.#held[chunk]!;
     const start = chunk * CHUNK_SIZE;
-    const isHeld = this.#arePagesHeld(memory, start, Math.min(start + CHUNK_SIZE, this.length));
-    this.#askedAt[chunk] = isHeld ? now : -now;
-    return isHeld;
+    const size = Math.min(CHUNK_SIZE, this.length - start);
+    this.#askedAt[chunk] = now;
+    return this.#held[chunk] = Math.min(size, this.#heldPages(memory, start, size) * this.#pageSize);
   }
 
-  /** Of one chunk. */
-  #arePagesHeld(memory: MappedMemory, from: number, to: number): boolean {
+  /** A part behind that: what was written since, where the file grows, or lies apart. */
+  #isPartHeld(memory: MappedMemory, chunk: number, from: number, to: number): boolean {
     const start = from - from % this.#pageSize;
-    if (!memory.residency(start, to - start, this.#pages)) return false;
-    const count = Math.ceil((to - start) / this.#pageSize);
-    for (let page = 0; page < count; page++) if ((this.#pages[page]! & 1) === 0) return false;
+    const held = start + this.#heldPages(memory, chunk * CHUNK_SIZE + start, to - start) * this.#pageSize;
+    if (held < to) return false;
+    if (start <= this.#held[chunk]!) this.#held[chunk] = held;
     return true;
+  }
+
+  /** How many of the pages of a range, which begins with one, are held before the first that isn't. */
+  #heldPages(memory: MappedMemory, offset: number, length: number): number {
+    if (!memory.residency(offset, length, this.#pages)) return 0;
+    const count = Math.ceil(length / this.#pageSize);
+    for (let page = 0; page < count; page++) if ((this.#pages[page]! & 1) === 0) return page;
+    return count;
   }
 
   close(): void {
@@ -87,7 +96,7 @@ export class FileMapping {
   }
 }
 
-/** The mappings of all files, bounded in bytes: the least recently used goes first. */
+/** The mappings of all files, bounded in bytes: one that was long unused makes room. */
 export class FileMappings {
   readonly #open = new Set<FileMapping>();
   readonly #now: () => number;
@@ -97,31 +106,30 @@ export class FileMappings {
     this.#now = now;
   }
 
+  /** Whether as much may be mapped now; closes others for that. */
+  hasRoom(length: number): boolean {
+    let bytes = length;
+    for (const mapping of this.#open) {
+      if (mapping.isOpen) bytes += mapping.length;
+      else this.#open.delete(mapping);
+    }
+    const now = this.#now();
+    const byUse = bytes > MAPPED_BYTES_MAX ? [...this.#open].sort((a, b) => a.usedAt - b.usedAt) : [];
+    for (const mapping of byUse) {
+      if (bytes <= MAPPED_BYTES_MAX || Math.abs(now - mapping.usedAt) < IDLE_MS) break;
+      mapping.close();
+      this.#open.delete(mapping);
+      bytes -= mapping.length;
+    }
+    return bytes <= MAPPED_BYTES_MAX;
+  }
+
   /** Maps the first `length` bytes of a file; null where that fails. */
   map(libc: Pick<LibC, "map" | "pageSize">, fd: number, length: number): FileMapping | null {
     const memory = libc.map(fd, length);
     if (memory === null) return null;
     const mapping = new FileMapping(memory, length, libc.pageSize, this.#now);
     this.#open.add(mapping);
-    this.#closeOldest(mapping);
     return mapping;
-  }
-
-  /** But for the newest. */
-  #closeOldest(newest: FileMapping): void {
-    let bytes = 0;
-    for (const mapping of this.#open) {
-      if (mapping.isOpen) bytes += mapping.length;
-      else this.#open.delete(mapping);
-    }
-    while (bytes > MAPPED_BYTES_MAX && this.#open.size > 1) {
-      let oldest: FileMapping | null = null;
-      for (const mapping of this.#open) {
-        if (mapping !== newest && (oldest === null || mapping.usedAt < oldest.usedAt)) oldest = mapping;
-      }
-      oldest!.close();
-      this.#open.delete(oldest!);
-      bytes -= oldest!.length;
-    }
   }
 }

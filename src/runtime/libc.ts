@@ -80,11 +80,15 @@ export function findLibC(open: (name: string) => OpenedLibC): LibC | null {
 function map({ symbols, copierFrom }: OpenedLibC, fd: number, length: number): MappedMemory | null {
   const address = Number(symbols.mmap(0, length, PROT_READ, MAP_SHARED, fd, 0));
   if (!Number.isSafeInteger(address) || address <= 0) return null;
-  return {
+  const memory: MappedMemory = {
     copyTo: copierFrom(address),
     residency: (offset, size, pages) => symbols.mincore(address + offset, size, pages) === 0,
     unmap: () => void symbols.munmap(address, length),
   };
+  // A sandbox may forbid to ask.
+  if (memory.residency(0, 1, new Uint8Array(1))) return memory;
+  memory.unmap();
+  return null;
 }
 
 /** Whether the library understands by a descriptor what `node:fs` does: a runtime's may be numbers of its own. */

@@ -31,6 +31,9 @@ const MAPPED_TYPES = new Set([EXT4, 0x58465342, 0x9123683e, 0x01021994, 0x794c76
 /** Nothing is reserved on a disk with room for fewer than this many times as much. */
 const RESERVE_FREE_FACTOR = 16;
 
+/** A file is mapped at one read in so many: many are opened for one read, and what can't be mapped now is not tried each time. */
+const READS_UNMAPPED = 4;
+
 /** What all files of a file system share. */
 interface FileSystemParts {
   readonly libc: () => LibC | null;
@@ -45,6 +48,7 @@ class NodeFileHandle implements FileHandle {
   readonly #mappings: FileMappings;
   /** Null: can't be mapped. */
   #mapping: FileMapping | null | undefined;
+  #readsUnmapped = 0;
   #fd: number;
   #closeWanted = false;
   // Asynchronous calls in flight: the descriptor must not be closed, and so reused, under them.
@@ -87,21 +91,27 @@ class NodeFileHandle implements FileHandle {
     return done;
   }
 
-  readCachedAt(target: Uint8Array, offset: number, isCached = false): boolean {
+  readMappedAt(target: Uint8Array, offset: number): boolean {
     const fd = this.#open("Read");
-    if (target.length === 0) return false;
-    const mapping = this.#mapped(fd, offset + target.length);
-    return mapping === null ? this.#readQuickly(fd, target, offset) : mapping.read(target, offset, isCached);
+    return target.length > 0 && (this.#mapped(fd, offset + target.length)?.read(target, offset) ?? false);
   }
 
-  /** The file in memory, up to `end` at least; null where it ends before, or can't be mapped. */
+  readCachedAt(target: Uint8Array, offset: number): boolean {
+    if (this.readMappedAt(target, offset)) return true;
+    return target.length > 0 && this.#mapping === null && this.#readQuickly(this.#fd, target, offset);
+  }
+
+  /** The file in memory, up to `end` at least; null where it ends before, or is not mapped. */
   #mapped(fd: number, end: number): FileMapping | null {
     const mapping = this.#mapping;
     if (mapping === null || (mapping?.isOpen && end <= mapping.length)) return mapping;
     const libc = this.#libc();
-    if (libc === null || !MAPPED_TYPES.has(this.#fileSystemType())) return this.#mapping = null;
-    const size = this.size();
-    if (end > size) return null;
+    if (libc === null) return this.#mapping = null;
+    if (++this.#readsUnmapped < READS_UNMAPPED) return null;
+    this.#readsUnmapped = 0;
+    if (mapping === undefined && !MAPPED_TYPES.has(this.#fileSystemType())) return this.#mapping = null;
+    const size = sizeOf(fd);
+    if (end > size || !this.#mappings.hasRoom(size)) return null;
     mapping?.close();
     return this.#mapping = this.#mappings.map(libc, fd, size);
   }
@@ -252,6 +262,15 @@ class NodeFileHandle implements FileHandle {
         done(error as Error);
       }
     });
+  }
+}
+
+/** 0 where it can't be told. */
+function sizeOf(fd: number): number {
+  try {
+    return fs.fstatSync(fd).size;
+  } catch {
+    return 0;
   }
 }
 

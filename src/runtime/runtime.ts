@@ -136,12 +136,18 @@ export interface FileHandle {
   /** As {@link readAt}, off the event loop: for ranges that may have to come from the disk. */
   readAtAsync(target: Uint8Array, offset: number): Promise<number>;
   /**
-   * Fills `target` from `offset` if the page cache holds all of it, without waiting for the disk. False, and what is in
-   * `target` worth nothing, where it doesn't, the file ends before, or the read fails. `isCached`: the caller knows that it
-   * does, and nobody has to be asked. Where the kernel can't be asked (Linux through Deno's and Bun's FFI can, see
-   * `FileMapping`), it may wait now and then, for about a twentieth of the time; see `QuickReads`. Unset where nothing blocks.
+   * Fills `target` from `offset` if the file is mapped into memory and the page cache holds all of that: the cheapest way to
+   * read (Linux, on Deno and Bun; see `FileMapping`). False, and `target` as it was, where it doesn't, or the file ends
+   * before. Unset where nothing is mapped.
    */
-  readCachedAt?(target: Uint8Array, offset: number, isCached?: boolean): boolean;
+  readMappedAt?(target: Uint8Array, offset: number): boolean;
+  /**
+   * Fills `target` from `offset` if the page cache holds all of it, without waiting for the disk. False, and what is in
+   * `target` worth nothing, where it doesn't, the file ends before, or the read fails. {@link readMappedAt} where files can
+   * be mapped; elsewhere it may wait now and then, for about a twentieth of the time, see `QuickReads`. Unset where nothing
+   * blocks.
+   */
+  readCachedAt?(target: Uint8Array, offset: number): boolean;
   /**
    * Writes all of `bytes` at `offset`, growing the file when needed. When it throws (`noSpace`, `other` for EIO) any
    * part of the range may have been written. Blocks: a record is about a microsecond.

@@ -470,7 +470,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     const size = Math.min(target.length, file.wrotePosition - position);
     if (size <= 0) return 0;
     const part = target.subarray(0, size);
-    if (this.isHot(offset)) return file.readAt(part, position);
+    if (this.isHot(offset)) return file.readHotAt(part, position);
     const mayCome = size <= CACHED_READ_SIZE && this.#cachedReads < CACHED_READS_MAX;
     if (mayCome && file.readCachedAt(part, position)) {
       this.#cachedReads++;
@@ -485,7 +485,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     const file = this.mappedFileQueue.findMappedFileByOffset(offset);
     if (file === null || target.length > CACHED_READ_SIZE) return false;
     const position = offset - file.fileFromOffset;
-    return position + target.length <= file.wrotePosition && file.readCachedAt(target, position, this.isHot(offset));
+    return position + target.length <= file.wrotePosition && file.readCachedAt(target, position);
   }
 
   /** Whether {@link read} gives bytes from `offset` at once: they are surely in the page cache. */

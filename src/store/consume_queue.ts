@@ -449,7 +449,7 @@ export class ConsumeQueue {
     const position = queueOffset * CQ_STORE_UNIT_SIZE - file.fileFromOffset;
     const count = Math.max(0, Math.min(target.length, file.wrotePosition - position));
     const bytes = target.subarray(0, count - count % CQ_STORE_UNIT_SIZE);
-    if (!file.readCachedAt(bytes, position)) file.readAt(bytes, position);
+    file.readHotAt(bytes, position);
     return bytes;
   }
 

@@ -55,7 +55,7 @@ export class RecordReader {
   read(places: RecordPlaces, bytes: number): ReadRecords | Promise<ReadRecords> {
     const target = takeBuffer(bytes);
     const { positions } = places;
-    if (this.#readCached(places, target)) return { bytes: target, isWhole: true };
+    if (!this.#log.isHot(positions[0]!) && this.#readCached(places, target)) return { bytes: target, isWhole: true };
     let isWhole = true;
     let pending: Promise<boolean>[] | null = null;
     for (let from = 0, at = 0; from < positions.length;) {

@@ -100,8 +100,12 @@ class WatchedHandle implements FileHandle {
     return this.#handle.readAtAsync(target, offset);
   }
 
-  readCachedAt(target: Uint8Array, offset: number, isCached?: boolean): boolean {
-    return this.#handle.readCachedAt?.(target, offset, isCached) ?? false;
+  readMappedAt(target: Uint8Array, offset: number): boolean {
+    return this.#handle.readMappedAt?.(target, offset) ?? false;
+  }
+
+  readCachedAt(target: Uint8Array, offset: number): boolean {
+    return this.#handle.readCachedAt?.(target, offset) ?? false;
   }
 
   writeAt(bytes: Uint8Array, offset: number): void {

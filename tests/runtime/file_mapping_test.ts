@@ -54,7 +54,7 @@ describe("FileMapping", () => {
   const mappings = () => new FileMappings(() => now);
   const map = (of: FileMappings, memory: MappedMemory | null, length = LENGTH) =>
     of.map({ map: () => memory, pageSize: PAGE }, 3, length);
-  const reads = (offset: number, size: number) => mapping.read(new Uint8Array(size), offset, false);
+  const reads = (offset: number, size: number) => mapping.read(new Uint8Array(size), offset);
 
   beforeEach(() => {
     now = 1000;
@@ -65,7 +65,7 @@ describe("FileMapping", () => {
   it("asks once for a chunk that is in memory, until the answer is old", () => {
     memory.hold(0, LENGTH);
     const target = new Uint8Array(2);
-    assert.ok(mapping.read(target, CHUNK + PAGE - 1, false));
+    assert.ok(mapping.read(target, CHUNK + PAGE - 1));
     assert.deepEqual([...target], [64, 65]);
     for (let i = 0; i < 10; i++) assert.ok(reads(CHUNK + i * 1000, 1300));
     assert.deepEqual(memory.asked, [[CHUNK, CHUNK]]);
@@ -88,15 +88,21 @@ describe("FileMapping", () => {
     assert.ok(reads(6 * PAGE, PAGE));
   });
 
-  it("asks for the pages of a read alone where a chunk is in memory in part, and what came since is read", () => {
+  it("asks for the pages of a read alone behind what was in memory, and knows them then", () => {
     memory.hold(0, 10 * PAGE);
     assert.ok(reads(100, 9 * PAGE));
-    assert.deepEqual(memory.asked, [[0, CHUNK], [0, 9 * PAGE + 100]]);
+    assert.deepEqual(memory.asked, [[0, CHUNK]]);
     assert.equal(reads(10 * PAGE - 1, 2), false);
     assert.deepEqual(memory.asked.at(-1), [9 * PAGE, PAGE + 1]);
-    memory.hold(10 * PAGE, 11 * PAGE);
-    assert.ok(reads(10 * PAGE - 1, 2));
-    assert.equal(memory.asked.filter(([, length]) => length === CHUNK).length, 1);
+    memory.hold(10 * PAGE, 12 * PAGE);
+    assert.ok(reads(10 * PAGE - 1, PAGE + 2));
+    assert.equal(memory.asked.length, 3);
+    assert.ok(reads(10 * PAGE + 5, PAGE));
+    assert.equal(memory.asked.length, 3);
+    memory.hold(20 * PAGE, 21 * PAGE);
+    for (let i = 0; i < 2; i++) assert.ok(reads(20 * PAGE + 7, 100));
+    assert.equal(memory.asked.length, 5, "what lies apart is asked for each time");
+    assert.equal(reads(19 * PAGE, PAGE), false);
   });
 
   it("reads over several chunks, and to the end", () => {
@@ -108,12 +114,6 @@ describe("FileMapping", () => {
     memory.held.delete(3 * CHUNK / PAGE);
     now += 500;
     assert.equal(reads(CHUNK - 1, 2 * CHUNK + 2), false);
-  });
-
-  it("asks nobody where the caller knows", () => {
-    memory.hold(0, PAGE);
-    assert.ok(mapping.read(new Uint8Array(100), 0, true));
-    assert.deepEqual(memory.asked, []);
   });
 
   it("reads nothing where the kernel does not say", () => {
@@ -128,26 +128,33 @@ describe("FileMapping", () => {
     mapping.close();
     assert.equal(mapping.isOpen, false);
     assert.equal(reads(0, 10), false);
-    assert.equal(mapping.read(new Uint8Array(10), 0, true), false);
   });
 
-  it("gives way to others when they are many GiB, the least recently used first", () => {
+  it("gives way to others when they are many GiB, if it was long unused, the least recently used first", () => {
+    const GIB = 1024 ** 3;
     const all = mappings();
-    const memories = Array.from({ length: 19 }, () => new FakeMemory());
-    const made = memories.slice(0, 16).map((one) => {
-      one.hold(0, LENGTH);
+    const made = Array.from({ length: 8 }, () => {
+      const memory = new FakeMemory();
+      memory.hold(0, LENGTH);
       now++;
-      return map(all, one, 1024 ** 3)!;
+      assert.ok(all.hasRoom(GIB));
+      return map(all, memory, GIB)!;
     });
-    now++;
-    assert.ok(made[0]!.read(new Uint8Array(1), 0, false));
-    map(all, memories[16]!, 1024 ** 3);
-    assert.deepEqual(made.map(({ isOpen }) => isOpen), made.map((_, index) => index !== 1));
+    const open = () => made.map(({ isOpen }) => isOpen);
+    const allBut = (...closed: number[]) => made.map((_, index) => !closed.includes(index));
+    now += 9_990;
+    assert.equal(all.hasRoom(GIB), false);
+    assert.deepEqual(open(), allBut());
+    now += 5;
+    assert.ok(made[0]!.read(new Uint8Array(1), 0));
+    now += 5;
+    assert.ok(all.hasRoom(GIB));
+    assert.deepEqual(open(), allBut(1));
     made[5]!.close();
-    map(all, memories[17]!, 1024 ** 3);
-    assert.equal(made.filter(({ isOpen }) => isOpen).length, 14);
-    assert.ok(map(all, memories[18]!, 20 * 1024 ** 3)!.isOpen, "larger than all may be");
-    assert.equal(made.filter(({ isOpen }) => isOpen).length, 0);
+    assert.ok(all.hasRoom(2 * GIB));
+    assert.deepEqual(open(), allBut(1, 5));
+    now += 20_000;
+    assert.equal(all.hasRoom(9 * GIB), false);
     assert.equal(map(all, null), null);
   });
 

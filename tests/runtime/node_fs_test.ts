@@ -171,16 +171,21 @@ describe("The C library behind NodeFileSystem", () => {
     file.writeAt(new Uint8Array(MIB).fill(7), MIB);
     await file.sync();
     const target = new Uint8Array(5000);
-    assert.equal(file.readCachedAt!(target, 2 * MIB - 5000), true);
+    for (const isMapped of [false, false, false, true]) {
+      assert.equal(file.readMappedAt!(target, 2 * MIB - 5000), isMapped, "a file is mapped once it is read repeatedly");
+    }
     assert.ok(target.every((byte) => byte === 7));
     // The rest of the file is a hole, which nobody has read.
-    assert.equal(file.readCachedAt!(target, 2 * MIB - 4999), false);
+    for (const read of [file.readMappedAt!, file.readCachedAt!]) {
+      assert.equal(read.call(file, target, 2 * MIB - 4999), false);
+    }
     assert.equal(file.readCachedAt!(target, 4 * MIB), false);
     file.writeAt(new Uint8Array(5000).fill(8), 4 * MIB);
     assert.equal(file.readCachedAt!(target, 4 * MIB), true, "what was written since");
     assert.ok(target.every((byte) => byte === 8));
     file.close();
     assert.throws(() => file.readCachedAt!(target, 0), { kind: "closed" });
+    assert.throws(() => file.readMappedAt!(target, 0), { kind: "closed" });
   });
 
   it("reads on the event loop where the kernel can't be asked, all or nothing", () => {

@@ -208,7 +208,7 @@ export const MISSING_COMMANDS: Readonly<Record<string, string>> = {
   updateStaticTopic: "static topics are not supported",
   remappingStaticTopic: "static topics are not supported",
   updateColdDataFlowCtrGroupConfig: "cold data flow control is not supported",
-  setCommitLogReadAheadMode: "files are not mapped into memory, there is no read-ahead to set",
+  setCommitLogReadAheadMode: "files are mapped only to read what is in memory, there is no read-ahead to set",
   checkRocksdbCqWriteProgress: "RocksDB is not supported",
   createUser: "users are not supported",
   updateUser: "users are not supported",
