@@ -1,6 +1,7 @@
 // Reads of large files from where they are mapped into memory: a copy instead of a call of the kernel. A page that the page
 // cache lacks would hold up the event loop for as long as the disk takes, and end the process (SIGBUS) if the disk fails,
-// so nothing is read from a mapping but what the kernel said a moment ago that it holds.
+// so nothing is read from a mapping but what the kernel said a moment ago that it holds. Pages that went within that moment
+// are what is left of both.
 
 import type { LibC, MappedMemory } from "./libc.ts";
 
@@ -12,6 +13,8 @@ const TRUSTED_MS = 500;
 const MAPPED_BYTES_MAX = 8 * 1024 ** 3;
 /** A mapping that was used since gives no way to another, ms: to let go of a GiB takes milliseconds, as to touch it again. */
 const IDLE_MS = 10_000;
+/** Room is not looked for again so soon, ms. */
+const FULL_MS = 1000;
 
 /** One file. */
 export class FileMapping {
@@ -51,7 +54,6 @@ export class FileMapping {
     const memory = this.#memory;
     if (memory === null) return false;
     const now = this.#now();
-    this.usedAt = now;
     const end = offset + target.length;
     for (let chunk = Math.floor(offset / CHUNK_SIZE); chunk * CHUNK_SIZE < end; chunk++) {
       const start = chunk * CHUNK_SIZE;
@@ -60,6 +62,7 @@ export class FileMapping {
       if (!this.#isPartHeld(memory, chunk, Math.max(offset - start, 0), to)) return false;
     }
     memory.copyTo(target, offset);
+    this.usedAt = now;
     return true;
   }
 
@@ -100,6 +103,8 @@ export class FileMapping {
 export class FileMappings {
   readonly #open = new Set<FileMapping>();
   readonly #now: () => number;
+  /** When there was no room. */
+  #fullAt = -Infinity;
 
   /** `now`: ms, maybe set back. Asked at each read, so it is the clock that costs least. */
   constructor(now: () => number = Date.now) {
@@ -108,20 +113,30 @@ export class FileMappings {
 
   /** Whether as much may be mapped now; closes others for that. */
   hasRoom(length: number): boolean {
-    let bytes = length;
-    for (const mapping of this.#open) {
-      if (mapping.isOpen) bytes += mapping.length;
-      else this.#open.delete(mapping);
-    }
     const now = this.#now();
-    const byUse = bytes > MAPPED_BYTES_MAX ? [...this.#open].sort((a, b) => a.usedAt - b.usedAt) : [];
-    for (const mapping of byUse) {
-      if (bytes <= MAPPED_BYTES_MAX || Math.abs(now - mapping.usedAt) < IDLE_MS) break;
+    if (length > MAPPED_BYTES_MAX || Math.abs(now - this.#fullAt) < FULL_MS) return false;
+    let bytes = length;
+    const idle: FileMapping[] = [];
+    for (const mapping of this.#open) {
+      if (!mapping.isOpen) {
+        this.#open.delete(mapping);
+        continue;
+      }
+      bytes += mapping.length;
+      if (Math.abs(now - mapping.usedAt) >= IDLE_MS) idle.push(mapping);
+    }
+    if (bytes - idle.reduce((sum, mapping) => sum + mapping.length, 0) > MAPPED_BYTES_MAX) {
+      this.#fullAt = now;
+      return false;
+    }
+    idle.sort((a, b) => a.usedAt - b.usedAt);
+    for (let index = 0; bytes > MAPPED_BYTES_MAX; index++) {
+      const mapping = idle[index]!;
       mapping.close();
       this.#open.delete(mapping);
       bytes -= mapping.length;
     }
-    return bytes <= MAPPED_BYTES_MAX;
+    return true;
   }
 
   /** Maps the first `length` bytes of a file; null where that fails. */

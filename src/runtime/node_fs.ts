@@ -97,8 +97,10 @@ class NodeFileHandle implements FileHandle {
   }
 
   readCachedAt(target: Uint8Array, offset: number): boolean {
-    if (this.readMappedAt(target, offset)) return true;
-    return target.length > 0 && this.#mapping === null && this.#readQuickly(this.#fd, target, offset);
+    if (target.length === 0) return false;
+    const fd = this.#open("Read");
+    const mapping = this.#mapped(fd, offset + target.length);
+    return mapping === null ? this.#readQuickly(fd, target, offset) : mapping.read(target, offset);
   }
 
   /** The file in memory, up to `end` at least; null where it ends before, or is not mapped. */

@@ -137,15 +137,15 @@ export interface FileHandle {
   readAtAsync(target: Uint8Array, offset: number): Promise<number>;
   /**
    * Fills `target` from `offset` if the file is mapped into memory and the page cache holds all of that: the cheapest way to
-   * read (Linux, on Deno and Bun; see `FileMapping`). False, and `target` as it was, where it doesn't, or the file ends
-   * before. Unset where nothing is mapped.
+   * read (Linux, on Deno and Bun, a file that is read repeatedly; see `FileMapping`). False, and `target` as it was, where
+   * it is not, or the file ends before.
    */
   readMappedAt?(target: Uint8Array, offset: number): boolean;
   /**
    * Fills `target` from `offset` if the page cache holds all of it, without waiting for the disk. False, and what is in
-   * `target` worth nothing, where it doesn't, the file ends before, or the read fails. {@link readMappedAt} where files can
-   * be mapped; elsewhere it may wait now and then, for about a twentieth of the time, see `QuickReads`. Unset where nothing
-   * blocks.
+   * `target` worth nothing, where it doesn't, the file ends before, or the read fails. {@link readMappedAt} where the file is
+   * mapped; elsewhere it may wait now and then, for about a twentieth of the time, and then says no for a while, see
+   * `QuickReads`. Unset where nothing blocks.
    */
   readCachedAt?(target: Uint8Array, offset: number): boolean;
   /**

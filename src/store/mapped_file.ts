@@ -104,7 +104,7 @@ export class MappedFile {
     return this.#pool.get(this.path).readAt(target, position);
   }
 
-  /** As {@link readAt}, for what is surely in memory: less to pay where the file is mapped. */
+  /** As {@link readAt}, for small reads of what most likely is in memory: less to pay where the file is mapped. */
   readHotAt(target: Uint8Array, position: number): number {
     const handle = this.#pool.get(this.path);
     const isRead = target.length <= MAPPED_READ_SIZE && handle.readMappedAt?.(target, position);

@@ -142,12 +142,17 @@ describe("FileMapping", () => {
     });
     const open = () => made.map(({ isOpen }) => isOpen);
     const allBut = (...closed: number[]) => made.map((_, index) => !closed.includes(index));
-    now += 9_990;
+    now += 8_000;
     assert.equal(all.hasRoom(GIB), false);
     assert.deepEqual(open(), allBut());
-    now += 5;
+    now += 1_500;
     assert.ok(made[0]!.read(new Uint8Array(1), 0));
-    now += 5;
+    assert.equal(made[3]!.read(new Uint8Array(1), 2 * LENGTH), false, "not in memory, so that is no use");
+    now += 490;
+    assert.equal(all.hasRoom(GIB), false);
+    now += 999;
+    assert.equal(all.hasRoom(GIB), false, "so soon it is not looked for again");
+    now += 1;
     assert.ok(all.hasRoom(GIB));
     assert.deepEqual(open(), allBut(1));
     made[5]!.close();
@@ -155,6 +160,11 @@ describe("FileMapping", () => {
     assert.deepEqual(open(), allBut(1, 5));
     now += 20_000;
     assert.equal(all.hasRoom(9 * GIB), false);
+    assert.deepEqual(open(), allBut(1, 5), "nothing is closed in vain");
+    now -= 80_000;
+    assert.ok(made[2]!.read(new Uint8Array(1), 0));
+    assert.ok(all.hasRoom(7 * GIB), "a clock set back keeps nothing");
+    assert.deepEqual(open(), allBut(0, 1, 3, 4, 5, 6, 7));
     assert.equal(map(all, null), null);
   });
 
