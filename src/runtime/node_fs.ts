@@ -97,8 +97,8 @@ class NodeFileHandle implements FileHandle {
   }
 
   readCachedAt(target: Uint8Array, offset: number): boolean {
-    if (target.length === 0) return false;
     const fd = this.#open("Read");
+    if (target.length === 0) return false;
     const mapping = this.#mapped(fd, offset + target.length);
     return mapping === null ? this.#readQuickly(fd, target, offset) : mapping.read(target, offset);
   }
@@ -111,19 +111,11 @@ class NodeFileHandle implements FileHandle {
     if (libc === null) return this.#mapping = null;
     if (++this.#readsUnmapped < READS_UNMAPPED) return null;
     this.#readsUnmapped = 0;
-    if (mapping === undefined && !MAPPED_TYPES.has(this.#fileSystemType())) return this.#mapping = null;
+    if (mapping === undefined && !MAPPED_TYPES.has(this.#fileSystem().type)) return this.#mapping = null;
     const size = sizeOf(fd);
     if (end > size || !this.#mappings.hasRoom(size)) return null;
     mapping?.close();
     return this.#mapping = this.#mappings.map(libc, fd, size);
-  }
-
-  #fileSystemType(): number {
-    try {
-      return fs.statfsSync(this.path).type >>> 0;
-    } catch {
-      return 0;
-    }
   }
 
   #readQuickly(fd: number, target: Uint8Array, offset: number): boolean {
@@ -206,11 +198,17 @@ class NodeFileHandle implements FileHandle {
 
   /** Whether the file is on ext4, the one file system that was measured and whose figures are trusted, with that much free. */
   #isExt4(freeBytes = 0): boolean {
+    const { type, free } = this.#fileSystem();
+    return type === EXT4 && free >= freeBytes;
+  }
+
+  /** What kind of file system the file is on, and its free bytes; zeros where it can't be told. */
+  #fileSystem(): { type: number; free: number } {
     try {
       const { type, bavail, bsize } = fs.statfsSync(this.path);
-      return type === EXT4 && bavail * bsize >= freeBytes;
+      return { type: type >>> 0, free: bavail * bsize };
     } catch {
-      return false;
+      return { type: 0, free: 0 };
     }
   }
 

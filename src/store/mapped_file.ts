@@ -25,7 +25,10 @@ export function fileNameToOffset(name: string): number | null {
   return Number.isSafeInteger(offset) ? offset : null;
 }
 
-/** A file of a {@link MappedFileQueue}. Mirrors `DefaultMappedFile`; it is mapped to be read only, where a runtime can. Positions are bytes. */
+/**
+ * A file of a {@link MappedFileQueue}. Mirrors `DefaultMappedFile`; it is mapped to be read only, where a runtime can.
+ * Positions are bytes.
+ */
 export class MappedFile {
   readonly path: string;
   /** Offset of its first byte in the queue's address space. */
