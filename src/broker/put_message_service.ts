@@ -3,7 +3,7 @@
 
 import type { Logger } from "../base/logger.ts";
 import type { ReplicationStatus } from "../ha/ha_service.ts";
-import { type AppendMessageResult, type MessageToPut, PutMessageStatus } from "../store/types.ts";
+import { type AppendMessageResult, type BatchToPut, type MessageToPut, PutMessageStatus } from "../store/types.ts";
 
 /** The keys it reads, live. */
 export interface PutMessageOptions {
@@ -15,8 +15,7 @@ export interface PutMessageOptions {
 /** What it needs of the store. */
 export interface PutStore {
   /** Results in the messages' order; one that is refused does not concern the others. */
-  appendMessages(messages: readonly MessageToPut[]): AppendMessageResult[];
-  appendBatch(message: MessageToPut, batchBody: Uint8Array): AppendMessageResult;
+  appendMessages(messages: readonly (MessageToPut | BatchToPut)[]): AppendMessageResult[];
   /** False when `offset` was not on the disk in time. */
   waitStored(offset: number, timeoutMs: number): Promise<boolean>;
 }
@@ -72,7 +71,9 @@ export interface PutCounters {
 }
 
 interface WaitingPut {
+  /** The message, or what the batch's messages share. */
   readonly message: MessageToPut;
+  readonly given: MessageToPut | BatchToPut;
   readonly noWait: boolean;
   resolve(result: PutMessageResult | Promise<PutMessageResult>): void;
   reject(error: unknown): void;
@@ -152,26 +153,27 @@ export class PutMessageService {
       }
     }
     const put = checked as MessageToPut;
-    if (this.#waiting.length === 0) void Promise.resolve().then(() => this.#putWaiting());
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ message: put, noWait: options.noWait === true, resolve, reject });
-    });
+    return this.#atEndOfTurn(put, put, options.noWait === true);
   }
 
   /**
-   * Puts a client's batch, all of it or nothing: `batchBody` holds the messages, `message` what they share. Delayed and
-   * transactional batches are refused. As {@link putMessage} else, but written at once.
+   * Puts a client's batch, all of it or nothing. Delayed and transactional batches are refused. As {@link putMessage}
+   * else, but the hooks don't see it.
    */
-  putBatch(message: MessageToPut, batchBody: Uint8Array): PutMessageResult | Promise<PutMessageResult> {
-    this.#putWaiting();
-    const refused = this.#refusal(message, false);
-    return refused ?? this.#appended(message, false, this.#store.appendBatch(message, batchBody));
+  putBatch(batch: BatchToPut): Promise<PutMessageResult> {
+    return this.#atEndOfTurn(batch.message, batch, false);
+  }
+
+  #atEndOfTurn(message: MessageToPut, given: MessageToPut | BatchToPut, noWait: boolean): Promise<PutMessageResult> {
+    if (this.#waiting.length === 0) void Promise.resolve().then(() => this.#putWaiting());
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ message, given, noWait, resolve, reject });
+    });
   }
 
   /** Writes what waits. */
   #putWaiting(): void {
     const waiting = this.#waiting;
-    if (waiting.length === 0) return;
     this.#waiting = [];
     try {
       const taken: WaitingPut[] = [];
@@ -180,7 +182,7 @@ export class PutMessageService {
         if (refused === null) taken.push(put);
         else put.resolve(refused);
       }
-      const appends = this.#store.appendMessages(taken.map(({ message }) => message));
+      const appends = this.#store.appendMessages(taken.map(({ given }) => given));
       for (let i = 0; i < taken.length; i++) {
         const { message, noWait, resolve } = taken[i]!;
         resolve(this.#appended(message, noWait, appends[i]!));

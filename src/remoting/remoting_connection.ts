@@ -73,11 +73,12 @@ const IN_FLIGHT_MAX = 1024;
 /** Likewise for their bodies, bytes: sends that wait for a slave keep theirs. */
 const IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024;
 /**
- * A request with so large a body, or an answer, bytes, is work enough for itself: what is to be written leaves before the
- * next request is begun, so that the peer works on while this side does. Small ones share a write to the log and one to
- * the socket.
+ * What requests of one read put, and their answers, share a write to the log and one to the socket. Once this many bytes
+ * of requests are begun, or of answers wait, they are work enough for one turn: they are written before the next request
+ * is begun, so that the peer works on while this side does.
  */
-const LARGE_BODY_SIZE_MIN = 16 * 1024;
+const TURN_REQUEST_BYTES = 64 * 1024;
+const TURN_ANSWER_BYTES = 16 * 1024;
 /** A larger body would make the peer close the connection; the rest is for the header. */
 const ANSWER_BODY_MAX = FRAME_SIZE_MAX - 64 * 1024;
 
@@ -157,10 +158,15 @@ export class RemotingConnection {
         if (chunk === null) return this.close("peer", "The peer closed the connection");
         this.#touch();
         decoder.push(chunk);
+        let begunBytes = 0;
         for (let command = decoder.next(); command !== null; command = decoder.next()) {
           this.#frameSinceMs = null;
           this.#accept(command);
-          if (command.body.length >= LARGE_BODY_SIZE_MIN || this.#outbound.bytes >= LARGE_BODY_SIZE_MIN) await null;
+          begunBytes += command.body.length;
+          if (begunBytes >= TURN_REQUEST_BYTES || this.#outbound.bytes >= TURN_ANSWER_BYTES) {
+            await null;
+            begunBytes = 0;
+          }
           while (this.#isFull() && !this.#closed) await this.#waitForRoom();
           if (this.#closed) return;
         }

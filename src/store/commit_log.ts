@@ -25,6 +25,7 @@ import {
 import {
   isRefusal,
   type MessageEncoderOptions,
+  type MessageRefusal,
   prepareBatch,
   type PreparedMessage,
   prepareMessage,
@@ -35,7 +36,7 @@ import { isConsumable } from "./message_sys_flag.ts";
 import { recordSizeMax, RecordValidator } from "./record_validator.ts";
 import { ReplicaIntake, type ReplicaSink } from "./replica_intake.ts";
 import type { StoreCheckpoint } from "./store_checkpoint.ts";
-import { type AppendMessageResult, type MessageToPut, PutMessageStatus } from "./types.ts";
+import { type AppendMessageResult, type BatchToPut, type MessageToPut, PutMessageStatus } from "./types.ts";
 
 /** Apache's keys that the commit log obeys. `maxMessageSize` may change while it runs. */
 export interface CommitLogOptions extends MessageEncoderOptions, FlushServiceOptions {
@@ -209,31 +210,36 @@ export class CommitLog implements FlushTarget, ReplicaSink {
     return this.appendMessages([message], offsets)[0]!;
   }
 
+  /** Appends a client's batch as consecutive records of one file, all or none. Mirrors `asyncPutMessages`. */
+  appendBatch(batch: BatchToPut, offsets: QueueOffsetAssigner): AppendMessageResult {
+    return this.appendMessages([batch], offsets)[0]!;
+  }
+
   /**
-   * Appends messages as {@link appendMessage} would one after another, but with one write for all that go to one file:
-   * when that fails, each of them is refused. The results are in the messages' order.
+   * Appends messages and batches as {@link appendMessage} and {@link appendBatch} would one after another, but with one
+   * write for all that go to one file: when that fails, each of them is refused. The results are in their order.
    */
-  appendMessages(messages: readonly MessageToPut[], offsets: QueueOffsetAssigner): AppendMessageResult[] {
+  appendMessages(given: readonly (MessageToPut | BatchToPut)[], offsets: QueueOffsetAssigner): AppendMessageResult[] {
     const results: AppendMessageResult[] = [];
     const puts: PreparedPut[] = [];
-    for (let i = 0; i < messages.length; i++) {
-      const prepared = prepareMessage(messages[i]!, this.#options);
-      if (isRefusal(prepared)) results[i] = prepared;
-      else puts.push({ index: i, messages: [prepared], size: prepared.size });
+    for (let index = 0; index < given.length; index++) {
+      const prepared = this.#prepare(given[index]!);
+      if (isRefusal(prepared)) {
+        results[index] = prepared;
+        continue;
+      }
+      let size = 0;
+      for (const message of prepared) size += message.size;
+      puts.push({ index, messages: prepared, size });
     }
     this.#append(puts, offsets, results);
     return results;
   }
 
-  /** Appends a client's batch as consecutive records of one file, all or none. Mirrors `asyncPutMessages`. */
-  appendBatch(message: MessageToPut, batchBody: Uint8Array, offsets: QueueOffsetAssigner): AppendMessageResult {
-    const prepared = prepareBatch(message, batchBody, this.#options);
-    if (isRefusal(prepared)) return prepared;
-    let size = 0;
-    for (const one of prepared) size += one.size;
-    const results: AppendMessageResult[] = [];
-    this.#append([{ index: 0, messages: prepared, size }], offsets, results);
-    return results[0]!;
+  #prepare(given: MessageToPut | BatchToPut): readonly PreparedMessage[] | MessageRefusal {
+    if ("batchBody" in given) return prepareBatch(given.message, given.batchBody, this.#options);
+    const prepared = prepareMessage(given, this.#options);
+    return isRefusal(prepared) ? prepared : [prepared];
   }
 
   #append(puts: readonly PreparedPut[], offsets: QueueOffsetAssigner, results: AppendMessageResult[]): void {

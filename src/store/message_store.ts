@@ -27,6 +27,7 @@ import { AbortFile, StoreLock } from "./store_lock.ts";
 import { SyncFailure, type SyncFailureNote, watchSyncs } from "./sync_failure.ts";
 import {
   type AppendMessageResult,
+  type BatchToPut,
   type MessageTimes,
   type MessageToPut,
   PutMessageStatus,
@@ -433,18 +434,18 @@ export class MessageStore implements ReplicaLog {
     return this.#count(this.#refusal() ?? this.#log.appendMessage(message, this.#consumeQueues));
   }
 
-  /** {@link appendMessage} for several, with one write as far as they go to one file. The results are in their order. */
-  appendMessages(messages: readonly MessageToPut[]): AppendMessageResult[] {
+  /** Appends a client's batch, all of it or nothing. Mirrors `asyncPutMessages`. */
+  appendBatch(batch: BatchToPut): AppendMessageResult {
+    return this.#count(this.#refusal() ?? this.#log.appendBatch(batch, this.#consumeQueues));
+  }
+
+  /** Either for several, with one write as far as they go to one file. The results are in their order. */
+  appendMessages(messages: readonly (MessageToPut | BatchToPut)[]): AppendMessageResult[] {
     const refusal = this.#refusal();
     if (refusal !== null) return messages.map(() => this.#count(refusal));
     const results = this.#log.appendMessages(messages, this.#consumeQueues);
     for (const result of results) this.#count(result);
     return results;
-  }
-
-  /** Appends a client's batch, all of it or nothing. Mirrors `asyncPutMessages`. */
-  appendBatch(message: MessageToPut, batchBody: Uint8Array): AppendMessageResult {
-    return this.#count(this.#refusal() ?? this.#log.appendBatch(message, batchBody, this.#consumeQueues));
   }
 
   #refusal(): AppendMessageResult | null {

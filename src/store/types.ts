@@ -42,6 +42,14 @@ export interface MessageToPut {
   readonly preparedTransactionOffset: number;
 }
 
+/** A client's batch, put as a whole or not at all. */
+export interface BatchToPut {
+  /** What its messages share. */
+  readonly message: MessageToPut;
+  /** The messages, as `SEND_BATCH_MESSAGE` has them. */
+  readonly batchBody: Uint8Array;
+}
+
 /** When a message was born, by its producer's clock, and stored, by its broker's; Unix ms. */
 export interface MessageTimes {
   readonly bornTimestamp: number;

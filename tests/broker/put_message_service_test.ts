@@ -2,23 +2,18 @@ import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { type Logger, SILENT_LOGGER } from "../../src/base/logger.ts";
 import { PutMessageService, type PutReplication } from "../../src/broker/put_message_service.ts";
-import type { AppendMessageResult, MessageToPut } from "../../src/store/types.ts";
+import type { AppendMessageResult, BatchToPut, MessageToPut } from "../../src/store/types.ts";
 import { MemoryLogger } from "../support/ha_options.ts";
 import { message } from "../support/store_fixtures.ts";
 
-/** Writes down what is appended, by queue id; queue 9 is refused. */
+/** Writes down what is appended, by queue id, a batch's in brackets; queue 9 is refused. */
 class FakeStore {
   readonly calls: string[] = [];
   #offset = 0;
 
-  appendMessages(messages: readonly MessageToPut[]): AppendMessageResult[] {
-    this.calls.push(messages.map(({ queueId }) => queueId).join(","));
-    return messages.map(({ queueId }) => this.#result(queueId));
-  }
-
-  appendBatch({ queueId }: MessageToPut): AppendMessageResult {
-    this.calls.push(`batch ${queueId}`);
-    return this.#result(queueId);
+  appendMessages(messages: readonly (MessageToPut | BatchToPut)[]): AppendMessageResult[] {
+    this.calls.push(messages.map((one) => "batchBody" in one ? `[${one.message.queueId}]` : one.queueId).join(","));
+    return messages.map((one) => this.#result(("batchBody" in one ? one.message : one).queueId));
   }
 
   waitStored(): Promise<boolean> {
@@ -62,11 +57,13 @@ describe("PutMessageService", () => {
     assert.equal(puts.counters.messages, 3);
   });
 
-  it("keeps the order of messages and batches", async () => {
+  it("writes messages and batches of one turn together, in their order", async () => {
     const { store, puts, put } = service();
-    const waiting = [put(1), puts.putBatch(message({ queueId: 2 }), new Uint8Array(0)), put(3)];
-    await Promise.all(waiting);
-    assert.deepEqual(store.calls, ["1", "batch 2", "3"]);
+    const putBatch = (queueId: number) =>
+      puts.putBatch({ message: message({ queueId }), batchBody: new Uint8Array(0) });
+    const results = await Promise.all([put(1), putBatch(2), putBatch(9), put(3)]);
+    assert.deepEqual(store.calls, ["1,[2],[9],3"]);
+    assert.deepEqual(results.map(({ status }) => status), ["PUT_OK", "PUT_OK", "MESSAGE_ILLEGAL", "PUT_OK"]);
   });
 
   it("writes nothing any more once it is fenced, not even what was put in the same turn", async () => {

@@ -74,9 +74,9 @@ beforeEach(() => {
         put.push({ message, options, batch: null });
         return result;
       },
-      putBatch: (message, batch) => {
-        put.push({ message, options: undefined, batch });
-        return result;
+      putBatch: ({ message, batchBody }) => {
+        put.push({ message, options: undefined, batch: batchBody });
+        return Promise.resolve(result);
       },
     },
     stats: { put: () => {} },

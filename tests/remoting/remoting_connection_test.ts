@@ -1,4 +1,4 @@
-// When answers leave: small ones together, a large one before the next request is begun.
+// When answers leave: small ones, and those of small requests, together, large ones before the next request is begun.
 
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
@@ -46,9 +46,14 @@ describe("RemotingConnection", () => {
     assert.deepEqual(await eventsOf(sizes), ["0", "1", "2", "3", "write"]);
   });
 
-  it("writes the answer of a large request, and a large answer, before it begins the next request", async () => {
+  it("writes the answers of large requests as soon as 64 KiB of them are begun", async () => {
+    const events = ["0", "1", "2", "3", "write", "4", "5", "write"];
+    assert.deepEqual(await eventsOf(Array.from({ length: 6 }, () => ({ asked: 16_384, answered: 100 }))), events);
+  });
+
+  it("writes the answer of a huge request, and a large answer, before it begins the next request", async () => {
     const events = ["0", "write", "1", "write", "2", "write"];
-    assert.deepEqual(await eventsOf([0, 1, 2].map(() => ({ asked: 40_000, answered: 100 }))), events);
+    assert.deepEqual(await eventsOf([0, 1, 2].map(() => ({ asked: 65_536, answered: 100 }))), events);
     assert.deepEqual(await eventsOf([0, 1, 2].map(() => ({ asked: 100, answered: 40_000 }))), events);
   });
 });

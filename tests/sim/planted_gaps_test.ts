@@ -342,7 +342,10 @@ describe("what a refused put leaves behind, one store", () => {
       store.start();
       await machine.drive(store.setRole("master"));
       machine.host.disk.failNext({ operation: "write", path: "/commitlog/", part: "some" });
-      assert.notEqual(store.appendBatch(message("batch", { properties: new Map() }), batchOf(20)).status, "PUT_OK");
+      assert.notEqual(
+        store.appendBatch({ message: message("batch", { properties: new Map() }), batchBody: batchOf(20) }).status,
+        "PUT_OK",
+      );
       machine.kill();
       machine.restart();
       assert.equal((await openStore(machine)).maxOffset, 0, `seed ${seed}`);

@@ -139,7 +139,7 @@ describe("commit log", () => {
   it("puts a batch into one file, all or none", () => {
     const { log } = open();
     ok(log.appendMessage(messageOfSize(FILE_SIZE - 300), offsets));
-    const batch = ok(log.appendBatch(message(), batchBody(["one", "two", "three"]), offsets));
+    const batch = ok(log.appendBatch({ message: message(), batchBody: batchBody(["one", "two", "three"]) }, offsets));
     assert.equal(batch.wroteOffset, FILE_SIZE);
     assert.equal(batch.msgNum, 3);
     assert.equal(batch.logicsOffset, 1);
@@ -185,12 +185,12 @@ describe("commit log", () => {
   it("clears what a failed batch left, so that no part of it comes back behind a shorter put", () => {
     const { log } = open();
     const bodies = ["a", "b", "c"].map((text) => text.repeat(40));
-    const batch = message({ properties: new Map() });
-    const whole = ok(log.appendBatch(batch, batchBody(bodies), offsets));
+    const batch = { message: message({ properties: new Map() }), batchBody: batchBody(bodies) };
+    const whole = ok(log.appendBatch(batch, offsets));
     const recordSize = whole.wroteBytes / 3;
     faults.write = new IoError("noSpace", "Disk is full", "ENOSPC");
     faults.writeFirst = whole.wroteBytes;
-    assert.equal(log.appendBatch(batch, batchBody(bodies), offsets).status, "SERVICE_NOT_AVAILABLE");
+    assert.equal(log.appendBatch(batch, offsets).status, "SERVICE_NOT_AVAILABLE");
     faults.write = null;
     const next = ok(log.appendMessage(messageOfSize(recordSize, { properties: new Map() }), offsets));
     assert.equal(next.wroteOffset, whole.wroteBytes);

@@ -141,7 +141,10 @@ export class PointTrace {
       parts.push(...part);
     }
     const shared = message("batch", { topic: "Batch", properties: new Map([["TAGS", "TagB"]]) });
-    assert.equal(this.store.appendBatch(shared, Uint8Array.from(parts)).status, PutMessageStatus.PUT_OK);
+    assert.equal(
+      this.store.appendBatch({ message: shared, batchBody: Uint8Array.from(parts) }).status,
+      PutMessageStatus.PUT_OK,
+    );
     this.#mark();
   }
 

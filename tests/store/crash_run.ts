@@ -199,7 +199,7 @@ export class CrashRun {
       parts.push(...part);
     }
     const shared = message("batch", { topic: "Batch", properties: new Map() });
-    this.#note(store.appendBatch(shared, Uint8Array.from(parts)));
+    this.#note(store.appendBatch({ message: shared, batchBody: Uint8Array.from(parts) }));
   }
 
   #note(result: AppendMessageResult): void {

@@ -527,7 +527,7 @@ describe("MessageStore, batches and expiry", () => {
     putOk(store.appendMessage(message("first")));
     const parts = ["a", "b", "c"].map((text) => batchPart(text));
     const body = Buffer.concat(parts);
-    const put = putOk(store.appendBatch(message("", { properties: new Map() }), body));
+    const put = putOk(store.appendBatch({ message: message("", { properties: new Map() }), batchBody: body }));
     assert.deepEqual([put.msgNum, put.logicsOffset, put.msgIds.length], [3, 1, 3]);
     await store.waitDispatched();
     assert.deepEqual(await bodies(store, "TopicTest", 0), ["first", "a", "b", "c"]);

@@ -18,7 +18,7 @@ import { ResponseCode } from "../../remoting/response_code.ts";
 import type { Random } from "../../runtime/runtime.ts";
 import { MessageConst, parsePropertiesText } from "../../store/message_properties.ts";
 import { MessageSysFlag } from "../../store/message_sys_flag.ts";
-import { type MessageToPut, PutMessageStatus, type RecordHost } from "../../store/types.ts";
+import { type BatchToPut, type MessageToPut, PutMessageStatus, type RecordHost } from "../../store/types.ts";
 import type { PutMessageResult, PutOptions } from "../put_message_service.ts";
 import { responseCodeOf } from "../put_status_code.ts";
 import { hostOfAddress } from "../record_host.ts";
@@ -44,7 +44,7 @@ export interface SendTopics {
 /** Where messages go. */
 export interface SendPuts {
   putMessage(message: MessageToPut, options?: PutOptions): PutMessageResult | Promise<PutMessageResult>;
-  putBatch(message: MessageToPut, batchBody: Uint8Array): PutMessageResult | Promise<PutMessageResult>;
+  putBatch(batch: BatchToPut): Promise<PutMessageResult>;
 }
 
 /** Told of each message that was stored. */
@@ -181,7 +181,7 @@ function putBatch(ports: SendPorts, request: RemotingCommand, message: MessageTo
   if (isRetryTopic(message.topic)) {
     return { refused: ResponseCode.MESSAGE_ILLEGAL, remark: "A batch can't go to a retry topic" };
   }
-  return { result: ports.puts.putBatch(message, request.body), stored: message };
+  return { result: ports.puts.putBatch({ message, batchBody: request.body }), stored: message };
 }
 
 function sendAnswer(

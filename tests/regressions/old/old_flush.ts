@@ -5,7 +5,7 @@ import { IoError } from "../../../src/base/errors.ts";
 import type { PutStore } from "../../../src/broker/put_message_service.ts";
 import type { FileSystem } from "../../../src/runtime/runtime.ts";
 import type { MessageStore } from "../../../src/store/message_store.ts";
-import type { AppendMessageResult, MessageToPut } from "../../../src/store/types.ts";
+import type { AppendMessageResult, BatchToPut, MessageToPut } from "../../../src/store/types.ts";
 
 /** A real store's log, flushed the old way. */
 export class OldFlushedStore implements PutStore {
@@ -21,12 +21,8 @@ export class OldFlushedStore implements PutStore {
     this.#directory = commitLogDirectory;
   }
 
-  appendMessages(messages: readonly MessageToPut[]): AppendMessageResult[] {
+  appendMessages(messages: readonly (MessageToPut | BatchToPut)[]): AppendMessageResult[] {
     return this.#store.appendMessages(messages);
-  }
-
-  appendBatch(message: MessageToPut, batchBody: Uint8Array): AppendMessageResult {
-    return this.#store.appendBatch(message, batchBody);
   }
 
   async waitStored(): Promise<boolean> {
