@@ -19,6 +19,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.store.OffsetStore;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
@@ -126,9 +127,13 @@ public class MqadminLab {
 
     static void await(String group, int count) throws Exception {
         while (CONSUMED.get(group).get() < count) Thread.sleep(20);
-        // Told to the broker one-way, and otherwise after 10 s.
-        CONSUMERS.get(group).getDefaultMQPushConsumerImpl().persistConsumerOffset();
-        Thread.sleep(500);
+        OffsetStore offsets = CONSUMERS.get(group).getDefaultMQPushConsumerImpl().getOffsetStore();
+        // A queue's offset moves only once the listener has returned.
+        while (offsets.cloneOffsetTable(null).values().stream().mapToLong(Long::longValue).sum() < count) Thread.sleep(20);
+        // The client itself tells the broker every 10 s, and one-way; this one is answered.
+        for (Map.Entry<MessageQueue, Long> entry : offsets.cloneOffsetTable(null).entrySet()) {
+            offsets.updateConsumeOffsetToBroker(entry.getKey(), entry.getValue(), false);
+        }
     }
 
     /** Names of every command there is. */
