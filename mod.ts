@@ -84,6 +84,7 @@ export {
 } from "./src/store/message_store.ts";
 export {
   type AppendMessageResult,
+  type BatchToPut,
   type MessageTimes,
   type MessageToPut,
   PutMessageStatus,

@@ -14,8 +14,8 @@ export interface PutMessageOptions {
 
 /** What it needs of the store. */
 export interface PutStore {
-  /** Results in the messages' order; one that is refused does not concern the others. */
-  appendMessages(messages: readonly (MessageToPut | BatchToPut)[]): AppendMessageResult[];
+  /** Results in their order; one that is refused does not concern the others. */
+  appendMessages(given: readonly (MessageToPut | BatchToPut)[]): AppendMessageResult[];
   /** False when `offset` was not on the disk in time. */
   waitStored(offset: number, timeoutMs: number): Promise<boolean>;
 }
@@ -71,9 +71,9 @@ export interface PutCounters {
 }
 
 interface WaitingPut {
-  /** The message, or what the batch's messages share. */
-  readonly message: MessageToPut;
   readonly given: MessageToPut | BatchToPut;
+  /** Itself, or what the batch's messages share. */
+  readonly message: MessageToPut;
   readonly noWait: boolean;
   resolve(result: PutMessageResult | Promise<PutMessageResult>): void;
   reject(error: unknown): void;

@@ -73,9 +73,9 @@ const IN_FLIGHT_MAX = 1024;
 /** Likewise for their bodies, bytes: sends that wait for a slave keep theirs. */
 const IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024;
 /**
- * What requests of one read put, and their answers, share a write to the log and one to the socket. Once this many bytes
- * of requests are begun, or of answers wait, they are work enough for one turn: they are written before the next request
- * is begun, so that the peer works on while this side does.
+ * What requests of one read put, and their answers, share a write to the log and one to the socket. Once so many bytes of
+ * bodies are begun they are work enough for one turn: what they put is written before the next request is begun, and
+ * answered soon after, so that the peer works on while this side does. Likewise once so many bytes of answers wait.
  */
 const TURN_REQUEST_BYTES = 64 * 1024;
 const TURN_ANSWER_BYTES = 16 * 1024;

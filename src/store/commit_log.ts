@@ -74,7 +74,7 @@ const CACHED_READ_SIZE = 512 * 1024;
 /** After so many of them one goes off the event loop in any case: a loop over many must let others have their turn. */
 const CACHED_READS_MAX = 64;
 
-/** Most bytes of one write of several messages. */
+/** Most bytes of one write of several messages or batches. */
 const GROUP_SIZE_MAX = 256 * 1024;
 
 /** A write of a master's bytes that is at least so large is one of many: the slave catches up. */
@@ -221,16 +221,24 @@ export class CommitLog implements FlushTarget, ReplicaSink {
    */
   appendMessages(given: readonly (MessageToPut | BatchToPut)[], offsets: QueueOffsetAssigner): AppendMessageResult[] {
     const results: AppendMessageResult[] = [];
-    const puts: PreparedPut[] = [];
+    let puts: PreparedPut[] = [];
+    let gathered = 0;
     for (let index = 0; index < given.length; index++) {
-      const prepared = this.#prepare(given[index]!);
-      if (isRefusal(prepared)) {
-        results[index] = prepared;
+      const messages = this.#prepare(given[index]!);
+      if (isRefusal(messages)) {
+        results[index] = messages;
         continue;
       }
       let size = 0;
-      for (const message of prepared) size += message.size;
-      puts.push({ index, messages: prepared, size });
+      for (const one of messages) size += one.size;
+      if (gathered > 0 && gathered + size > GROUP_SIZE_MAX) {
+        // Now, as a batch of tiny messages takes many times its size until it is written.
+        this.#append(puts, offsets, results);
+        puts = [];
+        gathered = 0;
+      }
+      puts.push({ index, messages, size });
+      gathered += size;
     }
     this.#append(puts, offsets, results);
     return results;
@@ -262,7 +270,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
       }
       let size = first.size;
       let to = from + 1;
-      const room = Math.min(GROUP_SIZE_MAX, file.fileSize - file.wrotePosition - END_FILE_MIN_BLANK_LENGTH);
+      const room = file.fileSize - file.wrotePosition - END_FILE_MIN_BLANK_LENGTH;
       while (to < puts.length && size + puts[to]!.size <= room) size += puts[to++]!.size;
       this.#writePuts(file, puts, from, to, size, offsets, results);
       from = to;

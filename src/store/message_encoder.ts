@@ -21,6 +21,11 @@ import { type MessageToPut, PutMessageStatus, type RecordHost } from "./types.ts
 export const CRC32_RESERVED_SIZE = 20;
 /** What a record may hold beside a body of `maxMessageSize`. */
 export const RECORD_OVERHEAD_MAX = 64 * 1024;
+/**
+ * Most bytes of one batch's records. Each of its messages is stored with the shared properties, so a body of 4 MiB could
+ * ask for gigabytes of memory; Apache's bound is the file.
+ */
+export const BATCH_RECORDS_SIZE_MAX = 128 * 1024 * 1024;
 /** Topics over this many bytes need version 2, and the name of a retry topic. */
 const TOPIC_SIZE_V1_MAX = 127;
 const TOPIC_SIZE_MAX = 255;
@@ -105,6 +110,7 @@ export function prepareBatch(
   const shared = formatProperties(storedProperties(message, options));
   const each = { ...message, preparedTransactionOffset: 0 };
   const prepared: PreparedMessage[] = [];
+  let size = 0;
   for (let at = 0; at < body.length;) {
     const part = readBatchPart(body, at);
     if (part === null) return illegal(`Batch body breaks off inside the message at byte ${at} of ${body.length}`);
@@ -112,6 +118,12 @@ export function prepareBatch(
     const one = finish(each, common, part.flag, part.body, properties, options);
     if (isRefusal(one)) return one;
     prepared.push(one);
+    size += one.size;
+    if (size > BATCH_RECORDS_SIZE_MAX) {
+      return illegal(
+        `Batch takes more than ${BATCH_RECORDS_SIZE_MAX} bytes of the log, the properties of each message counted`,
+      );
+    }
     at = part.end;
   }
   return prepared.length > 0 ? prepared : illegal("Batch body holds no message");
@@ -242,6 +254,7 @@ function joinProperties(own: Uint8Array, shared: Uint8Array, separateAlways = fa
   const isOpen = own.length > 0 && own[own.length - 1] !== PROPERTY_SEPARATOR;
   const separators = isOpen && (separateAlways || shared.length > 0) ? 1 : 0;
   if (shared.length + separators === 0) return own;
+  if (own.length === 0) return shared;
   const joined = shortLivedBytes(own.length + separators + shared.length);
   joined.set(own);
   if (separators > 0) joined[own.length] = PROPERTY_SEPARATOR;

@@ -439,11 +439,11 @@ export class MessageStore implements ReplicaLog {
     return this.#count(this.#refusal() ?? this.#log.appendBatch(batch, this.#consumeQueues));
   }
 
-  /** Either for several, with one write as far as they go to one file. The results are in their order. */
-  appendMessages(messages: readonly (MessageToPut | BatchToPut)[]): AppendMessageResult[] {
+  /** Appends messages and batches, with one write as far as they go to one file. The results are in their order. */
+  appendMessages(given: readonly (MessageToPut | BatchToPut)[]): AppendMessageResult[] {
     const refusal = this.#refusal();
-    if (refusal !== null) return messages.map(() => this.#count(refusal));
-    const results = this.#log.appendMessages(messages, this.#consumeQueues);
+    if (refusal !== null) return given.map(() => this.#count(refusal));
+    const results = this.#log.appendMessages(given, this.#consumeQueues);
     for (const result of results) this.#count(result);
     return results;
   }

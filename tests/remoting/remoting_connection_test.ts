@@ -8,18 +8,26 @@ import { createRequest, createResponse, encodeFrame } from "../../src/remoting/r
 import type { Connection } from "../../src/runtime/runtime.ts";
 import { ManualClock } from "./support.ts";
 
-/** What happens when requests of these body sizes come with one read and are answered with bodies of those. */
-async function eventsOf(sizes: readonly { asked: number; answered: number }[]): Promise<string[]> {
+/**
+ * What happens when requests of these body sizes come with one read and are answered with bodies of those; `putting`: at
+ * the end of a turn, after a write to the log.
+ */
+async function eventsOf(
+  sizes: readonly { asked: number; answered: number }[],
+  how: "atOnce" | "putting" = "atOnce",
+): Promise<string[]> {
   const events: string[] = [];
+  let turn: Promise<void> | null = null;
   const frames = sizes.map(({ asked }, opaque) =>
     encodeFrame({ ...createRequest(1, {}, new Uint8Array(asked)), opaque })
   );
-  const chunks: (Uint8Array | null)[] = [concatBytes(frames), null];
+  const chunks = [concatBytes(frames)];
   const connection: Connection = {
     localAddress: { hostname: "127.0.0.1", port: 1 },
     remoteAddress: { hostname: "127.0.0.1", port: 2 },
     closed: Promise.resolve(),
-    read: () => Promise.resolve(chunks.shift()!),
+    // The peer closes once it has been answered.
+    read: () => chunks.length > 0 ? Promise.resolve(chunks.shift()!) : new Promise((end) => setTimeout(end, 0, null)),
     write: () => {
       events.push("write");
       return Promise.resolve();
@@ -33,7 +41,13 @@ async function eventsOf(sizes: readonly { asked: number; answered: number }[]): 
     onClose: () => {},
     onRequest: (request) => {
       events.push(String(request.opaque));
-      return createResponse(request, 0, { body: new Uint8Array(sizes[request.opaque]!.answered) });
+      const answer = createResponse(request, 0, { body: new Uint8Array(sizes[request.opaque]!.answered) });
+      if (how === "atOnce") return answer;
+      turn ??= Promise.resolve().then(() => {
+        turn = null;
+        events.push("log");
+      });
+      return turn.then(() => answer);
     },
   });
   await remoting.run();
@@ -49,6 +63,12 @@ describe("RemotingConnection", () => {
   it("writes the answers of large requests as soon as 64 KiB of them are begun", async () => {
     const events = ["0", "1", "2", "3", "write", "4", "5", "write"];
     assert.deepEqual(await eventsOf(Array.from({ length: 6 }, () => ({ asked: 16_384, answered: 100 }))), events);
+  });
+
+  it("writes what they put before it begins the next ones", async () => {
+    const events = await eventsOf(Array.from({ length: 10 }, () => ({ asked: 16_384, answered: 100 })), "putting");
+    assert.deepEqual(events.filter((event) => event !== "write"), [..."0123", "log", ..."4567", "log", ..."89", "log"]);
+    assert.equal(events.at(-1), "write");
   });
 
   it("writes the answer of a huge request, and a large answer, before it begins the next request", async () => {

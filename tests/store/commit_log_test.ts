@@ -6,7 +6,7 @@ import type { FileHandle, FileSystem } from "../../src/runtime/runtime.ts";
 import { BLANK_MAGIC_CODE, decodeMessage } from "../../src/store/message_codec.ts";
 import { isRefusal, prepareMessage } from "../../src/store/message_encoder.ts";
 import type { CommitLogOptions } from "../../src/store/commit_log.ts";
-import type { AppendMessageResult, MessageToPut } from "../../src/store/types.ts";
+import type { AppendMessageResult, BatchToPut, MessageToPut } from "../../src/store/types.ts";
 import { type Faults, faultyFileSystem } from "../support/faulty_fs.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { logBytes, message, openLog, QueueOffsets, temporaryDirectory } from "../support/store_fixtures.ts";
@@ -41,6 +41,10 @@ function batchBody(bodies: readonly string[]): Uint8Array {
     at += part.length;
   }
   return all;
+}
+
+function batch(bodies: readonly string[], overrides: Partial<MessageToPut> = {}): BatchToPut {
+  return { message: message({ properties: new Map(), ...overrides }), batchBody: batchBody(bodies) };
 }
 
 describe("commit log", () => {
@@ -139,18 +143,18 @@ describe("commit log", () => {
   it("puts a batch into one file, all or none", () => {
     const { log } = open();
     ok(log.appendMessage(messageOfSize(FILE_SIZE - 300), offsets));
-    const batch = ok(log.appendBatch({ message: message(), batchBody: batchBody(["one", "two", "three"]) }, offsets));
-    assert.equal(batch.wroteOffset, FILE_SIZE);
-    assert.equal(batch.msgNum, 3);
-    assert.equal(batch.logicsOffset, 1);
+    const put = ok(log.appendBatch(batch(["one", "two", "three"]), offsets));
+    assert.equal(put.wroteOffset, FILE_SIZE);
+    assert.equal(put.msgNum, 3);
+    assert.equal(put.logicsOffset, 1);
     assert.equal(offsets.getQueueOffset("TopicTest", 1), 4);
-    let at = batch.wroteOffset;
+    let at = put.wroteOffset;
     for (const [i, body] of ["one", "two", "three"].entries()) {
       const stored = decodeMessage(bytes(), at);
       assert.equal(new TextDecoder().decode(stored.body), body);
       assert.equal(stored.queueOffset, 1 + i);
       assert.equal(stored.physicalOffset, at);
-      assert.equal(batch.msgIds[i], stored.msgId);
+      assert.equal(put.msgIds[i], stored.msgId);
       at += stored.storeSize;
     }
     assert.equal(log.maxOffset, at);
@@ -185,12 +189,11 @@ describe("commit log", () => {
   it("clears what a failed batch left, so that no part of it comes back behind a shorter put", () => {
     const { log } = open();
     const bodies = ["a", "b", "c"].map((text) => text.repeat(40));
-    const batch = { message: message({ properties: new Map() }), batchBody: batchBody(bodies) };
-    const whole = ok(log.appendBatch(batch, offsets));
+    const whole = ok(log.appendBatch(batch(bodies), offsets));
     const recordSize = whole.wroteBytes / 3;
     faults.write = new IoError("noSpace", "Disk is full", "ENOSPC");
     faults.writeFirst = whole.wroteBytes;
-    assert.equal(log.appendBatch(batch, offsets).status, "SERVICE_NOT_AVAILABLE");
+    assert.equal(log.appendBatch(batch(bodies), offsets).status, "SERVICE_NOT_AVAILABLE");
     faults.write = null;
     const next = ok(log.appendMessage(messageOfSize(recordSize, { properties: new Map() }), offsets));
     assert.equal(next.wroteOffset, whole.wroteBytes);
@@ -200,22 +203,38 @@ describe("commit log", () => {
 
   it("appends messages together as it would one after another, over the ends of files too", () => {
     const sizes = [300, 1500, 5000, 700, 1800, 91, 2000, 2000, 400, 4088, 300];
-    const messages = sizes.map((size, i) => {
+    const messages: (MessageToPut | BatchToPut)[] = sizes.map((size, i) => {
       const topic = i % 3 === 0 ? "A" : "B";
       return messageOfSize(Math.max(size, 130), { topic, queueId: i % 2, properties: new Map() });
     });
     messages.splice(4, 0, message({ topic: "t".repeat(200) }));
+    messages.splice(6, 0, batch(["1", "2", "3"]), batch([]), batch(["x".repeat(5000)]), batch(["4", "5".repeat(3000)]));
+    messages.push(batch(["6"], { sysFlag: 4 }), batch(["7", "8"]), messageOfSize(200, { topic: "A", queueId: 1 }));
     const together = open("together").log.appendMessages(messages, offsets);
     const apart = open("apart");
     const others = new QueueOffsets();
-    assert.deepEqual(together, messages.map((one) => apart.log.appendMessage(one, others)));
+    const appendOne = (one: MessageToPut | BatchToPut) =>
+      "batchBody" in one ? apart.log.appendBatch(one, others) : apart.log.appendMessage(one, others);
+    assert.deepEqual(together, messages.map(appendOne));
     assert.deepEqual(bytes("together"), bytes("apart"));
-    assert.deepEqual(together.map(({ status }) => status === "PUT_OK").filter((ok) => !ok).length, 2);
+    assert.deepEqual(together.map(({ status }) => status === "PUT_OK").filter((ok) => !ok).length, 5);
     for (const topic of ["A", "B"]) {
       for (const queue of [0, 1]) {
         assert.equal(offsets.getQueueOffset(topic, queue), others.getQueueOffset(topic, queue));
       }
     }
+  });
+
+  it("writes no more than 256 KiB together, unless one put has more", () => {
+    const { log } = open("store", { mappedFileSizeCommitLog: 16 * 1024 * 1024 });
+    const ends: number[] = [];
+    log.onGrow(() => ends.push(log.maxOffset));
+    const large = batch(["y".repeat(300_000), "z".repeat(100_000)]);
+    const puts = [...Array(5).fill(messageOfSize(100_000)), large, batch(["1"]), messageOfSize(1000)];
+    const sizes = log.appendMessages(puts, offsets).map((result) => ok(result).wroteBytes);
+    const writes = [[0, 2], [2, 4], [4, 5], [5, 6], [6, 8]];
+    const until = writes.map(([, to]) => sizes.slice(0, to).reduce((sum, size) => sum + size, 0));
+    assert.deepEqual(ends, until);
   });
 
   it("refuses all messages of a write that fails, and gives their queue offsets again", () => {
@@ -224,12 +243,17 @@ describe("commit log", () => {
     faults.write = new IoError("noSpace", "Disk is full", "ENOSPC");
     faults.match = /commitlog\/\d/;
     faults.writeFirst = first.wroteBytes + 20;
-    const failed = log.appendMessages([1, 2, 1].map((queueId) => message({ queueId })), offsets);
-    assert.deepEqual(failed.map(({ status }) => status), Array(3).fill("SERVICE_NOT_AVAILABLE"));
+    const puts = [
+      ...[1, 2].map((queueId) => message({ queueId })),
+      batch(["a", "b"], { queueId: 1 }),
+      message({ queueId: 1 }),
+    ];
+    const failed = log.appendMessages(puts, offsets);
+    assert.deepEqual(failed.map(({ status }) => status), Array(4).fill("SERVICE_NOT_AVAILABLE"));
     assert.equal(log.maxOffset, first.wroteBytes);
     faults.write = null;
-    const again = log.appendMessages([1, 2, 1].map((queueId) => message({ queueId })), offsets).map(ok);
-    assert.deepEqual(again.map(({ logicsOffset }) => logicsOffset), [1, 0, 2]);
+    const again = log.appendMessages(puts, offsets).map(ok);
+    assert.deepEqual(again.map(({ logicsOffset }) => logicsOffset), [1, 0, 2, 4]);
     assert.equal(again[0]!.wroteOffset, first.wroteBytes);
   });
 

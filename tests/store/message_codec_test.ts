@@ -274,6 +274,11 @@ describe("message encoding", () => {
     assert(isRefusal(prepareBatch(message({ sysFlag: 4 }), whole, OPTIONS)));
     assert(isRefusal(prepareBatch(message({ properties: new Map([["DELAY", "2"]]) }), whole, OPTIONS)));
     assert(isRefusal(prepareBatch(message(), whole, { ...OPTIONS, maxMessageSize: 23 })));
+    // Properties that all share, kept once in memory, count once for each in the log.
+    const many = message({ properties: new Map([["A", "x".repeat(30_000)]]) });
+    const all = prepareBatch(many, new Uint8Array(22 * 4400), OPTIONS);
+    assert(!isRefusal(all) && all.every(({ properties }) => properties === all[0]!.properties));
+    assert(isRefusal(prepareBatch(many, new Uint8Array(22 * 4500), OPTIONS)));
   });
 });
 
