@@ -241,7 +241,7 @@ export class RoleController {
     if (address !== null && this.#parts.isOwnAddress(address)) return refused(ownAddressReason(address));
     // Which log gives way to which is not left to whom a NameServer comes to name.
     if (change.resync === true && change.masterAddress === undefined && (before !== "SLAVE" || address === null)) {
-      return refused("resync needs masterAddress: whose log this one gives way to (--master)");
+      return refused("resync needs masterAddress: whose log this one gives way to");
     }
     if (before !== "SLAVE") {
       await setStoreRole("slave");
