@@ -9,7 +9,7 @@ export const LENT_BODY_SIZE_MIN = 64 * 1024;
 /** The common buffer begins with so many bytes, or as many as the last one was filled with, */
 const BUFFER_SIZE_MIN = 1024;
 /** and grows to so many at most: then a piece is full. A frame beyond it has a piece of its own. */
-const BUFFER_SIZE_MAX = 64 * 1024;
+const BUFFER_SIZE_MAX = 256 * 1024;
 
 interface Piece {
   readonly bytes: Uint8Array;

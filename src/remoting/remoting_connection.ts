@@ -78,7 +78,7 @@ const IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024;
  * answered soon after, so that the peer works on while this side does. Likewise once so many bytes of answers wait.
  */
 const TURN_REQUEST_BYTES = 64 * 1024;
-const TURN_ANSWER_BYTES = 16 * 1024;
+const TURN_ANSWER_BYTES = 128 * 1024;
 /** A larger body would make the peer close the connection; the rest is for the header. */
 const ANSWER_BODY_MAX = FRAME_SIZE_MAX - 64 * 1024;
 
