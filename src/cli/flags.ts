@@ -86,8 +86,7 @@ export function withSuggestion(text: string): string {
   const unknown = /unknown option '--([^'=]+)[^']*'\n$/.exec(text)?.[1];
   const flags = CONFIG_KEYS.flatMap((key) => [settingOf(key).alias ?? [], flagName(key).slice(2)]).flat();
   const near = unknown === undefined ? null : nearest(unknown, flags);
-  // A verb does not take every flag of a node's.
-  return near === null || near === unknown ? text : `${text}(Did you mean --${near}?)\n`;
+  return near === null ? text : `${text}(Did you mean --${near}?)\n`;
 }
 
 /**

@@ -44,8 +44,7 @@ function createProgram(runtime: Runtime, done: (code: number) => void): Command 
     .configureOutput({
       writeOut: (text) => runtime.process.writeOut(text),
       writeErr: (text) => runtime.process.writeErr(text),
-      // One prefix for every error, whoever found it.
-      outputError: (text, write) => write(withSuggestion(text).replace(/^error: /, "twinlog: ")),
+      outputError: (text, write) => write(withPrefix(text)),
       getOutHelpWidth: () => HELP_WIDTH,
       getErrHelpWidth: () => HELP_WIDTH,
     })
@@ -76,6 +75,9 @@ function createProgram(runtime: Runtime, done: (code: number) => void): Command 
 
 const HELP_WIDTH = 100;
 
+/** One prefix for every error, whoever found it. */
+const withPrefix = (text: string) => text.replace(/^error: /, "twinlog: ");
+
 const isVerb = (program: Command, name: string | undefined) => program.commands.some((verb) => verb.name() === name);
 
 const EXAMPLES = `
@@ -104,6 +106,8 @@ function addServe(program: Command, runtime: Runtime, done: Done): void {
   const serve = program.command("serve", { isDefault: true }).description("run a node (the default verb)")
     .option("-c, --config <file>", "an Apache broker.conf, for --role namesrv a namesrv.conf; flags win over it")
     .allowExcessArguments(true)
+    // The flags of a node are serve's alone.
+    .configureOutput({ outputError: (text, write) => write(withPrefix(withSuggestion(text))) })
     .addHelpText("after", NAMESRV_HELP)
     .configureHelp(helpFormat(HELP_WIDTH));
   for (const { section, option } of options) {

@@ -251,7 +251,7 @@ export class CommitLog implements FlushTarget, ReplicaSink {
   }
 
   #append(puts: readonly PreparedPut[], offsets: QueueOffsetAssigner, results: AppendMessageResult[]): void {
-    // A batch is limited by the body it came in; its records may take more, in one file.
+    // The bounds of a message and of a batch's records may be larger than a file.
     const sizeMax = this.mappedFileSize - END_FILE_MIN_BLANK_LENGTH;
     this.discardPartial();
     for (let from = 0; from < puts.length;) {

@@ -25,7 +25,7 @@ export const RECORD_OVERHEAD_MAX = 64 * 1024;
  * Most bytes of one batch's records. Each of its messages is stored with the shared properties, so a body of 4 MiB could
  * ask for gigabytes of memory; Apache's bound is the file.
  */
-export const BATCH_RECORDS_SIZE_MAX = 128 * 1024 * 1024;
+const BATCH_RECORDS_SIZE_MAX = 128 * 1024 * 1024;
 /** Topics over this many bytes need version 2, and the name of a retry topic. */
 const TOPIC_SIZE_V1_MAX = 127;
 const TOPIC_SIZE_MAX = 255;

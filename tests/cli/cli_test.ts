@@ -84,6 +84,8 @@ describe("wrong use and configuration: exit code 2", () => {
     [["--role", "boss"], /^twinlog: --role is "boss", wanted one of master, .*SLAVE, namesrv$/m],
     [["--broker-role=boss"], /^twinlog: --broker-role is "boss", wanted one of .*, namesrv$/m],
     [["--namesrv-port", "1"], /unknown option '--namesrv-port'\n\(Did you mean --namesrv-listen-port\?\)\n$/],
+    [["status", "--listen-prt", "1"], /unknown option '--listen-prt'\n$/],
+    [["status", "--admn", "x:1"], /unknown option '--admn'\n\(Did you mean --admin\?\)\n$/],
     [["--rol", "master"], /unknown option '--rol'\n\(Did you mean --role\?\)\n$/],
     [["--nme=b"], /unknown option '--nme=?b?'\n\(Did you mean --name\?\)\n$/],
     [["--role", "master", "--master", "h:1"], /--master is "h:1" and brokerRole is ASYNC_MASTER, wanted --role slave/],

@@ -76,8 +76,11 @@ describe("RemotingConnection", () => {
     assert.deepEqual(events.slice(0, 4), ["0", "1", "2", "write"]);
   });
 
-  it("writes the answer of a huge request before it begins the next request", async () => {
+  it("writes the answer of a huge request, and a huge answer, before it begins the next request", async () => {
     const events = ["0", "write", "1", "write", "2", "write"];
     assert.deepEqual(await eventsOf([0, 1, 2].map(() => ({ asked: 65_536, answered: 100 }))), events);
+    // Its body is a piece of its own.
+    const answers = await eventsOf([0, 1, 2].map(() => ({ asked: 100, answered: 131_072 })));
+    assert.deepEqual(answers.slice(0, 5), ["0", "write", "1", "write", "2"]);
   });
 });
